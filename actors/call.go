@@ -1,0 +1,98 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/store"
+	"google.golang.org/protobuf/proto"
+)
+
+// Resolve says what a call does about an actor that is absent or present.
+type Resolve uint8
+
+const (
+	// GetOrCreate creates an absent actor. The default.
+	GetOrCreate Resolve = iota
+	// Get fails with not_found if the actor is absent.
+	Get
+	// Create fails with already_exists if the actor is present.
+	Create
+)
+
+// Target names the actor of a call: by key, or by id for one incarnation.
+type Target struct {
+	// Address is the actor's namespace, type and canonical key. With an ID
+	// only its namespace counts, and its type unless empty.
+	Address store.Address
+	// ID, unless zero, is used instead of the key.
+	ID store.ID
+	// Resolve says what to do about an absent or present actor. An ID implies
+	// [Get].
+	Resolve Resolve
+}
+
+// Call is one call of an action, or one subscription, as the edge hands it over.
+// The host validates Request, Input and Params; it does not keep the Call after
+// it has answered.
+type Call struct {
+	Target
+
+	// Method is what is called.
+	Method *Method
+	// Request is the decoded request; the host takes it over.
+	Request proto.Message
+	// Input, unless nil, is the encoded input message for a creation.
+	Input []byte
+	// Params, unless nil, is the encoded parameters of a call outside a
+	// connection.
+	Params []byte
+	// Conn, unless empty, is the id and secret of the connection that the
+	// call belongs to.
+	Conn string
+	// Resume, unless empty, is the cursor that a subscription goes on from.
+	Resume string
+	// Subject is who calls; empty is anonymous. A connection belongs to the
+	// subject that opened it.
+	Subject string
+	// Codec encodes the reply, inside the turn, and the frames of a
+	// subscription.
+	Codec Codec
+	// Info, unless nil, is the caller's metadata; handlers reach it by
+	// [connect.CallInfoForServerContext]. Response headers that the method
+	// sets are kept with the reply and dropped by a rollback.
+	Info *connect.CallInfo
+}
+
+// Codec encodes messages for one wire encoding.
+type Codec interface {
+	// Name is the encoding's token, such as "proto" or "json". Messages
+	// encoded by codecs of one name are interchangeable.
+	Name() string
+	// Append appends the encoding of message to dst.
+	Append(dst []byte, message proto.Message) ([]byte, error)
+}
+
+// Reply is the answer of an action; all it reports is durable.
+type Reply struct {
+	// Body is the response as the call's codec encoded it.
+	Body []byte
+	// ID is the incarnation that answered.
+	ID store.ID
+	// Cursor is the actor's event cursor as of the reply.
+	Cursor string
+	// Created says whether this call created the actor.
+	Created bool
+}
+
+// Sink takes the frames of one subscription, in order. The host calls it from one
+// goroutine.
+type Sink interface {
+	// Open is called once, before the first frame.
+	Open(reply Reply) error
+	// Send writes one frame to the peer and may block. more says that another
+	// frame is ready, so that flushing can wait. An error ends the
+	// subscription.
+	Send(frame *Frame, more bool) error
+}

@@ -1,0 +1,227 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package store is the seam between the runtime and what keeps its actors.
+//
+// It holds values and one small interface. A driver imports this package and its
+// own database library, nothing else of Troupe; package storetest holds the suite
+// that every driver passes.
+//
+// An actor is one [Record], found by its [Address] or by its [ID], and any number
+// of [Row] values that belong to it: its key-value pairs, schedules, events,
+// outgoing messages and idempotency records. A [Write] changes the record and the
+// rows of one actor together or not at all.
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Store keeps actors. All methods may be called concurrently. A driver never
+// keeps a slice that it was given beyond the call (beyond Pending.Wait for
+// Commit), and gives out slices that it will not touch again.
+type Store interface {
+	// Load returns the record at addr, or [ErrNotFound].
+	// It sees every Write whose Commit call has returned, durable or not.
+	Load(ctx context.Context, addr Address) (Record, error)
+
+	// LoadID returns the record of the incarnation id, or [ErrNotFound].
+	// It sees what Load sees.
+	LoadID(ctx context.Context, id ID) (Record, error)
+
+	// Commit begins a batch. Each Write is atomic by itself, and one that
+	// fails leaves its neighbours alone. The writes of one actor take effect
+	// in the order of the Commit calls, whatever the order of the Waits; a
+	// batch names an actor at most once. A caller may begin the next batch
+	// before it has waited for this one.
+	//
+	// Commit returns as soon as the batch has its place in that order. Nothing
+	// in it may be reported to anyone before Wait has returned. Commit does not
+	// observe ctx's cancellation once the batch has begun.
+	Commit(ctx context.Context, batch []*Write) Pending
+
+	// Scan returns the rows of one kind of one actor, in order of key within
+	// the range, at most r.Limit of them. It sees what Load sees.
+	Scan(ctx context.Context, id ID, kind Kind, r Range) ([]Row, error)
+
+	// Due returns rows of one kind whose Due time is not after until, in order
+	// of (Due, ID, Key), beginning after the cursor (nil is the beginning), at
+	// most limit of them, out of the given shard. It sees what Load sees.
+	Due(ctx context.Context, shard uint16, kind Kind, until time.Time, after *DueRow, limit int) ([]DueRow, error)
+
+	// List returns records without their state, in order of namespace, type
+	// and key, at most q.Limit of them.
+	List(ctx context.Context, q ListQuery) ([]Record, error)
+
+	// Info describes the store. It does not change while the store is open.
+	Info() Info
+
+	// Close waits for what has begun, makes it durable and releases the store.
+	// No other method may be called during or after it.
+	Close() error
+}
+
+// Pending is a batch that has begun.
+type Pending interface {
+	// Wait blocks until the fate of every Write of the batch is known and its
+	// Err is set: nil once the Write is durable. Wait must be called exactly
+	// once.
+	Wait()
+}
+
+// Info describes a store.
+type Info struct {
+	// Format is the version of the driver's layout on disk.
+	Format int
+	// Generation changes when a store is restored from a backup.
+	Generation uint64
+	// Shards is the number of shards, fixed when the store was created.
+	Shards uint16
+}
+
+// Address names an actor by its key.
+type Address struct {
+	// Namespace is the tenant.
+	Namespace string
+	// Type is the full name of the actor's service.
+	Type string
+	// Key is the canonical encoding of the key's segments: see package wire.
+	// The empty string is the empty key.
+	Key string
+}
+
+// Record is what an actor is, apart from its rows.
+type Record struct {
+	Address
+	ID ID
+	// Revision counts the turns committed by this incarnation; the creation
+	// is the first.
+	Revision uint64
+	// StateVersion is the schema version of State.
+	StateVersion uint32
+	// State is the actor's encoded state.
+	State []byte
+	// StateBytes is len(State); List sets it though it leaves State nil.
+	StateBytes int
+	// EventHead is the number of the newest durable event, 0 before the first.
+	EventHead uint64
+	// CreatedAt is when this incarnation was created, to the millisecond.
+	CreatedAt time.Time
+}
+
+// Write is one actor's part of a batch.
+type Write struct {
+	// Op says what becomes of the record.
+	Op Op
+	// Expect is the Revision that the stored record must have; 0 with
+	// OpCreate, where the address must be free.
+	Expect uint64
+	// Record is the whole new record. OpDestroy uses its Address and ID only.
+	Record Record
+	// Rows are applied in order. OpDestroy removes every row by itself.
+	Rows []RowWrite
+	// Err is set by the driver before Pending.Wait returns: nil,
+	// [ErrExists], [ErrConflict], [ErrUnknown] or a failure that is known to
+	// have changed nothing.
+	Err error
+}
+
+// Op says what a Write does to the record.
+type Op uint8
+
+const (
+	// OpUpdate replaces the record; [ErrConflict] unless the stored one has
+	// the same ID and the revision Expect.
+	OpUpdate Op = iota
+	// OpCreate adds the record; [ErrExists] if the address is taken.
+	OpCreate
+	// OpDestroy removes the record and every row of the actor and frees the
+	// address; [ErrConflict] as for OpUpdate.
+	OpDestroy
+)
+
+// Kind separates the rows of an actor by what they are for.
+type Kind uint8
+
+const (
+	// KindKV is the actor's own key-value store.
+	KindKV Kind = iota + 1
+	// KindSchedule is what the actor will do later.
+	KindSchedule
+	// KindEvent is the durable event log, keyed by number.
+	KindEvent
+	// KindOutbox is messages on their way to other actors.
+	KindOutbox
+	// KindIdempotency is the replies kept for repeated requests.
+	KindIdempotency
+)
+
+// Row is one row of an actor.
+type Row struct {
+	// Key orders the rows of one kind, bytewise. At most 1,280 bytes.
+	Key []byte
+	// Value is opaque to the driver.
+	Value []byte
+	// Due, unless zero, puts the row into its shard's due index, to the
+	// microsecond.
+	Due time.Time
+}
+
+// RowWrite changes rows of one kind.
+type RowWrite struct {
+	// Kind is the rows' kind.
+	Kind Kind
+	// Op says what to do.
+	Op RowOp
+	// Row is the row to put; RowDelete uses its Key, RowDeleteRange its Key
+	// as the first one to delete.
+	Row
+	// End is the first key that RowDeleteRange spares; nil is the end of the
+	// kind.
+	End []byte
+}
+
+// RowOp says what a RowWrite does.
+type RowOp uint8
+
+const (
+	// RowPut adds or replaces one row, and its place in the due index.
+	RowPut RowOp = iota
+	// RowDelete removes one row if it is there.
+	RowDelete
+	// RowDeleteRange removes the rows in [Key, End).
+	RowDeleteRange
+)
+
+// Range selects rows by key.
+type Range struct {
+	// From is the first key, nil the beginning.
+	From []byte
+	// To is the first key past the range, nil the end.
+	To []byte
+	// Limit bounds the number of rows; 0 means no bound.
+	Limit int
+	// Reverse begins at the end of the range.
+	Reverse bool
+}
+
+// DueRow is a row found by the due index.
+type DueRow struct {
+	ID ID
+	Row
+}
+
+// ListQuery selects records.
+type ListQuery struct {
+	// Namespace is the tenant; required.
+	Namespace string
+	// Type selects one actor type; empty is every type.
+	Type string
+	// KeyPrefix selects keys that begin with it bytewise. Needs Type.
+	KeyPrefix string
+	// After is the last address of the page before; nil is the beginning.
+	After *Address
+	// Limit bounds the number of records; at least 1.
+	Limit int
+}
