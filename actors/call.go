@@ -84,6 +84,9 @@ type Reply struct {
 	Cursor string
 	// Created says whether this call created the actor.
 	Created bool
+	// Header is the response metadata that the method set; nil inside the
+	// process.
+	Header *connect.Header
 }
 
 // Sink takes the frames of one subscription, in order. The host calls it from one

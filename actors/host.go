@@ -6,7 +6,10 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -21,70 +24,229 @@ type Config struct {
 	// Store keeps the actors. Required; the host does not close it.
 	Store store.Store
 	// Validate, unless nil, checks requests, inputs and connection parameters.
+	// It returns a *[connect.Error] for the caller.
 	Validate func(proto.Message) error
-	// Logger; nil means [slog.Default].
+	// Logger is where the host writes; nil means [slog.Default].
 	Logger *slog.Logger
+	// Heartbeat is the longest silence of a subscription. 0 means 15 s.
+	Heartbeat time.Duration
 }
 
-// Registry holds actor types.
-type Registry struct{}
+// Host runs actors. Its methods may be called concurrently.
+type Host struct {
+	store     store.Store
+	shards    uint16
+	validate  func(proto.Message) error
+	log       *slog.Logger
+	heartbeat time.Duration
+	types     map[string]*actorType
+	methods   []*Method
 
-// Method is one RPC of a registered actor type.
-type Method struct {
-	// Spec is the RPC as connect describes it.
-	Spec connect.Spec
-	// Type is the actor type's name.
-	Type string
-	// Subscription says that the RPC is the type's subscription.
-	Subscription bool
-	// ReadOnly says that the RPC is declared NO_SIDE_EFFECTS.
-	ReadOnly bool
-	// Internal says that the edge must refuse the RPC.
-	Internal bool
+	table     *table
+	workers   *workers
+	committer *committer
+
+	inFlight atomic.Int64
+	closing  atomic.Bool
+	drained  chan struct{} // closed once closing and nothing is in flight
+	drainOne sync.Once
+	stop     chan struct{}
+	running  sync.WaitGroup
+	stopOne  sync.Once
+
+	subscribers sync.WaitGroup
 }
 
-// NewRequest returns a fresh request message.
-func (m *Method) NewRequest() proto.Message { return nil }
-
-// Host runs actors.
-type Host struct{}
-
-// NewHost checks cfg and the registered types and returns a host that runs.
-func NewHost(cfg Config) (*Host, error) { return nil, errors.New("not yet") }
+// NewHost checks cfg and the registered types and returns a host that runs, until
+// [Host.Shutdown].
+func NewHost(cfg Config) (*Host, error) {
+	switch {
+	case cfg.Registry == nil:
+		return nil, errors.New("actors: Config.Registry is nil: pass the registry that the actor types were registered with")
+	case cfg.Store == nil:
+		return nil, errors.New("actors: Config.Store is nil: open one, such as store/embedded or store/memory")
+	}
+	if err := errors.Join(cfg.Registry.errs...); err != nil {
+		return nil, fmt.Errorf("actors: %w", err)
+	}
+	if len(cfg.Registry.types) == 0 {
+		return nil, errors.New("actors: the registry is empty: register at least one actor type")
+	}
+	h := &Host{
+		store:     cfg.Store,
+		shards:    cfg.Store.Info().Shards,
+		validate:  cfg.Validate,
+		log:       cfg.Logger,
+		heartbeat: cfg.Heartbeat,
+		types:     make(map[string]*actorType, len(cfg.Registry.types)),
+		table:     newTable(),
+		workers:   newWorkers(),
+		committer: newCommitter(cfg.Store),
+		drained:   make(chan struct{}),
+		stop:      make(chan struct{}),
+	}
+	if h.log == nil {
+		h.log = slog.Default()
+	}
+	if h.heartbeat == 0 {
+		h.heartbeat = 15 * time.Second
+	}
+	for _, t := range cfg.Registry.types {
+		h.types[t.name] = t
+		h.methods = append(h.methods, t.methods...)
+	}
+	h.running.Go(h.committer.run)
+	h.running.Go(func() { h.workers.watch(h.stop) })
+	h.running.Go(func() { h.sweep(h.stop) })
+	return h, nil
+}
 
 // Methods returns every RPC of every registered type.
-func (h *Host) Methods() []*Method { return nil }
+func (h *Host) Methods() []*Method { return h.methods }
 
-// Call runs one action.
-func (h *Host) Call(ctx context.Context, call *Call) (Reply, error) { return Reply{}, errors.New("not yet") }
-
-// Subscribe opens a connection and feeds sink until the stream ends. A nil error
-// means that the server ended it on purpose, after a closing frame.
-func (h *Host) Subscribe(ctx context.Context, call *Call, sink Sink) error { return errors.New("not yet") }
-
-// Description describes an actor.
-type Description struct {
-	store.Record
-	// Awake says whether the actor is in memory.
-	Awake bool
-	// Connections is the number of its open connections.
-	Connections int
+// Call runs one action and returns its reply once everything that the reply
+// reports is durable. Every error is a *[connect.Error] with its details, ready
+// for the wire. When ctx is cancelled the caller is answered at once; a turn that
+// has begun goes on.
+func (h *Host) Call(ctx context.Context, call *Call) (Reply, error) {
+	if err := h.enter(); err != nil {
+		return Reply{}, err
+	}
+	defer h.leave()
+	t, err := h.call(ctx, call)
+	if err != nil {
+		return Reply{}, wireError(ctx, h.log, call.Method, err, notExecuted)
+	}
+	return t.reply, nil
 }
 
-// Ensure resolves target, creating the actor if target.Resolve says so, and
-// describes it. Created says whether it did.
-func (h *Host) Ensure(ctx context.Context, target Target, input []byte) (d Description, created bool, err error) {
-	return Description{}, false, errors.New("not yet")
+func (h *Host) call(ctx context.Context, call *Call) (*turn, error) {
+	typ := call.Method.owner
+	if err := h.check(call.Request); err != nil {
+		return nil, err
+	}
+	var params proto.Message
+	if typ.hasConn && call.Conn == "" {
+		var err error
+		if params, err = h.params(typ, call.Params); err != nil {
+			return nil, err
+		}
+		if err := beforeConnect(ctx, typ, call, params); err != nil {
+			return nil, err
+		}
+	}
+	return h.submit(ctx, call, func() *turn {
+		t := newTurn(ctx, typ, call, func(t *turn, b *body) error {
+			if err := t.join(b, params); err != nil {
+				return err
+			}
+			return b.serve(t)
+		})
+		t.readOnly = call.Method.ReadOnly
+		return t
+	})
 }
 
-// Destroy destroys an actor for good.
-func (h *Host) Destroy(ctx context.Context, target Target) (store.ID, error) { return store.ID{}, errors.New("not yet") }
+// submit runs a turn at the actor that a call names, again if the actor is
+// destroyed while the call waits and the key finds another one.
+func (h *Host) submit(ctx context.Context, call *Call, newTurn func() *turn) (*turn, error) {
+	for {
+		i, err := h.find(ctx, call)
+		if err != nil {
+			return nil, err
+		}
+		t := newTurn()
+		err = h.await(ctx, i, t)
+		if errors.Is(err, errIncarnationGone) {
+			continue
+		}
+		return t, err
+	}
+}
 
-// List describes actors in order of namespace, type and key.
-func (h *Host) List(ctx context.Context, q store.ListQuery) ([]Description, error) { return nil, errors.New("not yet") }
+// find returns the instance that a call names.
+func (h *Host) find(ctx context.Context, call *Call) (*instance, error) {
+	typ := call.Method.owner
+	if call.ID.IsZero() {
+		return h.table.get(h, typ, call.Address), nil
+	}
+	i := h.table.withID(call.ID)
+	if i == nil {
+		record, err := h.store.LoadID(ctx, call.ID)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, notFound()
+		} else if err != nil {
+			return nil, fmt.Errorf("look up an actor id: %w", err)
+		}
+		if record.Type != typ.name {
+			return nil, notFound()
+		}
+		i = h.table.get(h, typ, record.Address)
+	}
+	if i.typ != typ || i.addr.Namespace != call.Address.Namespace {
+		return nil, notFound()
+	}
+	return i, nil
+}
 
-// Shutdown ends every subscription with a closing frame, refuses new calls, waits
-// for the turns that run and for their commits, and puts every actor to sleep.
-func (h *Host) Shutdown(ctx context.Context) error { return nil }
+// await queues a turn and waits until it is answered or its caller leaves.
+func (h *Host) await(ctx context.Context, i *instance, t *turn) error {
+	if err := i.enqueue(t); err != nil {
+		return err
+	}
+	select {
+	case <-t.ready:
+		return t.err
+	case <-ctx.Done():
+		return t.abandon(ctx.Err())
+	}
+}
 
-var _ = time.Second
+// abandon answers a caller who leaves. A turn that waits never runs. One that runs
+// past its caller's deadline is given up; one whose caller went away goes on. One
+// that has run may be durable or not.
+func (t *turn) abandon(cause error) error {
+	code, reason := connect.CodeCanceled, "canceled"
+	if errors.Is(cause, context.DeadlineExceeded) {
+		code, reason = connect.CodeDeadlineExceeded, "deadline_exceeded"
+	}
+	if t.status.CompareAndSwap(turnQueued, turnSealed) {
+		t.inst.mu.Lock()
+		t.inst.queue.remove(t)
+		t.inst.mu.Unlock()
+		return &refusalError{refusal(code, reason, notExecuted, "the call ended while it waited for its turn")}
+	}
+	if code == connect.CodeDeadlineExceeded && t.status.CompareAndSwap(turnRunning, turnSealed) {
+		t.end(context.DeadlineExceeded)
+		return &refusalError{refusal(code, reason, notExecuted, "the turn did not end in time and was rolled back")}
+	}
+	t.left = true
+	return &refusalError{refusal(code, reason, unknown, "the call ended before its answer was ready")}
+}
+
+// check validates a message that came from outside.
+func (h *Host) check(message proto.Message) error {
+	if h.validate == nil {
+		return nil
+	}
+	err := h.validate(message)
+	if wire, ok := errors.AsType[*connect.Error](err); ok {
+		return &refusalError{wire}
+	}
+	return err
+}
+
+func (h *Host) enter() error {
+	h.inFlight.Add(1)
+	if h.closing.Load() {
+		h.leave()
+		return retryable(refusal(connect.CodeUnavailable, "shutting_down", notExecuted, "the server is stopping"), time.Second)
+	}
+	return nil
+}
+
+func (h *Host) leave() {
+	if h.inFlight.Add(-1) == 0 && h.closing.Load() {
+		h.drainOne.Do(func() { close(h.drained) })
+	}
+}

@@ -1,0 +1,166 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/internal/wire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+// NoState is the State of an actor whose service declares none.
+type NoState = *emptypb.Empty
+
+// NoEvent is the Event of an actor whose service has no subscription.
+type NoEvent = *emptypb.Empty
+
+// Actor is embedded by an author's struct and gives it its state, its events and
+// its connections. State is the message that the service declares as its state,
+// Event the response of its subscription.
+//
+// Its methods are for code that runs in a turn: the author's actions and hooks,
+// on the goroutine that runs them. A turn has the actor to itself, read-only
+// actions share it with each other. Nothing here may be used outside a turn.
+type Actor[State, Event proto.Message] struct{ body *body }
+
+// State returns the actor's state: one message, owned by the actor, that a writing
+// turn changes in place. What a turn leaves there is durable before the turn's
+// reply is sent; if the turn fails, the state is again what it was. A read-only
+// action must not change it.
+func (a *Actor[State, Event]) State() State {
+	return a.body.state.(State) //nolint:errcheck,forcetypeassert // checked at registration
+}
+
+// Broadcast publishes an event to every connection. It leaves when the turn is
+// durable, in the order of the turns. The event is encoded at once; changing it
+// later has no effect.
+func (a *Actor[State, Event]) Broadcast(event Event) {
+	a.body.publish("Broadcast", event, nil, nil)
+}
+
+// BroadcastExcept publishes an event to every connection but one.
+func (a *Actor[State, Event]) BroadcastExcept(except *Conn, event Event) {
+	a.body.publish("BroadcastExcept", event, nil, except)
+}
+
+// SendTo sends an event to one connection. It never enters the durable log. A
+// connection that is gone gets nothing.
+func (a *Actor[State, Event]) SendTo(conn *Conn, event Event) {
+	if conn != nil {
+		a.body.publish("SendTo", event, conn, nil)
+	}
+}
+
+// Conns returns the actor's open connections, in the order in which they were
+// opened.
+func (a *Actor[State, Event]) Conns() []*Conn {
+	a.body.inst.mu.Lock()
+	defer a.body.inst.mu.Unlock()
+	return slices.Clone(a.body.inst.conns)
+}
+
+// Destroy destroys the actor when the turn ends well: its state and its key are
+// given up in the turn's commit, its connections closed. A later call by the key
+// finds a new actor.
+func (a *Actor[State, Event]) Destroy() {
+	a.body.writing("Destroy").destroy = true
+}
+
+// Key returns the segments of the actor's key.
+func (a *Actor[State, Event]) Key() []string {
+	key, _ := wire.DecodeKey(a.body.inst.addr.Key) // our own encoding
+	return key
+}
+
+// Namespace returns the actor's tenant.
+func (a *Actor[State, Event]) Namespace() string { return a.body.inst.addr.Namespace }
+
+// ID returns the id of this incarnation.
+func (a *Actor[State, Event]) ID() string { return a.body.inst.idText }
+
+// Log returns a logger that names the actor.
+func (a *Actor[State, Event]) Log() *slog.Logger { return a.body.inst.logger() }
+
+func (a *Actor[State, Event]) bind(b *body) { a.body = b }
+
+func (a *Actor[State, Event]) messages() (state, event protoreflect.MessageType) {
+	return typeOf[State](), typeOf[Event]()
+}
+
+// typeOf returns M's message type, nil for the empty message.
+func typeOf[M proto.Message]() protoreflect.MessageType {
+	var m M
+	if mt := m.ProtoReflect().Type(); mt.Descriptor().FullName() != "google.protobuf.Empty" {
+		return mt
+	}
+	return nil
+}
+
+// ConnState returns the connection state that the call runs with: that of its
+// connection, or the one made of its parameters. It is nil without either.
+func ConnState[C proto.Message](ctx context.Context) C {
+	var none C
+	if t := turnOf(ctx); t != nil {
+		if state, ok := t.connState.(C); ok {
+			return state
+		}
+	}
+	return none
+}
+
+// ConnOf returns the connection that the call belongs to, nil outside one.
+func ConnOf(ctx context.Context) *Conn {
+	if t := turnOf(ctx); t != nil {
+		return t.conn
+	}
+	return nil
+}
+
+// SubjectOf returns who calls; empty is anonymous.
+func SubjectOf(ctx context.Context) string {
+	if t := turnOf(ctx); t != nil && t.call != nil {
+		return t.call.Subject
+	}
+	return ""
+}
+
+// body is an actor in memory. It is used by the turn that runs, and by read-only
+// turns together.
+type body struct {
+	inst     *instance
+	actor    Instance
+	handlers []connect.ServerFunc
+	state    proto.Message
+	snapshot []byte // state, encoded, as the newest turn left it
+	turn     *turn  // the writing turn that runs
+}
+
+// writing returns the writing turn that runs.
+func (b *body) writing(what string) *turn {
+	if b.turn == nil {
+		panic("actors: " + what + " in a read-only action or outside a turn; only a writing action or hook may change the actor") //nolint:forbidigo // misuse by the author: it ends that action
+	}
+	return b.turn
+}
+
+// restore makes the state what it was before the turn.
+func (b *body) restore() error {
+	if b.state == nil {
+		return nil
+	}
+	proto.Reset(b.state)
+	return proto.Unmarshal(b.snapshot, b.state)
+}
+
+// serve runs one of the actor's generated handlers in a turn.
+func (b *body) serve(t *turn) error {
+	t.stream.handler = b.handlers[t.method.index]
+	return t.method.owner.trampoline.Call(t, t.method.Spec.Procedure, &t.stream.info, &t.stream)
+}

@@ -1,0 +1,282 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/store"
+	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+)
+
+// commitsInFlight is how many batches may be on their way to the disk at once.
+const commitsInFlight = 2
+
+// committer groups what turns change into batches, without a timer: while one
+// batch is on its way to the disk, the next one gathers. It is the only path by
+// which replies and events of turns leave: see [instance.settled].
+type committer struct {
+	store store.Store
+	kick  chan struct{}
+
+	mu        sync.Mutex
+	gathering *batch // guarded by mu
+}
+
+// batch is one group commit.
+type batch struct {
+	entries []*entry
+	writes  []*store.Write
+	pending store.Pending
+}
+
+// entry is one actor's part of a batch: the changes of one or more of its turns,
+// and what waits for them.
+type entry struct {
+	inst  *instance
+	batch *batch
+	write store.Write
+	skip  bool // created and destroyed in one batch
+	turns int  // how many turns' changes it holds
+
+	// Guarded by the instance's mu.
+	waiting    []*turn
+	deliveries []delivery
+}
+
+func newCommitter(s store.Store) *committer {
+	return &committer{store: s, kick: make(chan struct{}, 1), gathering: new(batch)}
+}
+
+// run commits until kick is closed, and returns when all that was gathered has
+// been settled.
+func (c *committer) run() {
+	flights := make(chan *batch, commitsInFlight-1)
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		for b := range flights {
+			b.pending.Wait()
+			for _, e := range b.entries {
+				e.inst.settled(e)
+			}
+		}
+	}()
+	for range c.kick {
+		if b := c.take(); b != nil {
+			b.pending = c.store.Commit(context.Background(), b.writes)
+			flights <- b
+		}
+	}
+	close(flights)
+	<-settled
+}
+
+func (c *committer) take() *batch {
+	c.mu.Lock()
+	b := c.gathering
+	if len(b.entries) == 0 {
+		c.mu.Unlock()
+		return nil
+	}
+	c.gathering = &batch{entries: make([]*entry, 0, len(b.entries)+8)}
+	c.mu.Unlock()
+	b.writes = make([]*store.Write, 0, len(b.entries))
+	for _, e := range b.entries {
+		if !e.skip {
+			b.writes = append(b.writes, &e.write)
+		}
+	}
+	return b
+}
+
+// add puts a change into the batch that gathers, into the actor's newest entry if
+// that is still there. The instance is locked.
+func (c *committer) add(i *instance, change *change, op store.Op) *entry {
+	c.mu.Lock()
+	e := i.entry
+	fresh := e == nil || e.batch != c.gathering
+	if fresh {
+		e = &entry{inst: i, batch: c.gathering, write: store.Write{Op: op, Expect: i.revision}}
+		c.gathering.entries = append(c.gathering.entries, e)
+	} else if op == store.OpDestroy {
+		e.skip = e.write.Op == store.OpCreate
+		e.write.Op = op
+	}
+	e.turns++
+	e.write.Record = store.Record{
+		Address:   i.addr,
+		ID:        i.id,
+		Revision:  i.revision + 1,
+		State:     change.state,
+		EventHead: change.eventHead,
+		CreatedAt: i.createdAt,
+	}
+	first := fresh && len(c.gathering.entries) == 1
+	c.mu.Unlock()
+	if first {
+		select {
+		case c.kick <- struct{}{}:
+		default:
+		}
+	}
+	return e
+}
+
+// commitLocked makes a change the newest of the actor and puts it into the batch
+// that gathers.
+func (i *instance) commitLocked(t *turn, c *change, op store.Op) {
+	i.entry = i.host.committer.add(i, c, op)
+	i.revision++
+	i.eventHead = c.eventHead
+	i.undurable++
+	c.body.snapshot = c.state
+	i.destroying = op == store.OpDestroy
+	if t != nil {
+		i.entry.waiting = append(i.entry.waiting, t)
+	}
+	i.entry.deliveries = append(i.entry.deliveries, c.deliveries...)
+}
+
+// settleLocked decides what a turn that has run waits for before its answer leaves:
+// the commit of its own change, that of the newest change it could have seen, or
+// nothing.
+func (i *instance) settleLocked(t *turn, c *change, err error) {
+	if t.status.Load() == turnSealed {
+		i.disownLocked(t)
+		if err != nil {
+			i.logger().Warn("a turn failed after its caller had been answered", slog.Any("error", err))
+		}
+		return
+	}
+	t.err = err
+	t.reply.ID, t.reply.Body, t.reply.Header = i.id, t.stream.body, t.stream.info.ResponseHeader()
+	if t.generation != i.generation {
+		i.disownLocked(t)
+		t.finish(errDiscarded)
+		return
+	}
+	if c == nil {
+		i.disownLocked(t)
+	} else {
+		t.reply.Cursor = cursorText(i.idText, c.eventHead)
+	}
+	switch {
+	case c != nil && c.dirty && t.destroy:
+		i.commitLocked(t, c, store.OpDestroy)
+	case c != nil && c.dirty:
+		i.commitLocked(t, c, store.OpUpdate)
+	case i.entry != nil:
+		i.entry.waiting = append(i.entry.waiting, t)
+		if c != nil {
+			i.entry.deliveries = append(i.entry.deliveries, c.deliveries...)
+		}
+	default:
+		if c != nil {
+			deliver(c.deliveries)
+		}
+		t.finish(nil)
+	}
+}
+
+// settled answers everything that waited for an entry whose fate is known: first
+// the events, then the replies. It is called by one goroutine, in commit order.
+func (i *instance) settled(e *entry) {
+	if err := e.write.Err; err != nil && !e.skip {
+		i.failed(e, err)
+		return
+	}
+	i.mu.Lock()
+	for {
+		waiting, deliveries := e.waiting, e.deliveries
+		e.waiting, e.deliveries = nil, nil
+		if len(waiting) == 0 && len(deliveries) == 0 {
+			break
+		}
+		i.mu.Unlock()
+		deliver(deliveries)
+		for _, t := range waiting {
+			t.finish(nil)
+		}
+		i.mu.Lock()
+	}
+	defer i.mu.Unlock()
+	i.durableHead = e.write.Record.EventHead
+	i.doneLocked(e)
+	if e.write.Op == store.OpDestroy {
+		i.destroyedLocked()
+		return
+	}
+	i.dispatchLocked()
+	i.forgetLocked()
+}
+
+// failed discards every turn that saw an entry which could not be committed: those
+// in it, those in later entries (the store refuses them, since they expect its
+// revision) and those that run now.
+func (i *instance) failed(e *entry, err error) {
+	answer := errDiscarded
+	if errors.Is(err, store.ErrUnknown) {
+		answer = errUnknownOutcome
+	}
+	i.logger().Error("a commit failed; the turns that saw it are discarded",
+		slog.Any("error", err), slog.Int("turns", e.turns))
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, t := range e.waiting {
+		i.disownLocked(t)
+		t.finish(answer)
+	}
+	i.destroying = false
+	i.discardLocked()
+	i.doneLocked(e)
+	i.dispatchLocked()
+	i.forgetLocked()
+}
+
+// disownLocked forgets the connection that a turn opened before it failed.
+func (i *instance) disownLocked(t *turn) {
+	if t.opened != nil {
+		i.conns = without(i.conns, t.opened)
+	}
+}
+
+func (i *instance) doneLocked(e *entry) {
+	i.undurable -= e.turns
+	if i.entry == e {
+		i.entry = nil
+	}
+}
+
+// destroyedLocked ends an instance whose actor is no more: those who wait by key
+// look it up again.
+func (i *instance) destroyedLocked() {
+	i.discardLocked()
+	i.gone = true
+	i.host.table.remove(i)
+	for t := i.queue.head; t != nil; t = i.queue.head {
+		i.queue.remove(t)
+		if t.status.CompareAndSwap(turnQueued, turnSealed) {
+			t.finish(errIncarnationGone)
+		}
+	}
+	for _, conn := range i.conns {
+		conn.close(closing{troupev1.CloseReason_CLOSE_REASON_DESTROYED, "the actor was destroyed", -1})
+	}
+	i.conns = nil
+}
+
+var (
+	// errDiscarded answers a turn that saw a change which could not be
+	// committed.
+	errDiscarded error = &refusalError{retryable(refusal(connect.CodeAborted, "turn_discarded", notExecuted,
+		"an earlier change of this actor could not be stored, so this call was undone"), 0)}
+	// errUnknownOutcome answers a turn whose commit may or may not be durable.
+	errUnknownOutcome error = &refusalError{refusal(connect.CodeUnavailable, "outcome_unknown", unknown,
+		"the store cannot say whether the call took effect")}
+)

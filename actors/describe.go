@@ -1,0 +1,166 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect/v2"
+	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+)
+
+// describe reads the schema of an actor type from the descriptors that its
+// generated registration carries, and checks it against the Go code.
+func (t *actorType) describe(probe *connect.Server, actor Instance, options []Option) error {
+	service, err := serviceOf(probe)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.goType, err)
+	}
+	t.name = string(service.FullName())
+	declared, ok := proto.GetExtension(service.Options(), troupev1.E_Actor).(*troupev1.ActorOptions)
+	if !ok || declared == nil {
+		return fmt.Errorf("%s is not an actor: add `option (troupe.v1.actor) = {…}` to the service", t.name)
+	}
+	var errs []error
+	resolve := func(option, name string) protoreflect.MessageType {
+		mt, err := messageNamed(service, option, name)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		return mt
+	}
+	t.stateType = resolve("state", declared.GetState())
+	t.inputType = resolve("input", declared.GetInput())
+	t.connType = resolve("conn_state", declared.GetConnState())
+
+	t.trampoline = connect.NewServer()
+	for spec := range probe.Specs() {
+		m, err := t.describeMethod(spec, len(t.methods))
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		t.methods = append(t.methods, m)
+		t.trampoline.Register(connect.Method{Spec: spec, Handler: func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
+			return stream.(*turnStream).handler(ctx, spec, stream) //nolint:forcetypeassert // only body.serve calls it
+		}})
+	}
+	if t.connType != nil && t.eventType == nil {
+		errs = append(errs, fmt.Errorf("%s declares a conn_state but no subscription: mark the RPC that opens connections with `option (troupe.v1.action) = {subscription: true}`", t.name))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	t.limits = defaultLimits()
+	for _, option := range options {
+		if err := option.apply(t); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", t.name, err))
+		}
+	}
+	t.hasConn = t.hooks.beforeConnect != nil || t.hooks.createConnState != nil
+	return errors.Join(append(errs, t.validate(actor))...)
+}
+
+func serviceOf(probe *connect.Server) (protoreflect.ServiceDescriptor, error) {
+	for spec := range probe.Specs() {
+		method, ok := spec.Schema.(protoreflect.MethodDescriptor)
+		if !ok {
+			return nil, fmt.Errorf("%s has no protobuf schema: register with code made by protoc-gen-connect-go", spec.Procedure)
+		}
+		service, ok := method.Parent().(protoreflect.ServiceDescriptor)
+		if !ok {
+			return nil, fmt.Errorf("%s has no service", spec.Procedure)
+		}
+		return service, nil
+	}
+	return nil, errors.New("its service has no RPC: an actor needs at least one")
+}
+
+func (t *actorType) describeMethod(spec connect.Spec, index int) (*Method, error) {
+	md, ok := spec.Schema.(protoreflect.MethodDescriptor)
+	if !ok {
+		return nil, fmt.Errorf("%s has no protobuf schema", spec.Procedure)
+	}
+	input, err := protoregistry.GlobalTypes.FindMessageByName(md.Input().FullName())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", spec.Procedure, err)
+	}
+	output, err := protoregistry.GlobalTypes.FindMessageByName(md.Output().FullName())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", spec.Procedure, err)
+	}
+	m := &Method{
+		Spec:     spec,
+		Type:     t.name,
+		ReadOnly: spec.IdempotencyLevel == connect.IdempotencyNoSideEffects,
+		owner:    t,
+		index:    index,
+		input:    input,
+		output:   output,
+	}
+	if action, ok := proto.GetExtension(md.Options(), troupev1.E_Action).(*troupev1.ActionOptions); ok && action != nil {
+		m.Internal, m.Subscription = action.GetInternal(), action.GetSubscription()
+	}
+	switch {
+	case m.Subscription && spec.StreamType != connect.StreamTypeServer:
+		return nil, fmt.Errorf("%s is marked as the subscription and must return a stream: write `returns (stream %s)`", spec.Procedure, md.Output().Name())
+	case m.Subscription && m.Internal:
+		return nil, fmt.Errorf("%s is marked as the subscription and as internal: remove one", spec.Procedure)
+	case m.Subscription && t.eventType != nil:
+		return nil, fmt.Errorf("%s is the second subscription of %s: an actor has one", spec.Procedure, t.name)
+	case m.Subscription:
+		union, err := newEventUnion(output)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", spec.Procedure, err)
+		}
+		t.eventType, t.events = output, union
+	case spec.StreamType != connect.StreamTypeUnary:
+		return nil, fmt.Errorf("%s streams and is not the subscription: this release serves unary actions and one subscription; mark it with `option (troupe.v1.action) = {subscription: true}` or make it unary", spec.Procedure)
+	}
+	return m, nil
+}
+
+// eventUnion is the shape of a subscription's response.
+type eventUnion struct {
+	message protoreflect.MessageType
+	info    protoreflect.FieldNumber
+	oneof   protoreflect.OneofDescriptor
+	// numbered says of each event, by its field's number, whether it is part
+	// of the durable log and takes a number.
+	numbered map[protoreflect.FieldNumber]bool
+}
+
+func newEventUnion(message protoreflect.MessageType) (*eventUnion, error) {
+	md := message.Descriptor()
+	u := &eventUnion{message: message, numbered: make(map[protoreflect.FieldNumber]bool)}
+	for i := range md.Fields().Len() {
+		field := md.Fields().Get(i)
+		switch {
+		case field.Kind() == protoreflect.MessageKind && field.Message().FullName() == "troupe.v1.EventInfo" && field.Cardinality() != protoreflect.Repeated:
+			u.info = field.Number()
+		case field.ContainingOneof() != nil && !field.ContainingOneof().IsSynthetic():
+			if u.oneof != nil && u.oneof != field.ContainingOneof() {
+				return nil, fmt.Errorf("%s has two oneofs: an event union has one", md.FullName())
+			}
+			u.oneof = field.ContainingOneof()
+			options, _ := proto.GetExtension(field.Options(), troupev1.E_Event).(*troupev1.EventOptions)
+			delivery := options.GetDelivery()
+			u.numbered[field.Number()] = delivery == troupev1.Delivery_DELIVERY_UNSPECIFIED || delivery == troupev1.Delivery_DELIVERY_DURABLE
+		default:
+			return nil, fmt.Errorf("%s has the field %s: an event union has one troupe.v1.EventInfo field and one oneof of events", md.FullName(), field.Name())
+		}
+	}
+	switch {
+	case u.info == 0:
+		return nil, fmt.Errorf("%s has no troupe.v1.EventInfo field: add `troupe.v1.EventInfo info = 1;`", md.FullName())
+	case u.oneof == nil:
+		return nil, fmt.Errorf("%s has no events: add `oneof event {…}`", md.FullName())
+	}
+	return u, nil
+}

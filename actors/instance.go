@@ -1,0 +1,168 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/store"
+)
+
+// maxUndurable is how many turns of one actor may run ahead of the disk.
+const maxUndurable = 64
+
+// instance is the one place in this process where an actor's turns are put in
+// order. It exists while the actor is in memory, has connections or has calls
+// waiting; it owns no goroutine.
+//
+// Who may touch what: mu guards the fields below it. The turn that is writing has
+// the body to itself, and is the only one to change the identity fields; turns
+// that read together share the body.
+type instance struct {
+	host *Host
+	typ  *actorType
+	addr store.Address
+
+	mu       sync.Mutex
+	queue    mailbox
+	writing  bool
+	readers  int
+	body     *body // nil while the actor is not in memory
+	lastUsed time.Time
+
+	// What the newest turn left, durable or not.
+	id        store.ID
+	idText    string
+	revision  uint64
+	eventHead uint64
+	createdAt time.Time
+
+	durableHead uint64 // eventHead as of the newest settled commit
+
+	// generation counts the discards: a turn that began before one saw what
+	// was never stored.
+	generation uint32
+	entry      *entry // the newest part of a commit that is not durable; nil if all is
+	undurable  int    // turns that have changed something and are not durable
+	destroying bool   // a turn has destroyed the actor; its commit is under way
+	gone       bool   // no longer in the host's table
+	conns      []*Conn
+}
+
+// enqueue puts a turn at the end of the mailbox and starts it if it may run.
+func (i *instance) enqueue(t *turn) error {
+	t.inst = i
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.gone {
+		return errIncarnationGone
+	}
+	if t.call != nil && i.queue.len >= i.typ.limits.mailbox {
+		return &refusalError{retryable(refusal(connect.CodeResourceExhausted, "mailbox_full", notExecuted,
+			"%d calls wait for this actor; try again later", i.queue.len), 100*time.Millisecond)}
+	}
+	i.queue.push(t)
+	i.dispatchLocked()
+	return nil
+}
+
+// dispatchLocked starts every turn that may run now.
+func (i *instance) dispatchLocked() {
+	for t := i.nextLocked(); t != nil; t = i.nextLocked() {
+		i.host.workers.start(t)
+	}
+}
+
+// nextLocked takes the first turn out of the mailbox if it may run now. Read-only
+// turns run beside each other, everything else by itself, all in order of arrival.
+// An actor that is not in memory comes there in a turn by itself, once all that
+// was committed before is known to the store.
+func (i *instance) nextLocked() *turn {
+	for t := i.queue.head; t != nil && !i.destroying; t = i.queue.head {
+		t.shared = t.readOnly && i.body != nil
+		switch {
+		case i.writing:
+			return nil
+		case t.shared:
+		case i.readers > 0, i.body == nil && i.undurable > 0, i.undurable >= maxUndurable:
+			return nil
+		}
+		i.queue.remove(t)
+		if !t.status.CompareAndSwap(turnQueued, turnRunning) {
+			continue // its caller has left
+		}
+		t.generation, t.body = i.generation, i.body
+		if t.shared {
+			i.readers++
+		} else {
+			i.writing = true
+		}
+		return t
+	}
+	return nil
+}
+
+// execute runs a turn and returns the one that this worker runs next, or nil.
+func (i *instance) execute(t *turn) *turn {
+	var change *change
+	err := i.prepare(t)
+	if err == nil {
+		change, err = i.perform(t)
+	}
+	t.status.CompareAndSwap(turnRunning, turnSettled)
+	t.end(context.Canceled)
+
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.settleLocked(t, change, err)
+	if t.sleep && i.queue.len == 0 {
+		i.dropLocked()
+	}
+	if t.shared {
+		i.readers--
+	} else {
+		i.writing = false
+	}
+	i.lastUsed = t.queuedAt
+	next := i.nextLocked()
+	if next == nil || next.shared {
+		i.dispatchLocked()
+	}
+	if next == nil {
+		i.forgetLocked()
+	}
+	return next
+}
+
+// forgetLocked drops an instance that holds nothing from the host's table.
+func (i *instance) forgetLocked() {
+	if i.body == nil && i.queue.len == 0 && !i.writing && i.readers == 0 && i.undurable == 0 &&
+		i.entry == nil && len(i.conns) == 0 && !i.gone {
+		i.gone = true
+		i.host.table.remove(i)
+	}
+}
+
+// discardLocked takes the actor out of memory, so that the next turn reads it from
+// the store again.
+func (i *instance) discardLocked() {
+	i.generation++
+	i.dropLocked()
+}
+
+// dropLocked takes the actor out of memory.
+func (i *instance) dropLocked() {
+	if i.body != nil {
+		i.body = nil
+		i.host.table.removeID(i.id)
+	}
+}
+
+func (i *instance) logger() *slog.Logger {
+	return i.host.log.With(slog.String("namespace", i.addr.Namespace), slog.String("actor", i.addr.Type), slog.String("key", i.addr.Key))
+}

@@ -1,0 +1,148 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"context"
+	"errors"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/store"
+)
+
+// Description describes an actor.
+type Description struct {
+	store.Record
+	// Awake says whether the actor is in memory.
+	Awake bool
+	// Connections is the number of its open connections.
+	Connections int
+}
+
+// Ensure resolves target, creating the actor if target.Resolve says so, and
+// describes it. Created says whether it did. It does not wake an actor.
+func (h *Host) Ensure(ctx context.Context, target Target, input []byte) (d Description, created bool, err error) {
+	m, err := h.lifecycleMethod(target)
+	if err != nil {
+		return Description{}, false, err
+	}
+	if err := h.enter(); err != nil {
+		return Description{}, false, err
+	}
+	defer h.leave()
+	d, err = h.describe(ctx, target)
+	switch {
+	case err == nil && target.Resolve == Create && target.ID.IsZero():
+		err = alreadyExists(d.ID.String())
+	case errors.Is(err, store.ErrNotFound) && (target.Resolve == Get || !target.ID.IsZero()):
+		err = notFound()
+	case errors.Is(err, store.ErrNotFound):
+		created, d, err = h.create(ctx, m, target, input)
+	}
+	if err != nil {
+		return Description{}, false, wireError(ctx, h.log, m, err, notExecuted)
+	}
+	return d, created, nil
+}
+
+func (h *Host) create(ctx context.Context, m *Method, target Target, input []byte) (bool, Description, error) {
+	call := &Call{Target: target, Method: m, Input: input}
+	if err := beforeConnect(ctx, m.owner, call, nil); err != nil {
+		return false, Description{}, err
+	}
+	t, err := h.submit(ctx, call, func() *turn {
+		return newTurn(ctx, m.owner, call, func(*turn, *body) error { return nil })
+	})
+	if err != nil {
+		return false, Description{}, err
+	}
+	d, err := h.describe(ctx, target)
+	return t.reply.Created, d, err
+}
+
+func (h *Host) describe(ctx context.Context, target Target) (Description, error) {
+	var record store.Record
+	var err error
+	if target.ID.IsZero() {
+		record, err = h.store.Load(ctx, target.Address)
+	} else {
+		record, err = h.store.LoadID(ctx, target.ID)
+		if err == nil && (record.Namespace != target.Address.Namespace || target.Address.Type != "" && record.Type != target.Address.Type) {
+			err = store.ErrNotFound
+		}
+	}
+	if err != nil {
+		return Description{}, err
+	}
+	return h.annotate(record), nil
+}
+
+func (h *Host) annotate(record store.Record) Description {
+	d := Description{Record: record}
+	if d.StateBytes == 0 {
+		d.StateBytes = len(record.State)
+	}
+	if i := h.table.peek(record.Address); i != nil {
+		i.mu.Lock()
+		d.Awake, d.Connections = i.body != nil, len(i.conns)
+		i.mu.Unlock()
+	}
+	return d
+}
+
+// Destroy destroys an actor for good and returns the id that is no more.
+func (h *Host) Destroy(ctx context.Context, target Target) (store.ID, error) {
+	m, err := h.lifecycleMethod(target)
+	if err != nil {
+		return store.ID{}, err
+	}
+	if err := h.enter(); err != nil {
+		return store.ID{}, err
+	}
+	defer h.leave()
+	if target.Address.Type == "" {
+		record, err := h.store.LoadID(ctx, target.ID)
+		if err == nil && h.types[record.Type] != nil {
+			m = h.types[record.Type].methods[0]
+		}
+	}
+	target.Resolve = Get
+	call := &Call{Target: target, Method: m}
+	t, err := h.submit(ctx, call, func() *turn {
+		return newTurn(ctx, m.owner, call, func(t *turn, b *body) error {
+			t.destroy = true
+			return nil
+		})
+	})
+	if err != nil {
+		return store.ID{}, wireError(ctx, h.log, m, err, notExecuted)
+	}
+	return t.reply.ID, nil
+}
+
+// List describes actors in order of namespace, type and key. Records come without
+// their state.
+func (h *Host) List(ctx context.Context, q store.ListQuery) ([]Description, error) {
+	records, err := h.store.List(ctx, q)
+	if err != nil {
+		return nil, wireError(ctx, h.log, h.methods[0], err, notExecuted)
+	}
+	descriptions := make([]Description, len(records))
+	for n, record := range records {
+		descriptions[n] = h.annotate(record)
+	}
+	return descriptions, nil
+}
+
+// lifecycleMethod stands for the type of a lifecycle call's target.
+func (h *Host) lifecycleMethod(target Target) (*Method, error) {
+	if target.Address.Type == "" && !target.ID.IsZero() {
+		return h.methods[0], nil
+	}
+	typ := h.types[target.Address.Type]
+	if typ == nil {
+		return nil, refusal(connect.CodeNotFound, "unknown_actor_type", notExecuted, "this server has no actor type %q", target.Address.Type)
+	}
+	return typ.methods[0], nil
+}

@@ -1,0 +1,285 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/store"
+	"google.golang.org/protobuf/proto"
+)
+
+// change is what a turn that went well leaves behind.
+type change struct {
+	body       *body
+	state      []byte // the new snapshot
+	dirty      bool   // something must be stored
+	eventHead  uint64
+	deliveries []delivery
+}
+
+// prepare brings the actor into memory and resolves the turn's target. Only a turn
+// that runs by itself can find the actor absent from memory.
+func (i *instance) prepare(t *turn) error {
+	if t.body == nil {
+		record, err := i.host.store.Load(t, i.addr)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return i.prepareAbsent(t)
+		case errors.Is(err, store.ErrCorrupt):
+			i.logger().Error("stored data is corrupt", slog.Any("error", err))
+			return &refusalError{refusal(connect.CodeDataLoss, "data_loss", notExecuted, "the actor's stored data is corrupt")}
+		case err != nil:
+			return fmt.Errorf("load the actor: %w", err)
+		}
+		if !t.wants(record.ID) {
+			return notFound()
+		}
+		if t.call != nil && t.call.Resolve == Create && t.call.ID.IsZero() {
+			return alreadyExists(record.ID.String())
+		}
+		return i.wake(t, record)
+	}
+	switch {
+	case !t.wants(i.id):
+		return notFound()
+	case t.call != nil && t.call.Resolve == Create && t.call.ID.IsZero():
+		return alreadyExists(i.idText)
+	}
+	return nil
+}
+
+func (i *instance) prepareAbsent(t *turn) error {
+	switch {
+	case t.call == nil:
+		return errAbsent
+	case t.call.Resolve == Get || !t.call.ID.IsZero():
+		return notFound()
+	}
+	return i.create(t)
+}
+
+// errAbsent ends a turn of the runtime whose actor is not there.
+var errAbsent = errors.New("actors: the actor is absent")
+
+func notFound() error {
+	return &refusalError{refusal(connect.CodeNotFound, "actor_not_found", notExecuted, "there is no such actor")}
+}
+
+func alreadyExists(id string) error {
+	return &refusalError{refusal(connect.CodeAlreadyExists, "actor_exists", notExecuted, "the key is taken by the actor %s", id)}
+}
+
+// wake makes a body out of a record.
+func (i *instance) wake(t *turn, record store.Record) error {
+	b := i.newBody()
+	if b.state != nil {
+		if err := proto.Unmarshal(record.State, b.state); err != nil {
+			return fmt.Errorf("decode the state: %w", err)
+		}
+		b.snapshot = record.State
+	}
+	i.mu.Lock()
+	i.identifyLocked(record.ID, record.CreatedAt)
+	i.revision, i.eventHead, i.durableHead = record.Revision, record.EventHead, record.EventHead
+	i.mu.Unlock()
+	return i.enter(t, b)
+}
+
+// create makes a new actor: its first turn, which stays even if the action that
+// caused it fails.
+func (i *instance) create(t *turn) error {
+	b := i.newBody()
+	i.mu.Lock()
+	i.identifyLocked(store.NewID(store.ShardOf(i.addr, i.host.shards)), time.Now())
+	i.revision, i.eventHead, i.durableHead = 0, 0, 0
+	i.mu.Unlock()
+	if i.typ.inputType != nil {
+		input := newMessage(i.typ.inputType)
+		if err := proto.Unmarshal(t.call.Input, input); err != nil {
+			return &refusalError{refusal(connect.CodeInvalidArgument, "bad_actor_input", notExecuted, "actor-input-bin is not a %s", i.typ.inputType.Descriptor().FullName())}
+		}
+		if err := i.host.check(input); err != nil {
+			return err
+		}
+		if hook := i.typ.hooks.create; hook != nil {
+			b.turn = t
+			err := protect(func() error { return hook(b.actor, t, input) })
+			b.turn = nil
+			if err != nil {
+				return err
+			}
+		}
+	} else if len(t.call.Input) > 0 {
+		return &refusalError{refusal(connect.CodeInvalidArgument, "bad_actor_input", notExecuted, "%s takes no input", i.typ.name)}
+	}
+	created, err := i.collect(t, b)
+	if err != nil {
+		return err
+	}
+	created.dirty = true
+	t.events = nil
+	i.mu.Lock()
+	i.commitLocked(nil, created, store.OpCreate)
+	i.mu.Unlock()
+	t.reply.Created = true
+	return i.enter(t, b)
+}
+
+// enter runs the wake hook, a turn of its own, and puts the body into memory.
+func (i *instance) enter(t *turn, b *body) error {
+	woken := &change{}
+	if hook := i.typ.hooks.wake; hook != nil {
+		b.turn = t
+		err := protect(func() error { return hook(b.actor, t) })
+		b.turn = nil
+		if err != nil {
+			return fmt.Errorf("wake: %w", err)
+		}
+		if woken, err = i.collect(t, b); err != nil {
+			return err
+		}
+		t.events = nil
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if t.generation != i.generation {
+		return errDiscarded
+	}
+	if woken.dirty {
+		i.commitLocked(nil, woken, store.OpUpdate)
+	}
+	i.body, t.body = b, b
+	i.host.table.addID(i.id, i)
+	return nil
+}
+
+func (i *instance) newBody() *body {
+	b := &body{inst: i}
+	b.actor, b.handlers = i.typ.build()
+	b.actor.bind(b)
+	if i.typ.stateType != nil {
+		b.state = newMessage(i.typ.stateType)
+	}
+	return b
+}
+
+func (i *instance) identifyLocked(id store.ID, createdAt time.Time) {
+	i.id, i.idText, i.createdAt = id, id.String(), createdAt
+}
+
+// perform runs the turn's code and returns its change, or an error after it has
+// undone what the code did.
+func (i *instance) perform(t *turn) (*change, error) {
+	if t.status.Load() != turnRunning {
+		return nil, nil //nolint:nilnil // given up while the actor came into memory
+	}
+	b := t.body
+	if t.readOnly {
+		if err := protect(func() error { return t.run(t, b) }); err != nil {
+			return nil, err
+		}
+		return &change{body: b, eventHead: i.eventHead}, nil
+	}
+	b.turn = t
+	err := protect(func() error {
+		err := t.run(t, b)
+		if hook := i.typ.hooks.destroy; hook != nil && err == nil && t.destroy {
+			err = hook(b.actor, t)
+		}
+		return err
+	})
+	b.turn = nil
+	// From here on the turn can only be given up by the runtime.
+	sealed := !t.status.CompareAndSwap(turnRunning, turnSettled)
+	if err == nil && !sealed {
+		var c *change
+		if c, err = i.collect(t, b); err == nil {
+			return c, nil
+		}
+	}
+	t.events, t.destroy = nil, false
+	if _, panicked := errors.AsType[*panicError](err); !panicked && !sealed {
+		if b.restore() == nil {
+			return nil, err
+		}
+	}
+	i.mu.Lock()
+	i.dropLocked()
+	i.mu.Unlock()
+	return nil, err
+}
+
+// collect makes the change of a turn whose code went well.
+func (i *instance) collect(t *turn, b *body) (*change, error) {
+	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, dirty: t.destroy}
+	if b.state != nil {
+		options := proto.MarshalOptions{}
+		size := options.Size(b.state)
+		if size > i.typ.limits.stateBytes {
+			return nil, &refusalError{refusal(connect.CodeResourceExhausted, "state_too_large", notExecuted,
+				"the actor's state would have %d bytes and may have %d", size, i.typ.limits.stateBytes)}
+		}
+		options.UseCachedSize = true
+		state, err := options.MarshalAppend(make([]byte, 0, size), b.state)
+		if err != nil {
+			return nil, fmt.Errorf("encode the state: %w", err)
+		}
+		if !bytes.Equal(state, b.snapshot) {
+			c.state, c.dirty = state, true
+		}
+	}
+	if len(t.events) > 0 {
+		now := time.Now()
+		c.deliveries = make([]delivery, 0, len(t.events))
+		i.mu.Lock()
+		conns := i.conns
+		i.mu.Unlock()
+		for _, event := range t.events {
+			if event.numbered {
+				c.eventHead++
+				c.dirty = true
+			}
+			d := delivery{to: conns, except: event.except}
+			if event.to != nil {
+				d.to = []*Conn{event.to}
+			}
+			if len(d.to) > 0 {
+				d.frame = i.typ.events.eventFrame(cursorText(i.idText, c.eventHead), now, c.eventHead, event.encoded)
+				c.deliveries = append(c.deliveries, d)
+			}
+		}
+	}
+	return c, nil
+}
+
+// protect runs the author's code and makes an error of a panic.
+func protect(f func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &panicError{value: value, stack: debug.Stack()}
+		}
+	}()
+	return f()
+}
+
+// expire gives up a turn whose time is over, running or not. Its caller is
+// answered; code that still runs can no longer commit.
+func (t *turn) expire() {
+	switch {
+	case t.status.CompareAndSwap(turnQueued, turnSealed):
+	case t.status.CompareAndSwap(turnRunning, turnSealed):
+		t.end(context.DeadlineExceeded)
+	default:
+		return
+	}
+	t.finish(&refusalError{refusal(connect.CodeDeadlineExceeded, "deadline_exceeded", notExecuted, "the turn did not end in time and was rolled back")})
+}

@@ -1,0 +1,125 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+)
+
+// sweepInterval is how exactly [SleepAfter] is kept.
+const sweepInterval = time.Second
+
+// sweep puts idle actors to sleep until stop is closed.
+func (h *Host) sweep(stop <-chan struct{}) {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case now := <-ticker.C:
+			h.table.all(func(i *instance) { i.sleepIfIdle(now) })
+		}
+	}
+}
+
+// sleepIfIdle takes an actor out of memory that has not been used for its type's
+// time. Its connections stay.
+func (i *instance) sleepIfIdle(now time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.gone || now.Sub(i.lastUsed) < i.typ.limits.sleepAfter || !i.idleLocked() {
+		return
+	}
+	i.sleepLocked()
+}
+
+func (i *instance) idleLocked() bool {
+	return i.body != nil && i.queue.len == 0 && !i.writing && i.readers == 0 && i.undurable == 0 && i.entry == nil
+}
+
+// sleepLocked takes an idle actor out of memory, after its sleep hook if it has
+// one. It returns the hook's turn, or nil.
+func (i *instance) sleepLocked() *turn {
+	if i.typ.hooks.sleep == nil {
+		i.dropLocked()
+		i.forgetLocked()
+		return nil
+	}
+	t := newTurn(context.Background(), i.typ, nil, func(t *turn, b *body) error {
+		if err := protect(func() error { return i.typ.hooks.sleep(b.actor, t) }); err != nil {
+			i.logger().Error("the sleep hook failed", slog.Any("error", err))
+			return err
+		}
+		return nil
+	})
+	t.inst, t.sleep = i, true
+	i.queue.push(t)
+	i.dispatchLocked()
+	return t
+}
+
+// Shutdown ends every subscription with a closing frame, refuses new calls, waits
+// for the turns that run and for their commits, and puts every actor to sleep. If
+// ctx ends first it returns at once with an error; what was acknowledged is
+// durable all the same.
+func (h *Host) Shutdown(ctx context.Context) error {
+	h.closing.Store(true)
+	h.table.all(func(i *instance) {
+		i.mu.Lock()
+		conns := i.conns
+		i.mu.Unlock()
+		for _, conn := range conns {
+			conn.close(closing{troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, "the server is stopping", time.Second})
+		}
+	})
+	if h.inFlight.Load() == 0 {
+		h.drainOne.Do(func() { close(h.drained) })
+	}
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		<-h.drained
+		h.subscribers.Wait()
+		h.sleepAll()
+		h.stopOne.Do(func() {
+			close(h.stop)
+			h.workers.close()
+			close(h.committer.kick)
+		})
+		h.running.Wait()
+	}()
+	select {
+	case <-finished:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("actors: %d calls were still running when the time to stop was over: %w", h.inFlight.Load(), ctx.Err())
+	}
+}
+
+// sleepAll puts every actor to sleep and waits for their sleep hooks.
+func (h *Host) sleepAll() {
+	var hooks []*turn
+	h.table.all(func(i *instance) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if i.idleLocked() {
+			if t := i.sleepLocked(); t != nil {
+				hooks = append(hooks, t)
+			}
+		}
+	})
+	for _, t := range hooks {
+		<-t.ready
+		if t.err != nil && !errors.Is(t.err, errAbsent) {
+			h.log.Error("an actor did not go to sleep well", slog.Any("error", t.err))
+		}
+	}
+}

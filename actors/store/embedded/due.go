@@ -1,0 +1,171 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package embedded
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/troupe-dev/troupe/actors/store"
+)
+
+// maxRemovals is how many stale places are removed from the due index at once,
+// while commits wait.
+const maxRemovals = 32
+
+// Due implements [store.Store]. A place in the index counts only if the row stands
+// there with that very time. Those that do not are what rewritten and deleted rows
+// have left behind; they are removed as they are found.
+func (s *Store) Due(ctx context.Context, shard uint16, kind store.Kind, until time.Time, after *store.DueRow, limit int) ([]store.DueRow, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if limit < 1 {
+		return nil, nil
+	}
+	last := micros(until)
+	scan := dueScan{store: s, shard: shard, kind: kind, limit: limit}
+	if last == math.MaxInt64 {
+		scan.to = appendDueTime(nil, shard, kind+1, math.MinInt64)
+	} else {
+		scan.to = appendDueTime(nil, shard, kind, last+1)
+	}
+	if after != nil {
+		from := appendDueKey(nil, shard, kind, micros(after.Due), after.ID, after.Key)
+		scan.from = append(from, 0)
+		err := scan.run(ctx)
+		return scan.found, errors.Join(err, s.removeStale(scan.stale))
+	}
+
+	mark, low := s.marks.begin(shard, kind)
+	scan.from = appendDueTime(nil, shard, kind, low)
+	err := scan.run(ctx)
+	if err == nil {
+		err = s.removeStale(scan.stale)
+	}
+	switch {
+	case err != nil:
+		s.marks.end(mark, math.MinInt64)
+		return nil, err
+	case len(scan.found) > 0:
+		s.marks.end(mark, micros(scan.found[0].Due))
+	case last < math.MaxInt64:
+		s.marks.end(mark, last+1)
+	default:
+		s.marks.end(mark, last)
+	}
+	return scan.found, nil
+}
+
+// dueScan walks over one stretch of the due index.
+type dueScan struct {
+	store    *Store
+	shard    uint16
+	kind     store.Kind
+	from, to []byte
+	limit    int
+
+	found []store.DueRow
+	stale [][]byte
+}
+
+func (d *dueScan) run(ctx context.Context) (err error) {
+	if string(d.from) >= string(d.to) {
+		return nil
+	}
+	// Index and rows are read as of one moment. Otherwise a row that moves
+	// during the scan might be seen at neither place.
+	snapshot := d.store.db.NewSnapshot()
+	defer func() { err = errors.Join(err, snapshot.Close()) }()
+	iter, err := snapshot.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: d.from, UpperBound: d.to})
+	if err != nil {
+		return readError("scan the due index", err)
+	}
+	defer func() { err = errors.Join(err, iter.Close()) }()
+	rowKey, done := d.store.key()
+	defer done()
+	for ok := iter.First(); ok && len(d.found) < d.limit; ok = iter.Next() {
+		due, id, key, parsed := parseDueKey(iter.Key())
+		if !parsed {
+			return readError("scan the due index", corruptf(iter.Key(), "no place"))
+		}
+		*rowKey = appendRowKey((*rowKey)[:0], id, d.kind, key)
+		row, live, err := getDueRow(snapshot, *rowKey, due)
+		if err != nil {
+			return readError("read a due row", err)
+		}
+		if live {
+			d.found = append(d.found, store.DueRow{ID: id, Row: row})
+		} else {
+			d.stale = append(d.stale, append([]byte(nil), iter.Key()...))
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	if err := iter.Error(); err != nil {
+		return readError("scan the due index", err)
+	}
+	return nil
+}
+
+// getDueRow reads the row at key and reports whether it is there and due at due.
+func getDueRow(r pebble.Reader, key []byte, due int64) (row store.Row, live bool, err error) {
+	value, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return row, false, nil
+	}
+	if err != nil {
+		return row, false, err
+	}
+	defer func() { err = errors.Join(err, closer.Close()) }()
+	stored, err := readRow(key, value)
+	if err != nil || !stored.isDue || stored.due != due {
+		return row, false, err
+	}
+	return stored.row(key[rowOffset:]), true, nil
+}
+
+// removeStale removes places of the due index that led to no row, unless they do by
+// now. Nothing waits for the disk: a place that comes back after a crash is stale
+// again.
+func (s *Store) removeStale(places [][]byte) error {
+	for len(places) > 0 {
+		n := min(len(places), maxRemovals)
+		if err := s.removeSome(places[:n]); err != nil {
+			return err
+		}
+		places = places[n:]
+	}
+	return nil
+}
+
+func (s *Store) removeSome(places [][]byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed() != nil {
+		return nil // reads go on
+	}
+	batch := s.db.NewBatch()
+	for _, place := range places {
+		due, id, key, _ := parseDueKey(place)
+		s.scratch = appendRowKey(s.scratch[:0], id, store.Kind(place[dueOffset-1]), key)
+		_, live, err := getDueRow(s.db, s.scratch, due)
+		if err != nil {
+			return errors.Join(readError("read a due row", err), batch.Close())
+		}
+		if !live {
+			_ = batch.Delete(place, nil) // never fails
+		}
+	}
+	if err := s.apply(batch, pebble.NoSync); err != nil {
+		s.fail(err)
+		return readError("clear the due index", err)
+	}
+	return batch.Close()
+}

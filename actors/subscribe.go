@@ -1,0 +1,281 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+	"github.com/troupe-dev/troupe/internal/wire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// Subscribe opens a connection and feeds sink until the stream ends: a frame that
+// says who the connection is, what the connect hook sends, then every event in
+// commit order, and heartbeats. It returns nil after a closing frame, ctx's error
+// when the peer is gone, and a *[connect.Error] otherwise.
+func (h *Host) Subscribe(ctx context.Context, call *Call, sink Sink) error {
+	if err := h.enter(); err != nil {
+		return err
+	}
+	conn, reply, err := h.connect(ctx, call)
+	if err != nil {
+		h.leave()
+		return wireError(ctx, h.log, call.Method, err, notExecuted)
+	}
+	h.subscribers.Add(1) // while in flight: Shutdown waits for both, in this order
+	h.leave()
+	defer h.subscribers.Done()
+	defer h.disconnect(conn)
+	if h.closing.Load() {
+		conn.close(closing{troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, "the server is stopping", time.Second})
+	}
+	if err := sink.Open(reply); err != nil {
+		return err
+	}
+	return h.feed(ctx, conn, sink)
+}
+
+// connect runs the hooks and the turn that open a connection.
+func (h *Host) connect(ctx context.Context, call *Call) (*Conn, Reply, error) {
+	typ := call.Method.owner
+	params := call.Request
+	if err := h.check(params); err != nil {
+		return nil, Reply{}, err
+	}
+	if err := beforeConnect(ctx, typ, call, params); err != nil {
+		return nil, Reply{}, err
+	}
+	var conn *Conn
+	t, err := h.submit(ctx, call, func() *turn {
+		return newTurn(ctx, typ, call, func(t *turn, b *body) error {
+			opened, err := b.open(t, params)
+			conn = opened
+			return err
+		})
+	})
+	if err != nil {
+		if t != nil && t.left {
+			go h.hangUp(t) // it may still open the connection
+		}
+		return nil, Reply{}, err
+	}
+	return conn, t.reply, nil
+}
+
+// open makes a connection in its turn.
+func (b *body) open(t *turn, params proto.Message) (*Conn, error) {
+	i := b.inst
+	if resume := t.call.Resume; resume != "" && resume != cursorText(i.idText, i.eventHead) {
+		return nil, &refusalError{refusal(connect.CodeOutOfRange, "cursor_out_of_range", notExecuted,
+			"the events after this cursor cannot be replayed; the newest cursor is %s", cursorText(i.idText, i.eventHead))}
+	}
+	conn := newConn(i, t.call.Subject, params)
+	t.conn = conn
+	if err := t.createConnState(b, params); err != nil {
+		return nil, err
+	}
+	conn.state = t.connState
+	opened, err := i.typ.events.controlFrame(&troupev1.EventInfo{
+		Cursor: cursorText(i.idText, i.eventHead),
+		Time:   timestamppb.Now(),
+		Head:   i.eventHead,
+		Control: &troupev1.EventInfo_Opened{Opened: &troupev1.ConnectionOpened{
+			ConnectionId:      conn.id,
+			Connection:        conn.token(),
+			ActorId:           i.idText,
+			Resumed:           t.call.Resume != "",
+			HeartbeatInterval: durationpb.New(i.host.heartbeat),
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	conn.push(opened)
+	i.mu.Lock()
+	i.conns = append(slices.Clip(i.conns), conn)
+	i.mu.Unlock()
+	t.opened = conn
+	if hook := i.typ.hooks.connect; hook != nil {
+		return conn, hook(b.actor, t, conn)
+	}
+	return conn, nil
+}
+
+// hangUp closes the connection of a turn whose caller did not wait for it.
+func (h *Host) hangUp(t *turn) {
+	if <-t.ready; t.err == nil && t.opened != nil {
+		h.disconnect(t.opened)
+	}
+}
+
+// disconnect takes a connection away from its actor and runs the disconnect hook.
+func (h *Host) disconnect(conn *Conn) {
+	i := conn.inst
+	i.mu.Lock()
+	was := len(i.conns)
+	i.conns = without(i.conns, conn)
+	hook := i.typ.hooks.disconnect
+	if hook == nil || len(i.conns) == was {
+		i.forgetLocked()
+		i.mu.Unlock()
+		return
+	}
+	i.mu.Unlock()
+	t := newTurn(context.Background(), i.typ, nil, func(t *turn, b *body) error {
+		t.conn, t.connState = conn, conn.state
+		return hook(b.actor, t, conn)
+	})
+	if err := h.await(context.Background(), i, t); err != nil && !errors.Is(err, errAbsent) && !errors.Is(err, errIncarnationGone) {
+		i.logger().Error("the disconnect hook failed", slog.Any("error", err))
+	}
+}
+
+// feed writes a connection's frames to its sink until either ends.
+func (h *Host) feed(ctx context.Context, conn *Conn, sink Sink) error {
+	idle := time.NewTimer(h.heartbeat)
+	defer idle.Stop()
+	var frames []*Frame
+	for {
+		var why *closing
+		frames, why = conn.take(frames)
+		for n, frame := range frames {
+			if err := sink.Send(frame, n+1 < len(frames)); err != nil {
+				return err
+			}
+			conn.sent()
+		}
+		if len(frames) > 0 {
+			idle.Reset(h.heartbeat)
+			continue
+		}
+		if why != nil {
+			return h.closeStream(conn, sink, why)
+		}
+		select {
+		case <-conn.signaled:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-idle.C:
+			beat, err := conn.control(&troupev1.EventInfo{Control: &troupev1.EventInfo_Heartbeat{Heartbeat: new(troupev1.Heartbeat)}})
+			if err != nil {
+				return err
+			}
+			if err := sink.Send(beat, false); err != nil {
+				return err
+			}
+			idle.Reset(h.heartbeat)
+		}
+	}
+}
+
+// closeStream sends the last frame of a stream.
+func (h *Host) closeStream(conn *Conn, sink Sink, why *closing) error {
+	last := &troupev1.ConnectionClosing{Reason: why.reason, Message: why.message}
+	if why.reconnectAfter >= 0 {
+		last.ReconnectAfter = durationpb.New(why.reconnectAfter)
+	}
+	frame, err := conn.control(&troupev1.EventInfo{Control: &troupev1.EventInfo_Closing{Closing: last}})
+	if err != nil {
+		return err
+	}
+	if err := sink.Send(frame, false); err != nil {
+		return err
+	}
+	if why.reason == troupev1.CloseReason_CLOSE_REASON_SLOW {
+		return retryable(refusal(connect.CodeResourceExhausted, "slow_subscriber", notExecuted, "%s", why.message), 0)
+	}
+	return nil
+}
+
+// control makes a control frame that carries the actor's head. A buffer that is
+// empty now has considered everything up to it.
+func (c *Conn) control(info *troupev1.EventInfo) (*Frame, error) {
+	i := c.inst
+	i.mu.Lock()
+	info.Cursor, info.Head = cursorText(i.idText, i.durableHead), i.durableHead
+	i.mu.Unlock()
+	info.Time = timestamppb.Now()
+	return i.typ.events.controlFrame(info)
+}
+
+// params decodes the parameters of a call outside a connection; nil without any.
+func (h *Host) params(typ *actorType, encoded []byte) (proto.Message, error) {
+	if encoded == nil {
+		return nil, nil //nolint:nilnil // a call may carry none
+	}
+	for _, m := range typ.methods {
+		if m.Subscription {
+			params := m.NewRequest()
+			if err := proto.Unmarshal(encoded, params); err != nil {
+				return nil, &refusalError{refusal(connect.CodeInvalidArgument, "bad_actor_params", notExecuted,
+					"actor-params-bin is not a %s", m.input.Descriptor().FullName())}
+			}
+			return params, h.check(params)
+		}
+	}
+	return nil, fmt.Errorf("%s has no subscription", typ.name)
+}
+
+// beforeConnect runs the hook that may refuse a caller before anything is made.
+func beforeConnect(ctx context.Context, typ *actorType, call *Call, params proto.Message) error {
+	if typ.hooks.beforeConnect == nil {
+		return nil
+	}
+	attempt := Attempt{Namespace: call.Address.Namespace, Subject: call.Subject}
+	if call.ID.IsZero() {
+		attempt.Key, _ = wire.DecodeKey(call.Address.Key) // canonical already
+	}
+	if call.Info != nil {
+		attempt.Header = call.Info.RequestHeader()
+	}
+	ctx, cancel := context.WithTimeout(ctx, typ.limits.hookTimeout)
+	defer cancel()
+	return protect(func() error { return typ.hooks.beforeConnect(ctx, attempt, params) })
+}
+
+// join gives a call's turn its connection, or the state that a connection with its
+// parameters would have.
+func (t *turn) join(b *body, params proto.Message) error {
+	if t.call.Conn == "" {
+		return t.createConnState(b, params)
+	}
+	id, _, _ := strings.Cut(t.call.Conn, ".")
+	b.inst.mu.Lock()
+	conns := b.inst.conns
+	b.inst.mu.Unlock()
+	for _, conn := range conns {
+		if conn.id == id && conn.owns(t.call.Conn, t.call.Subject) {
+			t.conn, t.connState = conn, conn.state
+			return nil
+		}
+	}
+	return &refusalError{refusal(connect.CodeFailedPrecondition, "connection_gone", notExecuted,
+		"the connection of this call is not open; connect again")}
+}
+
+// createConnState runs the hook, in which the actor can only be read.
+func (t *turn) createConnState(b *body, params proto.Message) error {
+	hook := b.inst.typ.hooks.createConnState
+	if hook == nil {
+		return nil
+	}
+	writing := b.turn
+	if writing != nil {
+		b.turn = nil
+		defer func() { b.turn = writing }()
+	}
+	state, err := hook(b.actor, t, params)
+	t.connState = state
+	return err
+}

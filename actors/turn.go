@@ -1,0 +1,286 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/store"
+	"google.golang.org/protobuf/proto"
+)
+
+// The life of a turn. A turn that is sealed can no longer commit, whatever its
+// code still does; its caller has been answered.
+const (
+	turnQueued  uint32 = iota // waits for the actor
+	turnRunning               // the author's code runs
+	turnSettled               // has run; its answer may wait for a commit
+	turnSealed                // given up by its caller or its time limit
+)
+
+// turn is one run of code with the actor: exclusive, or read-only beside others.
+// It is the context of that code too: it has its caller's values and a deadline,
+// not its caller's cancellation, so that a turn which has begun ends by itself.
+type turn struct {
+	parent   context.Context //nolint:containedctx // a turn is a context
+	deadline time.Time
+	queuedAt time.Time
+
+	inst       *instance
+	body       *body // what the turn runs on
+	next, prev *turn // in the mailbox
+	readOnly   bool
+	shared     bool                         // runs beside other read-only turns
+	run        func(t *turn, b *body) error // what the turn does
+	onPresent  bool                         // an absent actor makes the turn a no-op
+	call       *Call                        // nil for the runtime's own turns
+	method     *Method                      // nil for the runtime's own turns
+	stream     turnStream
+
+	conn      *Conn // whom the call belongs to
+	opened    *Conn // the connection that the turn opens
+	connState proto.Message
+	events    []pendingEvent
+	destroy   bool // the actor ends with the turn
+	sleep     bool // the actor leaves memory after the turn
+
+	generation uint32
+	status     atomic.Uint32
+	reply      Reply
+	err        error
+	left       bool          // the caller did not wait for the token
+	ready      chan struct{} // holds one token once reply and err are final
+
+	ending struct {
+		sync.Mutex
+		done   chan struct{}
+		err    error
+		after  map[int]func()
+		serial int
+	}
+}
+
+type turnKey struct{}
+
+func turnOf(ctx context.Context) *turn {
+	t, _ := ctx.Value(turnKey{}).(*turn)
+	return t
+}
+
+// finish gives the answer to the caller. It is called once.
+func (t *turn) finish(err error) {
+	if err != nil {
+		t.err = err
+	}
+	t.ready <- struct{}{}
+}
+
+// Deadline implements [context.Context].
+func (t *turn) Deadline() (time.Time, bool) { return t.deadline, true }
+
+// Value implements [context.Context].
+func (t *turn) Value(key any) any {
+	if _, ok := key.(turnKey); ok {
+		return t
+	}
+	return t.parent.Value(key)
+}
+
+// Done implements [context.Context]; the channel is made on demand.
+func (t *turn) Done() <-chan struct{} {
+	e := &t.ending
+	e.Lock()
+	defer e.Unlock()
+	if e.done == nil {
+		e.done = make(chan struct{})
+		if e.err != nil {
+			close(e.done)
+		}
+	}
+	return e.done
+}
+
+// Err implements [context.Context].
+func (t *turn) Err() error {
+	t.ending.Lock()
+	defer t.ending.Unlock()
+	return t.ending.err
+}
+
+// AfterFunc lets package context attach children without a goroutine.
+func (t *turn) AfterFunc(f func()) (stop func() bool) {
+	e := &t.ending
+	e.Lock()
+	defer e.Unlock()
+	if e.err != nil {
+		go f()
+		return func() bool { return false }
+	}
+	if e.after == nil {
+		e.after = make(map[int]func())
+	}
+	id := e.serial
+	e.serial++
+	e.after[id] = f
+	return func() bool {
+		e.Lock()
+		defer e.Unlock()
+		_, pending := e.after[id]
+		delete(e.after, id)
+		return pending
+	}
+}
+
+// end ends the turn's context.
+func (t *turn) end(err error) {
+	e := &t.ending
+	e.Lock()
+	defer e.Unlock()
+	if e.err != nil {
+		return
+	}
+	e.err = err
+	if e.done != nil {
+		close(e.done)
+	}
+	for _, f := range e.after {
+		go f()
+	}
+	e.after = nil
+}
+
+// turnStream is what a generated handler reads its request from and writes its
+// response to: memory, never a socket.
+type turnStream struct {
+	handler connect.ServerFunc
+	info    connect.CallInfo
+	request proto.Message
+	codec   Codec
+	body    []byte
+	limit   int
+	sent    bool
+}
+
+// Receive hands the request over. The handler's message becomes the decoded one:
+// both are of one Go type, and nobody else has the decoded one.
+func (s *turnStream) Receive(dst any) error {
+	if s.request == nil {
+		return io.EOF
+	}
+	from, to := reflect.ValueOf(s.request), reflect.ValueOf(dst)
+	if from.Type() != to.Type() {
+		message, ok := dst.(proto.Message)
+		if !ok {
+			return fmt.Errorf("actors: a handler receives %T and its method takes %T", dst, s.request)
+		}
+		proto.Merge(message, s.request)
+	} else {
+		to.Elem().Set(from.Elem())
+	}
+	s.request = nil
+	return nil
+}
+
+// SendHeaders implements [connect.ServerStream].
+func (s *turnStream) SendHeaders() error { return nil }
+
+// Send encodes the reply, inside the turn.
+func (s *turnStream) Send(src any) error {
+	message, ok := src.(proto.Message)
+	if !ok {
+		return fmt.Errorf("actors: a handler sends %T, which is not a message", src)
+	}
+	if s.sent {
+		return fmt.Errorf("actors: a handler of a unary method sent two replies")
+	}
+	s.sent = true
+	body, err := s.codec.Append(s.body[:0], message)
+	if err != nil {
+		return fmt.Errorf("encode the reply: %w", err)
+	}
+	if len(body) > s.limit {
+		return &refusalError{refusal(connect.CodeResourceExhausted, "reply_too_large", notExecuted,
+			"the reply has %d bytes and may have %d", len(body), s.limit)}
+	}
+	s.body = body
+	return nil
+}
+
+// pendingEvent is an event that waits for its turn's end.
+type pendingEvent struct {
+	encoded  []byte
+	numbered bool
+	to       *Conn // nil means every connection
+	except   *Conn
+}
+
+// publish encodes an event into the writing turn.
+func (b *body) publish(what string, event proto.Message, to, except *Conn) {
+	t := b.writing(what)
+	union := b.inst.typ.events
+	if union == nil {
+		panic("actors: " + what + " on an actor without a subscription") //nolint:forbidigo // misuse by the author: it ends that action
+	}
+	message := event.ProtoReflect()
+	field := message.WhichOneof(union.oneof)
+	if field == nil {
+		panic("actors: " + what + " of an event union that holds no event") //nolint:forbidigo // misuse by the author: it ends that action
+	}
+	info := union.message.Descriptor().Fields().ByNumber(union.info)
+	if message.Has(info) {
+		message.Clear(info)
+	}
+	encoded, err := proto.Marshal(event)
+	if err != nil {
+		panic(fmt.Sprintf("actors: %s of an event that does not encode: %v", what, err)) //nolint:forbidigo // misuse by the author: it ends that action
+	}
+	t.events = append(t.events, pendingEvent{
+		encoded:  encoded,
+		numbered: to == nil && union.numbered[field.Number()],
+		to:       to,
+		except:   except,
+	})
+}
+
+// newTurn prepares a turn of a call, or of the runtime itself when call is nil.
+func newTurn(ctx context.Context, typ *actorType, call *Call, run func(*turn, *body) error) *turn {
+	now := time.Now()
+	t := &turn{
+		parent:   ctx,
+		queuedAt: now,
+		deadline: now.Add(typ.limits.actionTimeout),
+		run:      run,
+		call:     call,
+		ready:    make(chan struct{}, 1),
+	}
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(t.deadline) {
+		t.deadline = deadline
+	}
+	if call != nil {
+		t.method = call.Method
+		t.stream.request = call.Request
+		t.stream.codec = call.Codec
+		t.stream.limit = typ.limits.replyBytes
+		if call.Info != nil {
+			t.stream.info.Spec = call.Method.Spec
+			t.stream.info.PeerAddr = call.Info.PeerAddr
+			t.stream.info.Protocol = call.Info.Protocol
+			t.stream.info.Codec = call.Info.Codec
+			*t.stream.info.RequestHeader() = *call.Info.RequestHeader()
+		}
+	}
+	return t
+}
+
+// wants says whether the turn accepts the incarnation id.
+func (t *turn) wants(id store.ID) bool {
+	return t.call == nil || t.call.ID.IsZero() || t.call.ID == id
+}

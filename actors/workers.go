@@ -1,0 +1,151 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxIdleWorkers bounds the goroutines kept for the next turns.
+const maxIdleWorkers = 64
+
+// expiryInterval is how exactly the time limit of a turn is kept.
+const expiryInterval = 50 * time.Millisecond
+
+// workers runs turns on goroutines that their callers can leave. An idle worker
+// keeps its stack, grown to what turns need; the newest idle one runs next, while
+// its stack is in the cache. The number of busy workers is bounded by the calls
+// that the edge admits.
+type workers struct {
+	mu   sync.Mutex
+	idle []*worker            // guarded by mu
+	all  map[*worker]struct{} // guarded by mu
+	wg   sync.WaitGroup
+
+	busy atomic.Int64
+	wake chan struct{} // tells the watchdog that someone is busy
+}
+
+type worker struct {
+	turns   chan *turn
+	current atomic.Pointer[turn]
+}
+
+func newWorkers() *workers {
+	return &workers{all: make(map[*worker]struct{}), wake: make(chan struct{}, 1)}
+}
+
+// start runs a turn on a worker of its own, and after it the turns that its actor
+// gives out.
+func (p *workers) start(t *turn) {
+	if p.busy.Add(1) == 1 {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+	p.mu.Lock()
+	if n := len(p.idle); n > 0 {
+		w := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		w.turns <- t
+		return
+	}
+	w := &worker{turns: make(chan *turn, 1)}
+	p.all[w] = struct{}{}
+	p.wg.Add(1)
+	p.mu.Unlock()
+	w.turns <- t
+	go p.work(w)
+}
+
+func (p *workers) work(w *worker) {
+	defer p.wg.Done()
+	for t := range w.turns {
+		for t != nil {
+			w.current.Store(t)
+			t = t.inst.execute(t)
+		}
+		w.current.Store(nil)
+		p.busy.Add(-1)
+		p.mu.Lock()
+		if len(p.idle) >= maxIdleWorkers || p.all == nil {
+			delete(p.all, w)
+			p.mu.Unlock()
+			return
+		}
+		p.idle = append(p.idle, w)
+		p.mu.Unlock()
+	}
+}
+
+// watch gives up turns whose time is over until stop is closed. It sleeps while no
+// worker is busy.
+func (p *workers) watch(stop <-chan struct{}) {
+	ticker := time.NewTicker(expiryInterval)
+	defer ticker.Stop()
+	var seen []*worker
+	for {
+		select {
+		case <-stop:
+			return
+		case <-ticker.C:
+		}
+		if p.busy.Load() == 0 {
+			ticker.Stop()
+			select {
+			case <-stop:
+				return
+			case <-p.wake:
+				ticker.Reset(expiryInterval)
+			}
+			continue
+		}
+		p.mu.Lock()
+		seen = seen[:0]
+		for w := range p.all {
+			seen = append(seen, w)
+		}
+		p.mu.Unlock()
+		now := time.Now()
+		for _, w := range seen {
+			if t := w.current.Load(); t != nil {
+				if now.After(t.deadline) {
+					t.expire()
+				}
+				t.inst.expireQueued(now)
+			}
+		}
+	}
+}
+
+// expireQueued gives up the turns whose time ends while they wait. A mailbox that
+// holds turns has one that runs, so looking at the actors of busy workers finds
+// them all.
+func (i *instance) expireQueued(now time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for t := i.queue.head; t != nil; {
+		next := t.next
+		if now.After(t.deadline) {
+			i.queue.remove(t)
+			t.expire()
+		}
+		t = next
+	}
+}
+
+// close ends the idle workers and waits for the busy ones.
+func (p *workers) close() {
+	p.mu.Lock()
+	for _, w := range p.idle {
+		close(w.turns)
+	}
+	p.idle, p.all = nil, nil
+	p.mu.Unlock()
+	p.wg.Wait()
+}

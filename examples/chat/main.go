@@ -1,0 +1,148 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Chat is a chat server with a page: one actor is one room.
+package main
+
+import (
+	"context"
+	"embed"
+	"io/fs"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors"
+	chatv1 "github.com/troupe-dev/troupe/gen/go/chat/v1"
+	"github.com/troupe-dev/troupe/gen/go/chat/v1/chatv1connect"
+	"github.com/troupe-dev/troupe/server"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+const (
+	// keptMessages and keptBytes bound what a room remembers.
+	keptMessages = 1000
+	keptBytes    = 512 << 10
+	// defaultHistory is how many of them History returns unless asked.
+	defaultHistory = 100
+)
+
+//go:embed dist
+var dist embed.FS
+
+// ChatRoom implements chat.v1.ChatRoom. Its key is [org, room].
+type ChatRoom struct {
+	chatv1connect.UnimplementedChatRoomHandler
+	actors.Actor[*chatv1.ChatRoomState, *chatv1.ChatRoomEvent]
+}
+
+// Send posts a message in the name of the connection's user.
+func (r *ChatRoom) Send(ctx context.Context, req *chatv1.SendRequest) (*chatv1.SendResponse, error) {
+	user := actors.ConnState[*chatv1.ChatMember](ctx).GetUser()
+	if user == "" {
+		return nil, actors.Errorf(connect.CodeFailedPrecondition, "no_author", "join the room, or say who you are, before you send")
+	}
+	state := r.State()
+	state.Posted++
+	message := &chatv1.Message{
+		Id:     strconv.FormatInt(state.GetPosted(), 10),
+		Author: user,
+		Text:   req.GetText(),
+		SentAt: timestamppb.Now(),
+	}
+	state.Messages = append(state.Messages, message)
+	for len(state.GetMessages()) > keptMessages || proto.Size(state) > keptBytes {
+		state.Messages = state.GetMessages()[1:]
+	}
+	r.Broadcast(&chatv1.ChatRoomEvent{Event: &chatv1.ChatRoomEvent_MessagePosted{
+		MessagePosted: &chatv1.MessagePosted{Message: message},
+	}})
+	return &chatv1.SendResponse{Message: message}, nil
+}
+
+// History returns the newest messages, newest last.
+func (r *ChatRoom) History(_ context.Context, req *chatv1.HistoryRequest) (*chatv1.HistoryResponse, error) {
+	limit := int(req.GetLimit())
+	if limit == 0 {
+		limit = defaultHistory
+	}
+	messages := r.State().GetMessages()
+	return &chatv1.HistoryResponse{Messages: messages[max(0, len(messages)-limit):]}, nil
+}
+
+// Members returns who is connected, each user once.
+func (r *ChatRoom) Members(context.Context, *chatv1.MembersRequest) (*chatv1.MembersResponse, error) {
+	return &chatv1.MembersResponse{Users: r.users()}, nil
+}
+
+// SetTyping tells the others whether the connection's user is typing.
+func (r *ChatRoom) SetTyping(ctx context.Context, req *chatv1.SetTypingRequest) (*chatv1.SetTypingResponse, error) {
+	conn := actors.ConnOf(ctx)
+	if conn == nil {
+		return nil, actors.Errorf(connect.CodeFailedPrecondition, "no_connection", "only a connection can be typing")
+	}
+	r.BroadcastExcept(conn, &chatv1.ChatRoomEvent{Event: &chatv1.ChatRoomEvent_MemberTyping{
+		MemberTyping: &chatv1.MemberTyping{User: userOf(conn), Typing: req.GetTyping()},
+	}})
+	return &chatv1.SetTypingResponse{}, nil
+}
+
+func (r *ChatRoom) createConnState(_ context.Context, params *chatv1.SubscribeRequest) (*chatv1.ChatMember, error) {
+	return &chatv1.ChatMember{User: params.GetUser()}, nil
+}
+
+func (r *ChatRoom) onConnect(_ context.Context, conn *actors.Conn) error {
+	if r.connections(userOf(conn)) == 1 {
+		r.BroadcastExcept(conn, &chatv1.ChatRoomEvent{Event: &chatv1.ChatRoomEvent_MemberJoined{
+			MemberJoined: &chatv1.MemberJoined{User: userOf(conn)},
+		}})
+	}
+	return nil
+}
+
+func (r *ChatRoom) onDisconnect(_ context.Context, conn *actors.Conn) error {
+	if r.connections(userOf(conn)) == 0 {
+		r.Broadcast(&chatv1.ChatRoomEvent{Event: &chatv1.ChatRoomEvent_MemberLeft{
+			MemberLeft: &chatv1.MemberLeft{User: userOf(conn)},
+		}})
+	}
+	return nil
+}
+
+// users returns the connected users in order of name, each once.
+func (r *ChatRoom) users() []string {
+	var users []string
+	for _, conn := range r.Conns() {
+		users = append(users, userOf(conn))
+	}
+	slices.Sort(users)
+	return slices.Compact(users)
+}
+
+// connections returns how many connections a user has open: one for each tab.
+func (r *ChatRoom) connections(user string) int {
+	n := 0
+	for _, conn := range r.Conns() {
+		if userOf(conn) == user {
+			n++
+		}
+	}
+	return n
+}
+
+func userOf(conn *actors.Conn) string { return actors.StateOf[*chatv1.ChatMember](conn).GetUser() }
+
+func main() {
+	registry := actors.NewRegistry()
+	actors.Register(registry, chatv1connect.RegisterChatRoomHandler, func() *ChatRoom { return new(ChatRoom) },
+		actors.CreateConnState((*ChatRoom).createConnState),
+		actors.OnConnect((*ChatRoom).onConnect),
+		actors.OnDisconnect((*ChatRoom).onDisconnect))
+	page, err := fs.Sub(dist, "dist")
+	if err != nil {
+		panic(err)
+	}
+	server.Main(registry, server.WithHandler("/", http.FileServerFS(page)))
+}
