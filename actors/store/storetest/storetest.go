@@ -35,10 +35,14 @@ type Target struct {
 	// keeps nothing.
 	Reopen func(t testing.TB, s store.Store) store.Store
 
-	// Crash opens what a power cut at this moment would leave of s, and then
-	// gets rid of s in any way that does not change that. Commits may be
-	// running while it is called. Nil if the driver cannot tell.
+	// Crash opens what a power cut at this moment would leave of s. It does
+	// not touch s, on which commits may be running and which the suite
+	// closes. Nil if the driver cannot tell.
 	Crash func(t testing.TB, s store.Store) store.Store
+
+	// WholeBatches says that a batch survives a crash whole or not at all,
+	// which is more than the seam asks for.
+	WholeBatches bool
 }
 
 // Run runs the suite for a driver that cannot be reopened.

@@ -1,0 +1,169 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/actors/store/memory"
+	"github.com/troupe-dev/troupe/actors/store/storetest"
+	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	"pgregory.net/rapid"
+)
+
+func TestP10_NothingLeavesBeforeItIsDurable(t *testing.T) {
+	t.Parallel()
+	faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+	k := newKit(t, faulty)
+	k.mustAdd("a", 1)
+	sub := k.subscribe("a", nil)
+	await(t, "opened frame", sub.opened)
+
+	hold := faulty.HoldWaits()
+	written, read := make(chan error, 1), make(chan int64, 1)
+	go func() { _, err := k.add(t.Context(), "a", 1); written <- err }()
+	await(t, "held commit", hold.Reached())
+	go func() { n, _ := k.count(t.Context(), "a"); read <- n }()
+	select {
+	case <-written:
+		t.Fatal("a reply left before its commit was durable")
+	case n := <-read:
+		t.Fatalf("a read of the undurable count %d left", n)
+	case <-sub.frames:
+		t.Fatal("an event left before its commit was durable")
+	case <-time.After(50 * time.Millisecond): // long enough for a wrong answer; a right one needs Release
+	}
+	hold.Release()
+	if err := await(t, "reply", written); err != nil {
+		t.Fatal(err)
+	}
+	if n := await(t, "read", read); n != 2 {
+		t.Errorf("the read is %d, want 2", n)
+	}
+	if n := await(t, "event", sub.frames).GetCountChanged().GetCount(); n != 2 {
+		t.Errorf("the event is %d, want 2", n)
+	}
+}
+
+func TestP12_AFailedCommitDiscardsEveryTurnThatSawIt(t *testing.T) {
+	t.Parallel()
+	faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+	k := newKit(t, faulty)
+	k.mustAdd("a", 1)
+	sub := k.subscribe("a", nil)
+	await(t, "opened frame", sub.opened)
+
+	faulty.FailCommit(store.ErrConflict)
+	_, err := k.add(t.Context(), "a", 10)
+	wantFailure(t, err, failure{connect.CodeAborted, "turn_discarded", notExecuted})
+	k.mustCount("a", 1)
+	k.mustAdd("a", 2)
+	if n := await(t, "event", sub.frames).GetCountChanged().GetCount(); n != 3 {
+		t.Errorf("the first event seen is %d, want 3: a discarded turn's event left", n)
+	}
+}
+
+func TestP16_AnUnknownCommitSaysSo(t *testing.T) {
+	t.Parallel()
+	faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+	k := newKit(t, faulty)
+	k.mustAdd("a", 1)
+	faulty.FailCommit(store.ErrUnknown)
+	_, err := k.add(t.Context(), "a", 10)
+	wantFailure(t, err, failure{connect.CodeUnavailable, "outcome_unknown", unknown})
+	k.mustCount("a", 1)
+}
+
+func TestP12_TurnsAheadOfAFailedCommitAreDiscardedWithIt(t *testing.T) {
+	t.Parallel()
+	faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+	k := newKit(t, faulty)
+	k.mustAdd("a", 1)
+	hold := faulty.HoldWaits()
+	faulty.FailCommit(store.ErrConflict)
+	var callers sync.WaitGroup
+	var discarded, kept atomic.Int64
+	first := make(chan error, 1)
+	go func() { _, err := k.add(t.Context(), "a", 10); first <- err }()
+	await(t, "held commit", hold.Reached())
+	for range 20 { // these run on the state that the first one left
+		callers.Go(func() {
+			_, err := k.add(t.Context(), "a", 100)
+			switch {
+			case err == nil:
+				kept.Add(1)
+			case failureOf(t, err) == failure{connect.CodeAborted, "turn_discarded", notExecuted}:
+				discarded.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	hold.Release()
+	wantFailure(t, <-first, failure{connect.CodeAborted, "turn_discarded", notExecuted})
+	callers.Wait()
+	k.mustCount("a", 1+100*kept.Load())
+	if discarded.Load()+kept.Load() != 20 {
+		t.Errorf("%d discarded and %d kept of 20", discarded.Load(), kept.Load())
+	}
+}
+
+// TestP9_AgainstAModel runs random turns, failures and restarts against a map.
+func TestP9_AgainstAModel(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		inner := memory.New(memory.Options{})
+		faulty := storetest.NewFaulty(inner)
+		k := newKit(t, faulty)
+		model := make(map[string]int64)
+		keys := rapid.SampledFrom([]string{"", "a", "b", "org/c"})
+		r.Repeat(map[string]func(*rapid.T){
+			"add": func(r *rapid.T) {
+				key, amount := keys.Draw(r, "key"), rapid.Int64Range(-5, 5).Draw(r, "amount")
+				got, err := k.add(t.Context(), key, amount)
+				if model[key] += amount; err != nil || got != model[key] {
+					r.Fatalf("Increment says %d, %v; want %d", got, err, model[key])
+				}
+			},
+			"fail": func(r *rapid.T) {
+				if k.fail(t.Context(), keys.Draw(r, "key"), 7, rapid.Bool().Draw(r, "panic")) == nil {
+					r.Fatal("Fail did not fail")
+				}
+			},
+			"lose a commit": func(r *rapid.T) {
+				key := keys.Draw(r, "key")
+				k.mustAdd(key, 0) // it exists
+				before := faulty.Commits()
+				faulty.FailCommit(store.ErrConflict)
+				if _, err := k.add(t.Context(), key, 9); err == nil {
+					r.Fatalf("a call whose commit failed went well (%d commits)", faulty.Commits()-before)
+				}
+			},
+			"destroy": func(r *rapid.T) {
+				key := keys.Draw(r, "key")
+				target := k.to(counterv1connect.CounterGetProcedure, key, nil).Target
+				_, err := k.Destroy(t.Context(), target)
+				if err != nil && failureOf(t, err).code != connect.CodeNotFound {
+					r.Fatal(err)
+				}
+				delete(model, key)
+			},
+			"restart": func(*rapid.T) {
+				k.stop()
+				k = newKit(t, faulty)
+			},
+			"": func(r *rapid.T) {
+				key := keys.Draw(r, "key")
+				if got, err := k.count(t.Context(), key); err != nil || got != model[key] {
+					r.Fatalf("the count of %q is %d, %v; want %d", key, got, err, model[key])
+				}
+			},
+		})
+	})
+}
