@@ -17,15 +17,21 @@ import (
 // commitsInFlight is how many batches may be on their way to the disk at once.
 const commitsInFlight = 2
 
-// committer groups what turns change into batches, without a timer: while one
-// batch is on its way to the disk, the next one gathers. It is the only path by
-// which replies and events of turns leave: see [instance.settled].
+// committer groups what turns change into batches, without a timer: while batches
+// are on their way to the disk, the next one gathers. It is the only path by which
+// replies and events of turns leave: see [instance.settled].
+//
+// It has no goroutine that begins commits: whoever finds a batch that can go, the
+// worker whose turn was the first in it or the goroutine that settled the one
+// before, sends it off. A lone caller so waits for no handover.
 type committer struct {
-	store store.Store
-	kick  chan struct{}
+	store   store.Store
+	flights chan *batch // in the order in which they began
 
 	mu        sync.Mutex
 	gathering *batch // guarded by mu
+	flying    int    // guarded by mu; begun and not settled
+	beginning bool   // guarded by mu; someone is in store.Commit
 }
 
 // batch is one group commit.
@@ -50,53 +56,51 @@ type entry struct {
 }
 
 func newCommitter(s store.Store) *committer {
-	return &committer{store: s, kick: make(chan struct{}, 1), gathering: new(batch)}
+	return &committer{store: s, flights: make(chan *batch, commitsInFlight), gathering: new(batch)}
 }
 
-// run commits until kick is closed, and returns when all that was gathered has
-// been settled.
+// run settles batches until close, and returns when all that has begun is settled.
 func (c *committer) run() {
-	flights := make(chan *batch, commitsInFlight-1)
-	settled := make(chan struct{})
-	go func() {
-		defer close(settled)
-		for b := range flights {
-			b.pending.Wait()
-			for _, e := range b.entries {
-				e.inst.settled(e)
+	for b := range c.flights {
+		b.pending.Wait()
+		c.mu.Lock()
+		c.flying--
+		c.mu.Unlock()
+		c.flush() // the disk is idle: what has gathered comes before the answers
+		for _, e := range b.entries {
+			e.inst.settled(e)
+		}
+	}
+}
+
+// close ends run. Nothing may be gathering.
+func (c *committer) close() { close(c.flights) }
+
+// flush sends off what has gathered, if there is room on the way to the disk.
+func (c *committer) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.beginning && c.flying < commitsInFlight && len(c.gathering.entries) > 0 {
+		b := c.gathering
+		c.gathering = &batch{entries: make([]*entry, 0, len(b.entries)+8)}
+		c.flying++
+		c.beginning = true
+		c.mu.Unlock()
+		b.writes = make([]*store.Write, 0, len(b.entries))
+		for _, e := range b.entries {
+			if !e.skip {
+				b.writes = append(b.writes, &e.write)
 			}
 		}
-	}()
-	for range c.kick {
-		if b := c.take(); b != nil {
-			b.pending = c.store.Commit(context.Background(), b.writes)
-			flights <- b
-		}
+		b.pending = c.store.Commit(context.Background(), b.writes)
+		c.flights <- b // has room: flying is bounded by its capacity
+		c.mu.Lock()
+		c.beginning = false
 	}
-	close(flights)
-	<-settled
-}
-
-func (c *committer) take() *batch {
-	c.mu.Lock()
-	b := c.gathering
-	if len(b.entries) == 0 {
-		c.mu.Unlock()
-		return nil
-	}
-	c.gathering = &batch{entries: make([]*entry, 0, len(b.entries)+8)}
-	c.mu.Unlock()
-	b.writes = make([]*store.Write, 0, len(b.entries))
-	for _, e := range b.entries {
-		if !e.skip {
-			b.writes = append(b.writes, &e.write)
-		}
-	}
-	return b
 }
 
 // add puts a change into the batch that gathers, into the actor's newest entry if
-// that is still there. The instance is locked.
+// that is still there. The instance is locked; once it is not, somebody must flush.
 func (c *committer) add(i *instance, change *change, op store.Op) *entry {
 	c.mu.Lock()
 	e := i.entry
@@ -117,14 +121,7 @@ func (c *committer) add(i *instance, change *change, op store.Op) *entry {
 		EventHead: change.eventHead,
 		CreatedAt: i.createdAt,
 	}
-	first := fresh && len(c.gathering.entries) == 1
 	c.mu.Unlock()
-	if first {
-		select {
-		case c.kick <- struct{}{}:
-		default:
-		}
-	}
 	return e
 }
 

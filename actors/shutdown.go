@@ -92,7 +92,7 @@ func (h *Host) Shutdown(ctx context.Context) error {
 		h.stopOne.Do(func() {
 			close(h.stop)
 			h.workers.close()
-			close(h.committer.kick)
+			h.committer.close()
 		})
 		h.running.Wait()
 	}()

@@ -68,7 +68,9 @@ func (p *workers) work(w *worker) {
 	for t := range w.turns {
 		for t != nil {
 			w.current.Store(t)
-			t = t.inst.execute(t)
+			next := t.inst.execute(t)
+			t.inst.host.committer.flush()
+			t = next
 		}
 		w.current.Store(nil)
 		p.busy.Add(-1)

@@ -63,13 +63,32 @@ func child(dir string) error {
 // failingSyncs fails every sync of a log after n of them have succeeded.
 func failingSyncs(fs vfs.FS, n int64) vfs.FS {
 	var syncs atomic.Int64
-	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if strings.HasSuffix(op.Path, ".log") &&
-			(op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSync) && syncs.Add(1) > n {
+	faults := errorfs.InjectorFunc(func(op errorfs.Op) error {
+		isLog := strings.HasSuffix(op.Path, ".log") || op.Path == recycled
+		if isLog && (op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSync) && syncs.Add(1) > n {
 			return errors.New("injected: input/output error")
 		}
 		return nil
-	}))
+	})
+	return recyclingFS{errorfs.Wrap(fs, faults), faults}
+}
+
+// recyclingFS injects faults into recycled logs too, which errorfs lets go. Their
+// path is not known to the injector.
+type recyclingFS struct {
+	*errorfs.FS
+	faults errorfs.Injector
+}
+
+const recycled = ""
+
+// ReuseForWrite implements vfs.FS.
+func (r recyclingFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := r.FS.ReuseForWrite(oldname, newname, category)
+	if err != nil {
+		return nil, err
+	}
+	return errorfs.WrapFile(f, r.faults), nil
 }
 
 // startChild runs the load in another process. Acknowledged batches arrive on the
@@ -80,7 +99,7 @@ func startChild(t *testing.T, dir string, env ...string) (*exec.Cmd, *bufio.Read
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe)
+	cmd := exec.CommandContext(t.Context(), exe)
 	cmd.Env = append(append(os.Environ(), childDir+"="+dir), env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
