@@ -161,7 +161,7 @@ func (i *instance) settleLocked(t *turn, c *change, err error) {
 	if c == nil {
 		i.disownLocked(t)
 	} else {
-		t.reply.Cursor = cursorText(i.idText, c.eventHead)
+		t.reply.Cursor = i.cursorLocked(c.eventHead)
 	}
 	switch {
 	case c != nil && c.dirty && t.destroy:

@@ -46,6 +46,7 @@ type Host struct {
 	workers   *workers
 	committer *committer
 
+	tokens   sync.Pool // the channels of answered turns
 	inFlight atomic.Int64
 	closing  atomic.Bool
 	drained  chan struct{} // closed once closing and nothing is in flight
@@ -84,6 +85,7 @@ func NewHost(cfg Config) (*Host, error) {
 		committer: newCommitter(cfg.Store),
 		drained:   make(chan struct{}),
 		stop:      make(chan struct{}),
+		tokens:    sync.Pool{New: func() any { return make(chan struct{}, 1) }},
 	}
 	if h.log == nil {
 		h.log = slog.Default()
@@ -135,29 +137,29 @@ func (h *Host) call(ctx context.Context, call *Call) (*turn, error) {
 			return nil, err
 		}
 	}
-	return h.submit(ctx, call, func() *turn {
-		t := newTurn(ctx, typ, call, func(t *turn, b *body) error {
-			if err := t.join(b, params); err != nil {
-				return err
-			}
-			return b.serve(t)
-		})
-		t.readOnly = call.Method.ReadOnly
-		return t
-	})
+	return h.submit(ctx, call, params, call.Method.ReadOnly, runAction)
+}
+
+// runAction is what the turn of an action does.
+func runAction(t *turn, b *body) error {
+	if err := t.join(b); err != nil {
+		return err
+	}
+	return b.serve(t)
 }
 
 // submit runs a turn at the actor that a call names, again if the actor is
 // destroyed while the call waits and the key finds another one.
-func (h *Host) submit(ctx context.Context, call *Call, newTurn func() *turn) (*turn, error) {
+func (h *Host) submit(ctx context.Context, call *Call, params proto.Message, readOnly bool, run func(*turn, *body) error) (*turn, error) {
 	for {
 		i, err := h.find(ctx, call)
 		if err != nil {
 			return nil, err
 		}
-		t := newTurn()
+		t := h.newTurn(ctx, call.Method.owner, call, run)
+		t.params, t.readOnly = params, readOnly
 		err = h.await(ctx, i, t)
-		if errors.Is(err, errIncarnationGone) {
+		if err == errIncarnationGone { //nolint:errorlint // our own, never wrapped, on the hot path
 			continue
 		}
 		return t, err
@@ -196,6 +198,7 @@ func (h *Host) await(ctx context.Context, i *instance, t *turn) error {
 	}
 	select {
 	case <-t.ready:
+		h.tokens.Put(t.ready)
 		return t.err
 	case <-ctx.Done():
 		return t.abandon(ctx.Err())

@@ -42,6 +42,8 @@ type instance struct {
 	eventHead uint64
 	createdAt time.Time
 
+	cursor      string // the text of the cursor at cursorHead
+	cursorHead  uint64
 	durableHead uint64 // eventHead as of the newest settled commit
 
 	// generation counts the discards: a turn that began before one saw what
@@ -137,6 +139,14 @@ func (i *instance) execute(t *turn) *turn {
 		i.forgetLocked()
 	}
 	return next
+}
+
+// cursorLocked returns the text of a cursor. Replies between two events share it.
+func (i *instance) cursorLocked(head uint64) string {
+	if i.cursor == "" || i.cursorHead != head {
+		i.cursor, i.cursorHead = cursorText(i.idText, head), head
+	}
+	return i.cursor
 }
 
 // forgetLocked drops an instance that holds nothing from the host's table.

@@ -51,9 +51,7 @@ func (h *Host) create(ctx context.Context, m *Method, target Target, input []byt
 	if err := beforeConnect(ctx, m.owner, call, nil); err != nil {
 		return false, Description{}, err
 	}
-	t, err := h.submit(ctx, call, func() *turn {
-		return newTurn(ctx, m.owner, call, func(*turn, *body) error { return nil })
-	})
+	t, err := h.submit(ctx, call, nil, false, func(*turn, *body) error { return nil })
 	if err != nil {
 		return false, Description{}, err
 	}
@@ -109,11 +107,9 @@ func (h *Host) Destroy(ctx context.Context, target Target) (store.ID, error) {
 	}
 	target.Resolve = Get
 	call := &Call{Target: target, Method: m}
-	t, err := h.submit(ctx, call, func() *turn {
-		return newTurn(ctx, m.owner, call, func(t *turn, b *body) error {
-			t.destroy = true
-			return nil
-		})
+	t, err := h.submit(ctx, call, nil, false, func(t *turn, _ *body) error {
+		t.destroy = true
+		return nil
 	})
 	if err != nil {
 		return store.ID{}, wireError(ctx, h.log, m, err, notExecuted)

@@ -173,7 +173,7 @@ func (i *instance) newBody() *body {
 }
 
 func (i *instance) identifyLocked(id store.ID, createdAt time.Time) {
-	i.id, i.idText, i.createdAt = id, id.String(), createdAt
+	i.id, i.idText, i.createdAt, i.cursor = id, id.String(), createdAt, ""
 }
 
 // perform runs the turn's code and returns its change, or an error after it has

@@ -53,7 +53,7 @@ func (i *instance) sleepLocked() *turn {
 		i.forgetLocked()
 		return nil
 	}
-	t := newTurn(context.Background(), i.typ, nil, func(t *turn, b *body) error {
+	t := i.host.newTurn(context.Background(), i.typ, nil, func(t *turn, b *body) error {
 		if err := protect(func() error { return i.typ.hooks.sleep(b.actor, t) }); err != nil {
 			i.logger().Error("the sleep hook failed", slog.Any("error", err))
 			return err

@@ -56,34 +56,27 @@ func (h *Host) connect(ctx context.Context, call *Call) (*Conn, Reply, error) {
 	if err := beforeConnect(ctx, typ, call, params); err != nil {
 		return nil, Reply{}, err
 	}
-	var conn *Conn
-	t, err := h.submit(ctx, call, func() *turn {
-		return newTurn(ctx, typ, call, func(t *turn, b *body) error {
-			opened, err := b.open(t, params)
-			conn = opened
-			return err
-		})
-	})
+	t, err := h.submit(ctx, call, params, false, open)
 	if err != nil {
 		if t != nil && t.left {
 			go h.hangUp(t) // it may still open the connection
 		}
 		return nil, Reply{}, err
 	}
-	return conn, t.reply, nil
+	return t.opened, t.reply, nil
 }
 
-// open makes a connection in its turn.
-func (b *body) open(t *turn, params proto.Message) (*Conn, error) {
+// open is what the turn of a connection does.
+func open(t *turn, b *body) error {
 	i := b.inst
 	if resume := t.call.Resume; resume != "" && resume != cursorText(i.idText, i.eventHead) {
-		return nil, &refusalError{refusal(connect.CodeOutOfRange, "cursor_out_of_range", notExecuted,
+		return &refusalError{refusal(connect.CodeOutOfRange, "cursor_out_of_range", notExecuted,
 			"the events after this cursor cannot be replayed; the newest cursor is %s", cursorText(i.idText, i.eventHead))}
 	}
-	conn := newConn(i, t.call.Subject, params)
+	conn := newConn(i, t.call.Subject, t.params)
 	t.conn = conn
-	if err := t.createConnState(b, params); err != nil {
-		return nil, err
+	if err := t.createConnState(b); err != nil {
+		return err
 	}
 	conn.state = t.connState
 	opened, err := i.typ.events.controlFrame(&troupev1.EventInfo{
@@ -99,7 +92,7 @@ func (b *body) open(t *turn, params proto.Message) (*Conn, error) {
 		}},
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	conn.push(opened)
 	i.mu.Lock()
@@ -107,9 +100,9 @@ func (b *body) open(t *turn, params proto.Message) (*Conn, error) {
 	i.mu.Unlock()
 	t.opened = conn
 	if hook := i.typ.hooks.connect; hook != nil {
-		return conn, hook(b.actor, t, conn)
+		return hook(b.actor, t, conn)
 	}
-	return conn, nil
+	return nil
 }
 
 // hangUp closes the connection of a turn whose caller did not wait for it.
@@ -132,7 +125,7 @@ func (h *Host) disconnect(conn *Conn) {
 		return
 	}
 	i.mu.Unlock()
-	t := newTurn(context.Background(), i.typ, nil, func(t *turn, b *body) error {
+	t := h.newTurn(context.Background(), i.typ, nil, func(t *turn, b *body) error {
 		t.conn, t.connState = conn, conn.state
 		return hook(b.actor, t, conn)
 	})
@@ -246,9 +239,9 @@ func beforeConnect(ctx context.Context, typ *actorType, call *Call, params proto
 
 // join gives a call's turn its connection, or the state that a connection with its
 // parameters would have.
-func (t *turn) join(b *body, params proto.Message) error {
+func (t *turn) join(b *body) error {
 	if t.call.Conn == "" {
-		return t.createConnState(b, params)
+		return t.createConnState(b)
 	}
 	id, _, _ := strings.Cut(t.call.Conn, ".")
 	b.inst.mu.Lock()
@@ -265,7 +258,7 @@ func (t *turn) join(b *body, params proto.Message) error {
 }
 
 // createConnState runs the hook, in which the actor can only be read.
-func (t *turn) createConnState(b *body, params proto.Message) error {
+func (t *turn) createConnState(b *body) error {
 	hook := b.inst.typ.hooks.createConnState
 	if hook == nil {
 		return nil
@@ -275,7 +268,7 @@ func (t *turn) createConnState(b *body, params proto.Message) error {
 		b.turn = nil
 		defer func() { b.turn = writing }()
 	}
-	state, err := hook(b.actor, t, params)
+	state, err := hook(b.actor, t, t.params)
 	t.connState = state
 	return err
 }

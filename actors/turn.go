@@ -45,8 +45,9 @@ type turn struct {
 	method     *Method                      // nil for the runtime's own turns
 	stream     turnStream
 
-	conn      *Conn // whom the call belongs to
-	opened    *Conn // the connection that the turn opens
+	params    proto.Message // of the connection that the call opens or stands for
+	conn      *Conn         // whom the call belongs to
+	opened    *Conn         // the connection that the turn opens
 	connState proto.Message
 	events    []pendingEvent
 	destroy   bool // the actor ends with the turn
@@ -251,7 +252,7 @@ func (b *body) publish(what string, event proto.Message, to, except *Conn) {
 }
 
 // newTurn prepares a turn of a call, or of the runtime itself when call is nil.
-func newTurn(ctx context.Context, typ *actorType, call *Call, run func(*turn, *body) error) *turn {
+func (h *Host) newTurn(ctx context.Context, typ *actorType, call *Call, run func(*turn, *body) error) *turn {
 	now := time.Now()
 	t := &turn{
 		parent:   ctx,
@@ -259,7 +260,7 @@ func newTurn(ctx context.Context, typ *actorType, call *Call, run func(*turn, *b
 		deadline: now.Add(typ.limits.actionTimeout),
 		run:      run,
 		call:     call,
-		ready:    make(chan struct{}, 1),
+		ready:    h.tokens.Get().(chan struct{}), //nolint:forcetypeassert // the pool's only type
 	}
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(t.deadline) {
 		t.deadline = deadline

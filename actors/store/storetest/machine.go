@@ -46,7 +46,7 @@ type machine struct {
 	store  store.Store
 	model  *model
 	addrs  []store.Address
-	former []store.ID // of actors that were destroyed or never came to be
+	former []store.ID // the last few that were destroyed or never came to be
 }
 
 func (m *machine) commit(t *rapid.T) {
@@ -100,6 +100,7 @@ func (m *machine) expect(batch []*store.Write) []error {
 			m.former = append(m.former, before.record.ID)
 		}
 	}
+	m.former = m.former[max(0, len(m.former)-3):]
 	return want
 }
 

@@ -1,0 +1,285 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package embedded_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/actors/store/embedded"
+)
+
+// alter opens the database below a closed store and rewrites every value with the
+// given first byte of its key.
+func alter(t *testing.T, fsys vfs.FS, tag byte, change func(value []byte) []byte) {
+	t.Helper()
+	db, err := pebble.Open("store", &pebble.Options{FS: fsys, FormatMajorVersion: pebble.FormatNewest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{tag}, UpperBound: []byte{tag + 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for ok := iter.First(); ok; ok = iter.Next() {
+		n++
+		if err := db.Set(iter.Key(), change(bytes.Clone(iter.Value())), pebble.Sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := iter.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n == 0 {
+		t.Fatalf("no key begins with %c", tag)
+	}
+}
+
+// TestDamagedValues changes stored values in a way that the engine cannot notice.
+func TestDamagedValues(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	damages := map[string]func([]byte) []byte{
+		"flipped bit": func(v []byte) []byte { v[len(v)-1] ^= 4; return v },
+		"cut":         func(v []byte) []byte { return v[:len(v)-1] },
+		"empty":       func([]byte) []byte { return nil },
+		"version":     func(v []byte) []byte { v[0]++; return v },
+		"longer":      func(v []byte) []byte { return append(v, 0) },
+	}
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			opts := small()
+			opts.FS = vfs.NewMem()
+			s := openDir(t, "store", opts)
+			w := newActor("a")
+			w.Rows = []store.RowWrite{{
+				Kind: store.KindSchedule,
+				Row:  store.Row{Key: []byte("k"), Value: []byte("v"), Due: time.Unix(1, 0)},
+			}}
+			commit(t, s, w)
+			closeStore(t, s)
+
+			id, addr := w.Record.ID, w.Record.Address
+			check := func(what string, err error) {
+				t.Helper()
+				if !errors.Is(err, store.ErrCorrupt) {
+					t.Errorf("%s: %v, want ErrCorrupt", what, err)
+				}
+			}
+			alter(t, opts.FS, 'r', damage)
+			alter(t, opts.FS, 'i', damage)
+			s = openDir(t, "store", opts)
+			_, err := s.Scan(ctx, id, store.KindSchedule, store.Range{})
+			check("Scan", err)
+			_, err = s.Due(ctx, id.Shard(), store.KindSchedule, time.Unix(9, 0), nil, 9)
+			check("Due", err)
+			_, err = s.LoadID(ctx, id)
+			check("LoadID", err)
+			if got, err := s.Load(ctx, addr); err != nil || got.ID != id {
+				t.Errorf("Load of the sound record: %v", err)
+			}
+			closeStore(t, s)
+
+			alter(t, opts.FS, 'a', damage)
+			s = openDir(t, "store", opts)
+			_, err = s.Load(ctx, addr)
+			check("Load", err)
+			_, err = s.List(ctx, store.ListQuery{Namespace: addr.Namespace, Limit: 9})
+			check("List", err)
+			again, other := newActor("a"), newActor("b")
+			end := &store.Write{Op: store.OpDestroy, Expect: 1, Record: w.Record}
+			s.Commit(ctx, []*store.Write{again, other}).Wait()
+			s.Commit(ctx, []*store.Write{end}).Wait()
+			check("create", again.Err)
+			check("destroy", end.Err)
+			if other.Err != nil {
+				t.Errorf("a neighbour in the batch: %v", other.Err)
+			}
+			_, err = s.Load(ctx, addr)
+			check("Load after writes were refused", err)
+			closeStore(t, s)
+
+			alter(t, opts.FS, 'm', damage)
+			_, err = embedded.Open("store", opts)
+			check("Open", err)
+		})
+	}
+}
+
+// TestMovedValue puts a sound value under the key of another actor.
+func TestMovedValue(t *testing.T) {
+	t.Parallel()
+	opts := small()
+	opts.FS = vfs.NewMem()
+	s := openDir(t, "store", opts)
+	a, b := newActor("a"), newActor("b")
+	commit(t, s, a, b)
+	closeStore(t, s)
+	var last []byte
+	alter(t, opts.FS, 'a', func(v []byte) []byte {
+		moved := last
+		if last = v; moved == nil {
+			return v
+		}
+		return moved
+	})
+	s = openDir(t, "store", opts)
+	defer func() { closeStore(t, s) }()
+	if _, err := s.Load(t.Context(), a.Record.Address); err != nil {
+		t.Errorf("Load of the untouched record: %v", err)
+	}
+	if _, err := s.Load(t.Context(), b.Record.Address); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("Load of the moved value: %v, want ErrCorrupt", err)
+	}
+}
+
+func TestNewerLayout(t *testing.T) {
+	t.Parallel()
+	for name, meta := range map[string]string{
+		// Version 1, checksum, then layout, generation, shards and hash.
+		"layout": "\x00\x00\x00\x02" + "12345678" + "\x10\x00" + "fnv1a64",
+		"hash":   "\x00\x00\x00\x01" + "12345678" + "\x10\x00" + "siphash",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			opts := small()
+			opts.FS = vfs.NewMem()
+			closeStore(t, openDir(t, "store", opts))
+			alter(t, opts.FS, 'm', func([]byte) []byte { return sealed("m", meta) })
+			_, err := embedded.Open("store", opts)
+			if !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), "export") {
+				t.Errorf("Open: %v, want ErrFormat and what to do", err)
+			}
+		})
+	}
+}
+
+// sealed makes a stored value that is sound as far as the checksum goes.
+func sealed(key, body string) []byte {
+	sum := crc32.Checksum([]byte(key+body), crc32.MakeTable(crc32.Castagnoli))
+	return append(binary.BigEndian.AppendUint32([]byte{1}, sum), body...)
+}
+
+// TestFlippedBits flips single bits in the files of a store, which must then either
+// refuse to open as corrupt, or serve each actor right or as corrupt. (A bit may also
+// not matter at all, in space that is not in use.)
+func TestFlippedBits(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := openDir(t, dir, small())
+	var actors []*store.Write
+	for i := range 200 {
+		w := newActor(strings.Repeat("k", i%7) + string(rune('A'+i)))
+		w.Record.State = bytes.Repeat([]byte{byte(i)}, 20+i*11)
+		w.Rows = []store.RowWrite{{Kind: store.KindKV, Row: store.Row{Key: []byte("k"), Value: []byte{byte(i)}}}}
+		actors = append(actors, w)
+	}
+	commit(t, s, actors...)
+	closeStore(t, s)
+	// Opening it again moves what is in the log into tables.
+	closeStore(t, openDir(t, dir, small()))
+
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test
+	var files []string
+	for _, pattern := range []string{"*.sst", "*.blob"} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	if len(files) < 2 {
+		t.Fatalf("%d tables and value files", len(files))
+	}
+	noticed := 0
+	for round := range 40 {
+		if !flipAndRead(t, dir, files[round%len(files)], random, actors) {
+			noticed++
+		}
+	}
+	if noticed < 10 {
+		t.Errorf("only %d of 40 flipped bits were noticed", noticed)
+	}
+}
+
+// flipAndRead flips one bit of file for the duration of the call, and reports whether
+// everything was served all the same.
+func flipAndRead(t *testing.T, dir, file string, random *rand.Rand, actors []*store.Write) (sound bool) {
+	t.Helper()
+	disk := vfs.NewMem()
+	if ok, err := vfs.Clone(vfs.Default, disk, dir, "store"); err != nil || !ok {
+		t.Fatalf("clone the store: %v", err)
+	}
+	name := disk.PathJoin("store", filepath.Base(file))
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bit := random.IntN(8 * len(content))
+	content[bit/8] ^= 1 << (bit % 8)
+	f, err := disk.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(f, bytes.NewReader(content)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	opts := small()
+	opts.FS = disk
+	opts.Fatal = func(err error) { t.Errorf("bit %d of %s ends the process: %v", bit, name, err) }
+	s, err := embedded.Open("store", opts)
+	if err != nil {
+		if !errors.Is(err, store.ErrCorrupt) {
+			t.Errorf("bit %d of %s: Open: %v, want ErrCorrupt", bit, name, err)
+		}
+		return false
+	}
+	defer func() { _ = s.Close() }() // may complain of the damage too
+	sound = true
+	for _, w := range actors {
+		r, err := s.Load(t.Context(), w.Record.Address)
+		switch {
+		case errors.Is(err, store.ErrCorrupt):
+			sound = false
+		case err != nil:
+			t.Errorf("bit %d of %s: Load: %v", bit, name, err)
+		case !bytes.Equal(r.State, w.Record.State) || r.ID != w.Record.ID:
+			t.Errorf("bit %d of %s: a damaged record was served", bit, name)
+		}
+		rows, err := s.Scan(t.Context(), w.Record.ID, store.KindKV, store.Range{})
+		switch {
+		case errors.Is(err, store.ErrCorrupt):
+			sound = false
+		case err != nil:
+			t.Errorf("bit %d of %s: Scan: %v", bit, name, err)
+		case len(rows) != 1 || !bytes.Equal(rows[0].Value, w.Rows[0].Value):
+			t.Errorf("bit %d of %s: a damaged row was served", bit, name)
+		}
+	}
+	return sound
+}
