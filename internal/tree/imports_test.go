@@ -37,6 +37,7 @@ var ours = map[string][]string{
 // theirs says where a module of others may be imported: in our packages that are
 // named here, and below them. A module that is not here is a decision to take.
 var theirs = map[string][]string{
+	"buf.build/gen/go/bufbuild/protovalidate":   {"server"},
 	"buf.build/go/protovalidate":                {"server"},
 	"connectrpc.com/connect/v2":                 {"."},
 	"connectrpc.com/cors":                       {"server"},
@@ -52,9 +53,11 @@ var theirs = map[string][]string{
 // kits.
 var (
 	theirsInTests = map[string][]string{
-		"github.com/google/go-cmp": {"."},
-		"go.uber.org/goleak":       {"."},
-		"pgregory.net/rapid":       {"."},
+		"buf.build/gen/go/bufbuild/protovalidate": {"clients/go"},
+		"buf.build/go/protovalidate":              {"clients/go"},
+		"github.com/google/go-cmp":                {"."},
+		"go.uber.org/goleak":                      {"."},
+		"pgregory.net/rapid":                      {"."},
 	}
 	testKits = []string{"actors/store/storetest", "actors/actorstest", "test"}
 )

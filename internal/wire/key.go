@@ -12,6 +12,10 @@ import (
 
 const hexDigits = "0123456789ABCDEF"
 
+// maxKeyText bounds the text of a key: every byte escaped, and a mark and a
+// separator for every segment. Longer texts are not even looked at.
+const maxKeyText = 3*MaxKeyBytes + 2*MaxSegments
+
 // EncodeKey returns the canonical text of a key: its segments joined by "/",
 // every byte outside A-Z a-z 0-9 - . _ ~ percent-encoded, and one "~" put in
 // front of a segment that is empty, "." or ".." or begins with "~". The encoding
@@ -49,6 +53,9 @@ func EncodeKey(segments []string) (string, error) {
 func DecodeKey(text string) ([]string, error) {
 	if text == "" {
 		return nil, nil
+	}
+	if len(text) > maxKeyText {
+		return nil, fmt.Errorf("the text of a key has at most %d bytes, this one has %d", maxKeyText, len(text))
 	}
 	if n := strings.Count(text, "/") + 1; n > MaxSegments {
 		return nil, fmt.Errorf("a key has at most %d segments, this one has %d", MaxSegments, n)
@@ -131,6 +138,9 @@ func decodeSegment(part string) (string, error) {
 		return "", fmt.Errorf("a key segment is empty; an empty segment is written ~")
 	}
 	raw := part
+	if len(raw) > 3*MaxSegmentBytes+1 {
+		return "", fmt.Errorf("a key segment has at most %d bytes, one has more", MaxSegmentBytes)
+	}
 	if part[0] == '~' {
 		part = part[1:]
 	}

@@ -184,7 +184,7 @@ func TestForeignDatabase(t *testing.T) {
 			if !errors.Is(err, store.ErrFormat) {
 				t.Fatalf("Open: %v, want ErrFormat", err)
 			}
-			// The refusal left it alone and unlocked.
+			// The refusal left it whole and unlocked.
 			db, err = pebble.Open("store", &pebble.Options{FS: fsys, FormatMajorVersion: pebble.FormatNewest})
 			if err != nil {
 				t.Fatal(err)

@@ -1,0 +1,242 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package troupe_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	troupe "github.com/troupe-dev/troupe/clients/go"
+	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
+	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	"google.golang.org/protobuf/proto"
+)
+
+// fakeTransport answers every call with what answer returns. It touches no network,
+// so it works in a synctest bubble.
+type fakeTransport struct {
+	answer   func(attempt int) error
+	attempts atomic.Int64
+}
+
+type fakeUnary struct {
+	connect.ClientStream
+	ctx    context.Context
+	result func() error
+}
+
+func (t *fakeTransport) NewClientStream(ctx context.Context, _ connect.Spec) (connect.ClientStream, error) {
+	attempt := int(t.attempts.Add(1))
+	return fakeUnary{ctx: ctx, result: func() error {
+		if info, ok := connect.CallInfoForClientContext(ctx); ok {
+			info.ResponseHeader().Add("x-attempt", "seen")
+		}
+		return t.answer(attempt)
+	}}, nil
+}
+
+func (s fakeUnary) Send(any) error    { return nil }
+func (s fakeUnary) CloseSend() error  { return nil }
+func (s fakeUnary) Close() error      { return nil }
+func (s fakeUnary) Receive(any) error { return s.result() }
+
+// TestRetries holds the table of contract section 3.3 as far as this client goes.
+func TestRetries(t *testing.T) {
+	t.Parallel()
+	remote := func(code connect.Code, details ...proto.Message) error {
+		return failure(code, "", details...).WithRemote()
+	}
+	soon := retryIn(time.Millisecond)
+	tests := map[string]struct {
+		err         error
+		write, read int // attempts of a writing and of a read-only method
+	}{
+		"mailbox full":             {remote(connect.CodeResourceExhausted, outcome(notExecuted), soon), 3, 3},
+		"draining":                 {remote(connect.CodeUnavailable, outcome(notExecuted), soon), 3, 3},
+		"discarded turn":           {remote(connect.CodeAborted, outcome(notExecuted), soon), 3, 3},
+		"too large":                {remote(connect.CodeResourceExhausted, outcome(notExecuted)), 1, 1},
+		"authored unavailable":     {remote(connect.CodeUnavailable, outcome(notExecuted)), 1, 3},
+		"authored aborted":         {remote(connect.CodeAborted, outcome(notExecuted)), 1, 3},
+		"commit unknown":           {remote(connect.CodeUnavailable, outcome(unknown), soon), 1, 3},
+		"committed":                {remote(connect.CodeUnavailable, outcome(committed), soon), 1, 3},
+		"no outcome":               {remote(connect.CodeUnavailable, soon), 1, 3},
+		"invalid":                  {remote(connect.CodeInvalidArgument, outcome(notExecuted), soon), 1, 1},
+		"denied":                   {remote(connect.CodePermissionDenied, outcome(notExecuted)), 1, 1},
+		"wrong state":              {remote(connect.CodeFailedPrecondition, outcome(notExecuted)), 1, 1},
+		"panic":                    {remote(connect.CodeInternal, outcome(notExecuted)), 1, 1},
+		"turn limit":               {remote(connect.CodeDeadlineExceeded, outcome(notExecuted)), 1, 1},
+		"connection refused":       {connect.NewError(connect.CodeUnavailable, "dial"), 1, 3},
+		"connection reset":         {connect.NewError(connect.CodeCanceled, "reset"), 1, 3},
+		"HTTP 404":                 {connect.NewError(connect.CodeUnimplemented, "404"), 1, 1},
+		"HTTP 401":                 {connect.NewError(connect.CodeUnauthenticated, "401"), 1, 1},
+		"message above our limit":  {connect.NewError(connect.CodeResourceExhausted, "size"), 1, 1},
+		"an hour's wait asked for": {remote(connect.CodeUnavailable, outcome(notExecuted), retryIn(time.Hour)), 1, 1},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				writes := &fakeTransport{answer: func(int) error { return test.err }}
+				write(t, troupe.Dial("", troupe.WithTransport(writes)))
+				reads := &fakeTransport{answer: func(int) error { return test.err }}
+				_, err := counterv1connect.NewCounterClient(troupe.Dial("", troupe.WithTransport(reads)).Get("k")).
+					Get(t.Context(), &counterv1.GetRequest{})
+				if connect.CodeOf(err) != connect.CodeOf(test.err) {
+					t.Errorf("error %v, want the last attempt's %v", err, test.err)
+				}
+				if got := int(writes.attempts.Load()); got != test.write {
+					t.Errorf("a writing method was sent %d times, want %d", got, test.write)
+				}
+				if got := int(reads.attempts.Load()); got != test.read {
+					t.Errorf("a read-only method was sent %d times, want %d", got, test.read)
+				}
+			})
+		})
+	}
+}
+
+func write(t *testing.T, client *troupe.Client) {
+	t.Helper()
+	counter := counterv1connect.NewCounterClient(client.GetOrCreate("k"))
+	_, _ = counter.Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1})
+}
+
+// TestRetryWaits checks that a retry waits at least what the server asks for, that
+// its jitter is bounded, and that only the last attempt's metadata is left.
+func TestRetryWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		transport := &fakeTransport{answer: func(attempt int) error {
+			if attempt < 3 {
+				return failure(connect.CodeUnavailable, "", outcome(notExecuted), retryIn(time.Second)).WithRemote()
+			}
+			return nil
+		}}
+		client := troupe.Dial("", troupe.WithTransport(transport))
+		ctx, info := connect.NewClientContext(t.Context())
+		start := time.Now()
+		_, err := counterv1connect.NewCounterClient(client.GetOrCreate("k")).
+			Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		waited := time.Since(start)
+		if limit := 2*time.Second + 150*time.Millisecond; waited < 2*time.Second || waited >= limit {
+			t.Errorf("waited %v, want between 2 s and %v", waited, limit)
+		}
+		if got := info.ResponseHeader().Values("x-attempt"); len(got) != 1 {
+			t.Errorf("metadata of %d attempts is left", len(got))
+		}
+	})
+}
+
+// TestRetryStopsAtTheDeadline checks that no wait is begun that the caller cannot
+// outlast, and that a caller who leaves ends a wait.
+func TestRetryStopsAtTheDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		refused := failure(connect.CodeUnavailable, "", outcome(notExecuted), retryIn(time.Second)).WithRemote()
+		transport := &fakeTransport{answer: func(int) error { return refused }}
+		counter := counterv1connect.NewCounterClient(troupe.Dial("", troupe.WithTransport(transport)).GetOrCreate("k"))
+
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		_, err := counter.Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+		if connect.CodeOf(err) != connect.CodeUnavailable || time.Since(start) != 0 {
+			t.Errorf("error %v after %v, want unavailable at once", err, time.Since(start))
+		}
+
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(100*time.Millisecond, cancel)
+		start = time.Now()
+		_, err = counter.Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+		if connect.CodeOf(err) != connect.CodeUnavailable || time.Since(start) != 100*time.Millisecond {
+			t.Errorf("error %v after %v, want unavailable after 100 ms", err, time.Since(start))
+		}
+	})
+}
+
+// TestRetryBudget checks that a server that refuses everything sees at most a tenth
+// more calls than were made, beyond what a client begins with.
+func TestRetryBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		refused := failure(connect.CodeUnavailable, "", outcome(notExecuted), retryIn(0)).WithRemote()
+		transport := &fakeTransport{answer: func(int) error { return refused }}
+		client := troupe.Dial("", troupe.WithTransport(transport))
+		const calls = 1000
+		for range calls {
+			write(t, client)
+		}
+		retries := transport.attempts.Load() - calls
+		if limit := int64(calls/10 + 10); retries > limit || retries < calls/10 {
+			t.Errorf("%d retries of %d calls, want 100 to %d", retries, calls, limit)
+		}
+	})
+}
+
+func TestWithoutRetries(t *testing.T) {
+	t.Parallel()
+	refused := failure(connect.CodeUnavailable, "", outcome(notExecuted), retryIn(0)).WithRemote()
+	transport := &fakeTransport{answer: func(int) error { return refused }}
+	write(t, troupe.Dial("", troupe.WithTransport(transport), troupe.WithoutRetries()))
+	if got := transport.attempts.Load(); got != 1 {
+		t.Errorf("sent %d times, want once", got)
+	}
+}
+
+// TestCutAnswer cuts the connection in the middle of a real answer: a read-only call
+// is sent again, a writing call is not.
+func TestCutAnswer(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		w.Header().Set("Content-Type", "application/proto")
+		w.Header().Set("Content-Length", "100")
+		_, _ = w.Write([]byte{8})
+		panic(http.ErrAbortHandler)
+	}))
+	defer server.Close()
+	client := troupe.Dial(server.URL)
+	defer client.Close()
+	counter := counterv1connect.NewCounterClient(client.GetOrCreate("k"))
+
+	_, err := counter.Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1})
+	if got := requests.Swap(0); got != 1 || troupe.OutcomeOf(err) != unknown {
+		t.Errorf("a writing call was sent %d times and failed with %v (%v), want once, unknown", got, err, troupe.OutcomeOf(err))
+	}
+	_, err = counter.Get(t.Context(), &counterv1.GetRequest{})
+	if got := requests.Load(); got != 3 {
+		t.Errorf("a read-only call was sent %d times and failed with %v, want three times", got, err)
+	}
+}
+
+// BenchmarkCall is what the client itself adds to a call.
+func BenchmarkCall(b *testing.B) {
+	transport := &fakeTransport{answer: func(int) error { return nil }}
+	for name, opts := range map[string][]troupe.Option{
+		"default":    nil,
+		"no retries": {troupe.WithoutRetries()},
+	} {
+		b.Run(name, func(b *testing.B) {
+			client := troupe.Dial("", append(opts, troupe.WithTransport(transport))...)
+			counter := counterv1connect.NewCounterClient(client.GetOrCreate("acme", "visits"))
+			request := &counterv1.IncrementRequest{Amount: 1}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := counter.Increment(b.Context(), request); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

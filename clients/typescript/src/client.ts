@@ -1,0 +1,145 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+import type { DescService, Message } from "@bufbuild/protobuf";
+import {
+  type CallOptions,
+  type Client,
+  Code,
+  createClient as createStockClient,
+  type Transport,
+} from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-web";
+import { ActorService } from "../../../gen/ts/troupe/v1/actor_service_pb.js";
+import { type Clock, systemClock } from "./backoff.js";
+import { clientError } from "./errors.js";
+import { type ActorHandle, type Address, type Context, createHandle, type HandleOptions, packInput } from "./handle.js";
+import { encodeKey, keySegments } from "./key.js";
+import { type RetryOptions, RetryPolicy } from "./retry.js";
+import { bindTransport } from "./transport.js";
+import type { Key } from "./types.js";
+import { checkNamespace, encodeInput } from "./wire.js";
+
+/** Where the server is, and how to speak to it. */
+export interface ClientOptions {
+  /** The server's URL. Required unless a transport is given. */
+  baseUrl?: string;
+  /** Any Connect transport, instead of baseUrl, fetch and json. */
+  transport?: Transport;
+  /** The tenant. Default "default". */
+  namespace?: string;
+  /** Sent with every call and connection; a function is asked anew for every attempt. */
+  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
+  /** Used instead of the global fetch. */
+  fetch?: typeof globalThis.fetch;
+  /** Speaks JSON instead of protobuf's binary encoding: easier to read in developer tools. Default false. */
+  json?: boolean;
+  /** How failed calls are repeated; false: never. */
+  retry?: RetryOptions | false;
+  /**
+   * Gives every call of a method that may have effects an idempotency key, so
+   * that it is repeated even when its outcome is unknown. Needs a server that
+   * keeps idempotency records. Default false.
+   */
+  idempotencyKeys?: boolean;
+  /** @internal */
+  clock?: Clock;
+}
+
+/** A server's actors. It holds nothing open and needs no closing. */
+export interface ActorClient {
+  /** The actor of a key; a call creates it if it is absent. */
+  getOrCreate<S extends DescService>(service: S, key: Key, options?: HandleOptions<S>): ActorHandle<S>;
+  /** The actor of a key; a call fails with not_found if it is absent. */
+  get<S extends DescService>(service: S, key: Key, options?: Pick<HandleOptions<S>, "params">): ActorHandle<S>;
+  /** Creates an actor now; already_exists if its key is taken. The handle is of this incarnation only. */
+  create<S extends DescService>(
+    service: S,
+    key: Key,
+    options?: HandleOptions<S> & { signal?: AbortSignal },
+  ): Promise<ActorHandle<S>>;
+  /** One incarnation of an actor. */
+  forId<S extends DescService>(service: S, id: string, options?: Pick<HandleOptions<S>, "params">): ActorHandle<S>;
+  /** The id of a key's present incarnation; not_found if there is none. */
+  resolve(service: DescService, key: Key, options?: CallOptions): Promise<string>;
+  /** The server's lifecycle API: create, describe, destroy and list actors of every type. */
+  readonly lifecycle: Client<typeof ActorService>;
+}
+
+/** Makes a client. It sends nothing yet. */
+export function createClient(options: ClientOptions): ActorClient {
+  const clock = options.clock ?? systemClock;
+  const namespace = options.namespace ?? "default";
+  checkNamespace(namespace);
+  const transport = options.transport ?? defaultTransport(options);
+  const retry = new RetryPolicy(clock, options.retry ?? {});
+  const shared = {
+    transport,
+    clock,
+    retry,
+    namespace,
+    idempotencyKeys: options.idempotencyKeys ?? false,
+    headers: () => userHeaders(options.headers),
+  };
+  const lifecycle = createStockClient(ActorService, bindTransport({ ...shared, idempotencyKeys: false }));
+  const context: Context = { ...shared, lifecycle };
+
+  return {
+    lifecycle,
+    getOrCreate: (service, key, handleOptions = {}) =>
+      createHandle(context, service, byKey(key, "get-or-create"), handleOptions),
+    get: (service, key, handleOptions = {}) => createHandle(context, service, byKey(key, "get"), handleOptions),
+    forId: (service, id, handleOptions = {}) => createHandle(context, service, byId(id), handleOptions),
+    async create<S extends DescService>(
+      service: S,
+      key: Key,
+      { input, signal, ...handleOptions }: HandleOptions<S> & { signal?: AbortSignal } = {},
+    ) {
+      const request = { address: wireAddress(namespace, service, key), input: optionalInput(service, input) };
+      const { actor } = await lifecycle.create(request, signal ? { signal } : {});
+      return createHandle<S>(context, service, byId(actor?.id ?? ""), handleOptions as HandleOptions<S>);
+    },
+    async resolve(service, key, callOptions) {
+      return (await lifecycle.resolve({ address: wireAddress(namespace, service, key) }, callOptions)).id;
+    },
+  };
+}
+
+function defaultTransport(options: ClientOptions): Transport {
+  if (options.baseUrl === undefined) {
+    throw new TypeError("createClient needs a baseUrl or a transport");
+  }
+  return createConnectTransport({
+    baseUrl: options.baseUrl,
+    useBinaryFormat: !options.json,
+    ...(options.fetch ? { fetch: options.fetch } : {}),
+  });
+}
+
+async function userHeaders(source: ClientOptions["headers"]): Promise<Headers> {
+  try {
+    return new Headers(typeof source === "function" ? await source() : source);
+  } catch (cause) {
+    throw clientError(`the headers option failed: ${cause}`, Code.Unknown, "headers_failed", { cause });
+  }
+}
+
+function byKey(key: Key, resolve: "get-or-create" | "get"): Address {
+  return { key: [...keySegments(key)], resolve };
+}
+
+function byId(id: string): Address {
+  if (id === "") {
+    throw new TypeError("an actor id is empty");
+  }
+  return { id };
+}
+
+function wireAddress(namespace: string, service: DescService, key: Key) {
+  encodeKey(key); // throws for a key that cannot be
+  return { namespace, type: service.typeName, key: [...keySegments(key)] };
+}
+
+function optionalInput(service: DescService, input: Message | undefined) {
+  return input === undefined ? undefined : packInput(encodeInput(service, input));
+}

@@ -1,0 +1,399 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+import { create, type DescMessage, type DescService, type MessageInitShape } from "@bufbuild/protobuf";
+import { Code, type Transport } from "@connectrpc/connect";
+import type { EventInfo } from "../../../gen/ts/troupe/v1/events_pb.js";
+import { createActions } from "./actions.js";
+import { Backoff, type Clock, sleep } from "./backoff.js";
+import { type ActorError, clientError, isActorError } from "./errors.js";
+import { Gate } from "./gate.js";
+import { durationMs, type LinkEnd, runLink } from "./link.js";
+import { emit, guarded, subscribe, type Unsubscribe } from "./listeners.js";
+import {
+  type CloseInfo,
+  type ConnectionStatus,
+  type ConnectOptions,
+  type ConnectParamsSource,
+  closeInfoOf,
+  type OpenInfo,
+} from "./options.js";
+import { EventQueue } from "./queue.js";
+import { type Binding, bindTransport } from "./transport.js";
+import type { Actions, ActorEvent, ActorEvents } from "./types.js";
+import { findSubscription, header, type Subscription } from "./wire.js";
+
+/** Codes that another attempt would only meet again. */
+const finalCodes: ReadonlySet<Code> = new Set([
+  Code.InvalidArgument,
+  Code.Unauthenticated,
+  Code.PermissionDenied,
+  Code.NotFound,
+  Code.FailedPrecondition,
+  Code.AlreadyExists,
+  Code.Unimplemented,
+]);
+
+interface OpenLink {
+  /** For calls that belong to the connection. */
+  readonly transport: Transport;
+  readonly openedAt: number;
+  readonly info: OpenInfo;
+}
+
+type Listener = (value: never, info: EventInfo) => void;
+
+/**
+ * A connection to one actor. It owns one stream at a time and opens the next by
+ * itself until it is disposed of, the server closes it for good, or an error
+ * says that trying again is no use.
+ *
+ * Listeners run one after another, in the order of the events, and none runs
+ * before the code that made the connection has yielded. One that throws does not
+ * disturb the others.
+ */
+export class ActorConnection<S extends DescService> implements AsyncIterable<ActorEvent<S>> {
+  /** The actor's actions, called as this connection. While it is not connected they wait. */
+  readonly actor: Actions<S>;
+
+  private current: ConnectionStatus = "connecting";
+  private closeInfo: CloseInfo | undefined;
+  private wasOpen = false;
+  private cursor: string | undefined;
+  private readonly subscription: Subscription;
+  private readonly params: () => Promise<MessageInitShape<DescMessage>>;
+  private readonly backoff: Backoff;
+  /** Ends the attempt under way. */
+  private attempt = new AbortController();
+  /** Ends the wait for the next attempt. */
+  private pause = new AbortController();
+  private readonly gate: Gate<OpenLink>;
+  private readonly queues = new Set<EventQueue<ActorEvent<S>>>();
+  private readonly listeners = new Map<string, Set<Listener>>();
+  private readonly statusListeners = new Set<(status: ConnectionStatus) => void>();
+  private readonly openListeners = new Set<(info: OpenInfo) => void>();
+  private readonly closeListeners = new Set<(info: CloseInfo) => void>();
+  private readonly errorListeners = new Set<(error: ActorError) => void>();
+
+  /** @internal Connections are made by the connect method of a handle. */
+  constructor(
+    private readonly binding: Binding,
+    private readonly clock: Clock,
+    service: S,
+    params: ConnectParamsSource<S> | undefined,
+    private readonly options: ConnectOptions = {},
+  ) {
+    const subscription = findSubscription(service);
+    if (subscription === undefined) {
+      throw new TypeError(`${service.typeName} has no subscription`);
+    }
+    this.subscription = subscription;
+    this.gate = new Gate(clock);
+    this.params = paramsSource(subscription, params);
+    this.backoff = new Backoff(clock, options.backoffBaseMs ?? 250, options.backoffMaxMs ?? 30_000);
+    this.actor = createActions(service, this.transport());
+    options.signal?.addEventListener("abort", this.dispose, { once: true });
+    globalThis.addEventListener?.("online", this.reconnectNow);
+    queueMicrotask(() => void this.run());
+    if (options.signal?.aborted) {
+      this.dispose();
+    }
+  }
+
+  get status(): ConnectionStatus {
+    return this.current;
+  }
+
+  /** What the server said of the open connection; undefined while there is none. */
+  get info(): OpenInfo | undefined {
+    return this.gate.value?.info;
+  }
+
+  /** Why the connection is over; undefined until it is. */
+  get closed(): CloseInfo | undefined {
+    return this.closeInfo;
+  }
+
+  /** Calls listener for every event of this name. The function returned ends that. */
+  on<C extends keyof ActorEvents<S> & string>(
+    event: C,
+    listener: (value: ActorEvents<S>[C], info: EventInfo) => void,
+  ): Unsubscribe {
+    if (!this.subscription.events.has(event)) {
+      throw new TypeError(`${this.subscription.method.output.typeName} has no event "${event}"`);
+    }
+    return subscribe(this.listenersOf(event), listener as Listener);
+  }
+
+  /** Calls listener for the next event of this name only. */
+  once<C extends keyof ActorEvents<S> & string>(
+    event: C,
+    listener: (value: ActorEvents<S>[C], info: EventInfo) => void,
+  ): Unsubscribe {
+    const off = this.on(event, (value, info) => {
+      off();
+      listener(value, info);
+    });
+    return off;
+  }
+
+  /** Ends what {@link on} began. */
+  off<C extends keyof ActorEvents<S> & string>(
+    event: C,
+    listener: (value: ActorEvents<S>[C], info: EventInfo) => void,
+  ): void {
+    this.listeners.get(event)?.delete(listener as Listener);
+  }
+
+  /** Calls listener whenever the status changes. */
+  onStatusChange(listener: (status: ConnectionStatus) => void): Unsubscribe {
+    return subscribe(this.statusListeners, listener);
+  }
+
+  /** Calls listener whenever a stream opens: at first and after every reconnect. */
+  onOpen(listener: (info: OpenInfo) => void): Unsubscribe {
+    return subscribe(this.openListeners, listener);
+  }
+
+  /** Calls listener once, when the connection is over. */
+  onClose(listener: (info: CloseInfo) => void): Unsubscribe {
+    return subscribe(this.closeListeners, listener);
+  }
+
+  /** Calls listener for every error of the connection, those that it recovers from included. */
+  onError(listener: (error: ActorError) => void): Unsubscribe {
+    return subscribe(this.errorListeners, listener);
+  }
+
+  /** Resolves when the connection is open, at once if it is; rejects when it is over. */
+  async ready(options: { signal?: AbortSignal; timeoutMs?: number } = {}): Promise<OpenInfo> {
+    return (await this.gate.wait(options.signal, options.timeoutMs)).info;
+  }
+
+  /** Ends the wait for the next attempt. */
+  readonly reconnectNow = (): void => this.pause.abort();
+
+  /** Ends the connection. Loops over it end; calls that wait for it fail. */
+  readonly dispose = (): void => this.close({ reason: "disposed", message: "" });
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+  }
+
+  /**
+   * The events from now on. Each loop has a queue of its own; when it lags
+   * behind by more than the buffer option, the loop fails with
+   * resource_exhausted. A loop ends when the connection is disposed of, and
+   * fails when it is over for another reason.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<ActorEvent<S>, undefined> {
+    const limit = this.options.buffer ?? 1024;
+    const queue = new EventQueue<ActorEvent<S>>(
+      limit,
+      () => clientError(`a loop lags behind by ${limit} events`, Code.ResourceExhausted, "loop_too_slow"),
+      (done) => this.queues.delete(done),
+    );
+    if (this.closeInfo === undefined) {
+      this.queues.add(queue);
+    } else {
+      queue.end(this.closeInfo.error);
+    }
+    return queue;
+  }
+
+  private async run(): Promise<void> {
+    while (this.closeInfo === undefined) {
+      const attempt = new AbortController();
+      this.attempt = attempt;
+      this.pause = new AbortController();
+      this.setStatus("connecting");
+      const resume = this.options.resume ? this.cursor : undefined;
+      const end = await runLink({
+        binding: this.binding,
+        clock: this.clock,
+        subscription: this.subscription,
+        params: this.params,
+        resume,
+        openTimeoutMs: this.options.openTimeoutMs ?? 15_000,
+        signal: attempt.signal,
+        onOpened: (opened) => {
+          const { connectionId, actorId, resumed, connection } = opened;
+          this.opened(connection, { connectionId, actorId, resumed, reconnected: this.wasOpen });
+        },
+        onEvent: (name, value, info) => this.publish(name, value, info),
+        onCursor: (cursor) => {
+          this.cursor = cursor || this.cursor;
+        },
+      });
+      const waitMs = this.judge(end, resume !== undefined);
+      if (waitMs === undefined) {
+        return;
+      }
+      this.setStatus("disconnected");
+      if (waitMs > 0) {
+        await sleep(this.clock, waitMs, this.pause.signal);
+      }
+    }
+  }
+
+  /** Says how long to wait for the next attempt; undefined if there is none. */
+  private judge(end: LinkEnd, resumed: boolean): number | undefined {
+    const link = this.gate.value;
+    this.gate.shut();
+    if (this.closeInfo !== undefined) {
+      return undefined;
+    }
+    const stable = link !== undefined && this.clock.now() - link.openedAt >= (this.options.stableMs ?? 5000);
+    if (stable) {
+      this.backoff.reset();
+    }
+    switch (end.kind) {
+      case "aborted":
+        return 0;
+      case "closing": {
+        const { reconnectAfter } = end.closing;
+        if (reconnectAfter === undefined) {
+          this.close(closeInfoOf(end.closing));
+          return undefined;
+        }
+        const asked = durationMs(reconnectAfter);
+        // A server that closes at once, again and again, meets the back-off.
+        return stable ? asked : Math.max(asked, this.backoff.next());
+      }
+      case "failed": {
+        const { error } = end;
+        if (resumed && error.code === Code.OutOfRange) {
+          this.cursor = undefined;
+          return 0;
+        }
+        emit(this.errorListeners, error);
+        if (finalCodes.has(error.code)) {
+          this.close({ reason: "error", message: error.rawMessage, error });
+          return undefined;
+        }
+        return Math.max(this.backoff.next(), error.retryAfterMs ?? 0);
+      }
+    }
+  }
+
+  private opened(connection: string, info: OpenInfo): void {
+    this.wasOpen = true;
+    const { binding } = this;
+    const transport = bindTransport({
+      ...binding,
+      async headers(signal) {
+        const headers = await binding.headers(signal);
+        headers.set(header.conn, connection);
+        return headers;
+      },
+    });
+    this.gate.open({ transport, openedAt: this.clock.now(), info });
+    this.setStatus("connected");
+    if (this.closeInfo === undefined) {
+      emit(this.openListeners, info);
+    }
+  }
+
+  private publish(name: string, value: unknown, info: EventInfo): void {
+    for (const listener of [...(this.listeners.get(name) ?? [])]) {
+      guarded(() => listener(value as never, info));
+    }
+    for (const queue of [...this.queues]) {
+      queue.push({ case: name, value, info } as ActorEvent<S>);
+    }
+  }
+
+  private close(info: CloseInfo): void {
+    if (this.closeInfo !== undefined) {
+      return;
+    }
+    this.closeInfo = info;
+    const { error } = info;
+    this.gate.close(
+      clientError("the connection is closed", error?.code ?? Code.Canceled, "connection_closed", { cause: error }),
+    );
+    this.attempt.abort();
+    this.pause.abort();
+    this.options.signal?.removeEventListener("abort", this.dispose);
+    globalThis.removeEventListener?.("online", this.reconnectNow);
+    this.setStatus("closed");
+    emit(this.closeListeners, info);
+    for (const queue of this.queues) {
+      queue.end(info.error);
+    }
+    this.queues.clear();
+  }
+
+  private setStatus(status: ConnectionStatus): void {
+    if (status !== this.current && (this.current !== "closed" || status === "closed")) {
+      this.current = status;
+      emit(this.statusListeners, status);
+    }
+  }
+
+  private listenersOf(event: string): Set<Listener> {
+    let listeners = this.listeners.get(event);
+    if (listeners === undefined) {
+      listeners = new Set();
+      this.listeners.set(event, listeners);
+    }
+    return listeners;
+  }
+
+  /** A transport whose calls belong to the connection. */
+  private transport(): Transport {
+    return {
+      unary: (method, signal, timeoutMs, headers, input, contextValues) =>
+        this.asConnection(signal, timeoutMs, ({ transport }, left) =>
+          transport.unary(method, signal, left, headers, input, contextValues),
+        ),
+      stream: (method, signal, timeoutMs, headers, input, contextValues) =>
+        this.asConnection(signal, timeoutMs, ({ transport }, left) =>
+          transport.stream(method, signal, left, headers, input, contextValues),
+        ),
+    };
+  }
+
+  /**
+   * Makes a call over the open link. When the server knows the link no more the
+   * call had no effect: it is repeated once, over the next link.
+   */
+  private async asConnection<T>(
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
+    call: (link: OpenLink, timeoutMs: number | undefined) => Promise<T>,
+  ): Promise<T> {
+    const started = this.clock.now();
+    const left = () => (timeoutMs ? Math.max(1, Math.ceil(timeoutMs - (this.clock.now() - started))) : timeoutMs);
+    const link = await this.gate.wait(signal, timeoutMs);
+    try {
+      return await call(link, left());
+    } catch (thrown) {
+      if (!isActorError(thrown, "connection_gone") || thrown.code !== Code.FailedPrecondition) {
+        throw thrown;
+      }
+      if (this.gate.value === link) {
+        this.gate.shut();
+        this.attempt.abort(); // its stream is dead and nobody has noticed yet
+      }
+      return await call(await this.gate.wait(signal, left()), left());
+    }
+  }
+}
+
+function paramsSource<S extends DescService>(
+  subscription: Subscription,
+  source: ConnectParamsSource<S> | undefined,
+): () => Promise<MessageInitShape<DescMessage>> {
+  if (typeof source !== "function") {
+    const params = create(subscription.method.input, source ?? {}); // throws at once for what cannot be
+    return async () => params;
+  }
+  return async () => {
+    try {
+      return await source();
+    } catch (cause) {
+      throw clientError(`the connection's parameters failed: ${cause}`, Code.Unknown, "params_failed", { cause });
+    }
+  };
+}

@@ -1,0 +1,167 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import type { ConnectionClosing, ConnectionOpened, EventInfo } from "../../../gen/ts/troupe/v1/events_pb.js";
+import type { Clock } from "./backoff.js";
+import { ActorError, clientError } from "./errors.js";
+import type { Binding } from "./transport.js";
+import { header, type Subscription } from "./wire.js";
+
+/** A link is cut after this many heartbeat intervals of silence. */
+const missedHeartbeats = 2.5;
+
+/** How one stream of a connection is opened, and who listens. */
+export interface LinkOptions {
+  readonly binding: Binding;
+  readonly clock: Clock;
+  readonly subscription: Subscription;
+  readonly params: () => Promise<MessageInitShape<DescMessage>>;
+  /** The cursor to go on from. */
+  readonly resume: string | undefined;
+  /** How long the first frame may take; 0: for ever. */
+  readonly openTimeoutMs: number;
+  /** Ends the link. */
+  readonly signal: AbortSignal;
+  onOpened(opened: ConnectionOpened): void;
+  onEvent(name: string, value: unknown, info: EventInfo): void;
+  /** Called for every frame, after the others. */
+  onCursor(cursor: string): void;
+}
+
+/** How a link ended. */
+export type LinkEnd =
+  | { readonly kind: "aborted" }
+  | { readonly kind: "closing"; readonly closing: ConnectionClosing }
+  | { readonly kind: "failed"; readonly error: ActorError };
+
+/**
+ * Runs one stream of a connection from its opening to its end. It never rejects
+ * and calls no listener after it has resolved.
+ */
+export async function runLink(options: LinkOptions): Promise<LinkEnd> {
+  if (options.signal.aborted) {
+    return { kind: "aborted" };
+  }
+  const cut = new AbortController();
+  const watchdog = new Watchdog(options.clock, (silentMs) => {
+    cut.abort(clientError(`nothing came for ${Math.round(silentMs)} ms`, Code.Unavailable, "heartbeat_missed"));
+  });
+  const abort = () => cut.abort();
+  options.signal.addEventListener("abort", abort, { once: true });
+  // A transport need not notice an abort: the race does not depend on it.
+  const aborted = new Promise<never>((_, reject) => {
+    cut.signal.addEventListener("abort", () => reject(cut.signal.reason), { once: true });
+  });
+  try {
+    watchdog.expect(options.openTimeoutMs);
+    return await Promise.race([aborted, follow(options, cut.signal, watchdog)]);
+  } catch (thrown) {
+    if (options.signal.aborted) {
+      return { kind: "aborted" };
+    }
+    return { kind: "failed", error: ActorError.from(cut.signal.aborted ? cut.signal.reason : thrown) };
+  } finally {
+    watchdog.stop();
+    options.signal.removeEventListener("abort", abort);
+    cut.abort(); // for a stream that goes on after its closing frame
+  }
+}
+
+async function follow(options: LinkOptions, signal: AbortSignal, watchdog: Watchdog): Promise<LinkEnd> {
+  const { method, infoField, oneof } = options.subscription;
+  const request = create(method.input, await options.params());
+  const headers = await options.binding.headers(signal);
+  if (options.resume !== undefined) {
+    headers.set(header.resume, options.resume);
+  }
+  const requests = (async function* () {
+    yield request;
+  })();
+  // 0: no time limit, whatever the transport's default is.
+  const response = await options.binding.transport.stream(method, signal, 0, headers, requests);
+  for await (const message of response.message) {
+    if (signal.aborted) {
+      break;
+    }
+    watchdog.fed();
+    const frame = message as unknown as Record<string, unknown>;
+    const info = frame[infoField] as EventInfo | undefined;
+    if (info === undefined) {
+      continue;
+    }
+    const { control } = info;
+    switch (control.case) {
+      case "opened": {
+        const { heartbeatInterval } = control.value;
+        watchdog.expect(heartbeatInterval ? durationMs(heartbeatInterval) * missedHeartbeats : 0);
+        options.onOpened(control.value);
+        break;
+      }
+      case "closing":
+        options.onCursor(info.cursor);
+        return { kind: "closing", closing: control.value };
+      case undefined: {
+        const event = frame[oneof] as { case: string | undefined; value?: unknown };
+        // An event newer than this client's schema has no case.
+        if (event.case !== undefined) {
+          options.onEvent(event.case, event.value, info);
+        }
+        break;
+      }
+    }
+    if (signal.aborted) {
+      break; // a listener ended the connection
+    }
+    options.onCursor(info.cursor);
+  }
+  const error = clientError("the stream ended without a closing frame", Code.Unavailable, "stream_ended");
+  return { kind: "failed", error };
+}
+
+/** A protobuf duration in milliseconds. */
+export function durationMs(duration: { seconds: bigint; nanos: number }): number {
+  return Number(duration.seconds) * 1000 + duration.nanos / 1e6;
+}
+
+/** Calls bark after a silence. Frames only note the time, so that each stays cheap. */
+class Watchdog {
+  private limitMs = 0;
+  private last = 0;
+  private timer: unknown;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly bark: (silentMs: number) => void,
+  ) {}
+
+  /** Barks after limitMs of silence from now on; 0: never. */
+  expect(limitMs: number): void {
+    this.stop();
+    this.limitMs = limitMs;
+    this.last = this.clock.now();
+    if (limitMs > 0) {
+      this.timer = this.clock.setTimeout(() => this.check(), limitMs);
+    }
+  }
+
+  /** Notes that something came. */
+  fed(): void {
+    this.last = this.clock.now();
+  }
+
+  stop(): void {
+    this.clock.clearTimeout(this.timer);
+    this.timer = undefined;
+  }
+
+  private check(): void {
+    const silent = this.clock.now() - this.last;
+    if (silent >= this.limitMs) {
+      this.bark(silent);
+    } else {
+      this.timer = this.clock.setTimeout(() => this.check(), this.limitMs - silent);
+    }
+  }
+}

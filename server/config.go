@@ -1,0 +1,280 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/troupe-dev/troupe/actors"
+	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/internal/wire"
+)
+
+// Config configures a [Server]. The zero value of everything but Registry and
+// Store is its default.
+type Config struct {
+	// Registry holds the actor types. Required.
+	Registry *actors.Registry
+	// Store keeps the actors. Required; the server does not close it.
+	Store store.Store
+	// Logger is where the server writes; nil means [slog.Default].
+	Logger *slog.Logger
+
+	// Listen is the address that the server will be bound to. What is allowed
+	// by default depends on it: see InsecureAnonymous, AllowedHosts and
+	// Reflection. Empty means 127.0.0.1:8080.
+	Listen string
+	// TLS, unless nil, holds the certificate to serve with.
+	TLS *tls.Config
+	// InsecureAnonymous allows a listener that is not on a loopback address,
+	// though nobody who calls has to say who they are.
+	InsecureAnonymous bool
+	// AllowedHosts are Host headers that the server answers to, besides its
+	// own address and the loopback names, so that a web site cannot reach it
+	// under a name of its own. "*" allows every one.
+	AllowedHosts []string
+	// CORSOrigins are the origins, such as https://app.example.com, whose
+	// pages may call. Empty means none.
+	CORSOrigins []string
+	// Reflection is "on", "off" or "auto", which is on while Listen is a
+	// loopback address. Empty means auto.
+	Reflection string
+
+	// Namespaces are the tenants that calls may name; "*" allows every one.
+	// Empty means "default" alone.
+	Namespaces []string
+	// Handlers serve other content, by patterns of [http.ServeMux]. The paths
+	// of services and everything under /actors/ stay the server's.
+	Handlers map[string]http.Handler
+
+	// Limits bounds what the server takes on.
+	Limits Limits
+}
+
+// Limits bounds what one server takes on. 0 means the default.
+type Limits struct {
+	// Connections is the number of open connections: 10,000.
+	Connections int
+	// ConnectionsPerIP is the number of open connections of one address. 0 is
+	// no limit.
+	ConnectionsPerIP int
+	// StreamsPerConnection is the number of calls at once on one HTTP/2
+	// connection: 128.
+	StreamsPerConnection int
+	// Calls is the number of calls in flight: 4,096.
+	Calls int
+	// Subscriptions is the number of open subscriptions: 10,000.
+	Subscriptions int
+	// RequestBytes bounds a request message, before and after decompression:
+	// 1 MiB.
+	RequestBytes int
+	// ResponseBytes bounds a response message: 4 MiB.
+	ResponseBytes int
+	// HeaderBytes bounds the request line and headers: 32 KiB.
+	HeaderBytes int
+	// HeaderTimeout is how long a request's headers, and a TLS handshake, may
+	// take: 5 s.
+	HeaderTimeout time.Duration
+	// BodyTimeout is how long a request's body may take: 15 s.
+	BodyTimeout time.Duration
+	// WriteTimeout is how long one write to a subscriber may take: 10 s.
+	WriteTimeout time.Duration
+	// IdleTimeout is how long a connection may be idle: 120 s.
+	IdleTimeout time.Duration
+	// ActionTimeout caps the deadline that a caller may ask for: 300 s. A call
+	// without one has the time that its actor type allows.
+	ActionTimeout time.Duration
+}
+
+// DefaultListen is the address that a server is bound to by default.
+const DefaultListen = "127.0.0.1:8080"
+
+// DefaultLimits returns the limits of a server that sets none.
+func DefaultLimits() Limits {
+	return Limits{
+		Connections:          10_000,
+		StreamsPerConnection: 128,
+		Calls:                4_096,
+		Subscriptions:        10_000,
+		RequestBytes:         1 << 20,
+		ResponseBytes:        4 << 20,
+		HeaderBytes:          32 << 10,
+		HeaderTimeout:        5 * time.Second,
+		BodyTimeout:          15 * time.Second,
+		WriteTimeout:         10 * time.Second,
+		IdleTimeout:          120 * time.Second,
+		ActionTimeout:        300 * time.Second,
+	}
+}
+
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	for _, n := range []struct{ value, fallback *int }{
+		{&l.Connections, &d.Connections},
+		{&l.StreamsPerConnection, &d.StreamsPerConnection},
+		{&l.Calls, &d.Calls},
+		{&l.Subscriptions, &d.Subscriptions},
+		{&l.RequestBytes, &d.RequestBytes},
+		{&l.ResponseBytes, &d.ResponseBytes},
+		{&l.HeaderBytes, &d.HeaderBytes},
+	} {
+		if *n.value == 0 {
+			*n.value = *n.fallback
+		}
+	}
+	for _, n := range []struct{ value, fallback *time.Duration }{
+		{&l.HeaderTimeout, &d.HeaderTimeout},
+		{&l.BodyTimeout, &d.BodyTimeout},
+		{&l.WriteTimeout, &d.WriteTimeout},
+		{&l.IdleTimeout, &d.IdleTimeout},
+		{&l.ActionTimeout, &d.ActionTimeout},
+	} {
+		if *n.value == 0 {
+			*n.value = *n.fallback
+		}
+	}
+	return l
+}
+
+func (l Limits) validate() error {
+	var errs []error
+	for name, value := range map[string]int{
+		"Connections": l.Connections, "ConnectionsPerIP": l.ConnectionsPerIP, "StreamsPerConnection": l.StreamsPerConnection,
+		"Calls": l.Calls, "Subscriptions": l.Subscriptions, "RequestBytes": l.RequestBytes,
+		"ResponseBytes": l.ResponseBytes, "HeaderBytes": l.HeaderBytes,
+	} {
+		if value < 0 {
+			errs = append(errs, fmt.Errorf("field Limits.%s is negative", name))
+		}
+	}
+	for name, value := range map[string]time.Duration{
+		"HeaderTimeout": l.HeaderTimeout, "BodyTimeout": l.BodyTimeout, "WriteTimeout": l.WriteTimeout,
+		"IdleTimeout": l.IdleTimeout, "ActionTimeout": l.ActionTimeout,
+	} {
+		if value < 0 {
+			errs = append(errs, fmt.Errorf("field Limits.%s is negative", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Listen == "" {
+		c.Listen = DefaultListen
+	}
+	if c.Reflection == "" {
+		c.Reflection = "auto"
+	}
+	if len(c.Namespaces) == 0 {
+		c.Namespaces = []string{wire.DefaultNamespace}
+	}
+	c.Limits = c.Limits.withDefaults()
+	return c
+}
+
+// validate names the field that is wrong. It expects the defaults to be set.
+func (c Config) validate() error {
+	var errs []error
+	if c.Registry == nil {
+		errs = append(errs, errors.New("field Registry is nil"))
+	}
+	if c.Store == nil {
+		errs = append(errs, errors.New("field Store is nil"))
+	}
+	if !slices.Contains([]string{"auto", "on", "off"}, c.Reflection) {
+		errs = append(errs, fmt.Errorf("field Reflection is auto, on or off, not %q", c.Reflection))
+	}
+	for _, name := range c.Namespaces {
+		if name == "*" {
+			continue
+		}
+		if err := wire.CheckNamespace(name); err != nil {
+			errs = append(errs, fmt.Errorf("field Namespaces: %w", err))
+		}
+	}
+	for _, origin := range c.CORSOrigins {
+		if err := checkOrigin(origin); err != nil {
+			errs = append(errs, fmt.Errorf("field CORSOrigins: %w", err))
+		}
+	}
+	if err := checkListen(c.Listen, c.InsecureAnonymous); err != nil {
+		errs = append(errs, fmt.Errorf("field Listen: %w", err))
+	}
+	if c.TLS != nil && len(c.TLS.Certificates) == 0 && c.TLS.GetCertificate == nil && c.TLS.GetConfigForClient == nil {
+		errs = append(errs, errors.New("field TLS has no certificate"))
+	}
+	errs = append(errs, c.Limits.validate())
+	return errors.Join(errs...)
+}
+
+// errExposed is why a server without authentication does not start.
+var errExposed = errors.New("the address is not on the loopback interface and callers are anonymous: " +
+	"listen on 127.0.0.1, or allow it with -insecure-anonymous (Config.InsecureAnonymous)")
+
+// checkListen refuses an address that is known to be exposed. A name other than
+// localhost is judged when the listener is there.
+func checkListen(address string, anonymous bool) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	ip, ipErr := netip.ParseAddr(host)
+	if !anonymous && (host == "" || ipErr == nil && !ip.Unmap().IsLoopback()) {
+		return errExposed
+	}
+	return nil
+}
+
+// isLoopback reports whether an address such as 127.0.0.1:8080 can be reached from
+// this machine only.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// reflects reports whether the server serves reflection.
+func (c Config) reflects() bool {
+	return c.Reflection == "on" || c.Reflection == "auto" && isLoopback(c.Listen)
+}
+
+// warnings lists the settings that make the server less safe than its defaults.
+func (c Config) warnings() []string {
+	var list []string
+	exposed := !isLoopback(c.Listen)
+	if exposed && c.InsecureAnonymous {
+		list = append(list, "anyone who reaches "+c.Listen+" may call every actor (-insecure-anonymous)")
+	}
+	if exposed && c.TLS == nil {
+		list = append(list, "calls to "+c.Listen+" travel unencrypted (no -tls-cert)")
+	}
+	if exposed && c.reflects() {
+		list = append(list, "the schemas are served to anyone (-reflection on)")
+	}
+	if slices.Contains(c.AllowedHosts, "*") {
+		list = append(list, "any Host header is accepted, so web sites can reach this server by DNS rebinding (-allowed-hosts *)")
+	}
+	if slices.Contains(c.Namespaces, "*") {
+		list = append(list, "callers choose their namespace freely (-namespaces *)")
+	}
+	return list
+}

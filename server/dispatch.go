@@ -1,0 +1,160 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+	"github.com/troupe-dev/troupe/actors"
+	"github.com/troupe-dev/troupe/internal/wire"
+)
+
+// runner runs the calls that the edge hands over; [actors.Host] is one.
+type runner interface {
+	Call(ctx context.Context, call *actors.Call) (actors.Reply, error)
+	Subscribe(ctx context.Context, call *actors.Call, sink actors.Sink) error
+}
+
+var _ runner = (*actors.Host)(nil)
+
+// edge turns RPCs into calls of actors. It is safe for concurrent use.
+type edge struct {
+	runner     runner
+	codecs     codecs
+	namespaces namespaces
+	log        *slog.Logger
+}
+
+// handler returns what serves one method of an actor type.
+func (e *edge) handler(m *actors.Method) connect.ServerFunc {
+	switch {
+	case m.Internal:
+		return func(context.Context, connect.Spec, connect.ServerStream) error {
+			return internalMethod.errorf("%s is internal: only actors call it", m.Spec.Procedure)
+		}
+	case m.Subscription:
+		return func(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+			return e.subscribe(ctx, m, stream)
+		}
+	case m.Spec.StreamType != connect.StreamTypeUnary:
+		return func(context.Context, connect.Spec, connect.ServerStream) error {
+			return notServed.errorf("%s is a streaming action, which this server does not run", m.Spec.Procedure)
+		}
+	}
+	return func(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+		return e.call(ctx, m, stream)
+	}
+}
+
+// call serves a unary call.
+func (e *edge) call(ctx context.Context, m *actors.Method, stream connect.ServerStream) error {
+	x, err := e.open(ctx, m, stream)
+	if err != nil {
+		return err
+	}
+	reply, err := e.runner.Call(ctx, &x.call)
+	if err != nil {
+		return err
+	}
+	x.describe(&reply)
+	x.body = reply.Body
+	return stream.Send(&x.body)
+}
+
+// exchange is one call and what goes back, in one piece of memory.
+type exchange struct {
+	call    actors.Call
+	headers [2]string
+	body    rawMessage
+}
+
+// open makes a call of a request: first its address, then its body.
+func (e *edge) open(ctx context.Context, m *actors.Method, stream connect.ServerStream) (*exchange, error) {
+	info, ok := connect.CallInfoForServerContext(ctx)
+	if !ok {
+		return nil, fmt.Errorf("%s was called without its metadata", m.Spec.Procedure)
+	}
+	x := &exchange{call: actors.Call{Method: m, Info: info, Codec: e.codecs.named(info.Codec)}}
+	address := readMetadata(info.RequestHeader())
+	if err := address.fill(&x.call, e.namespaces, m.ReadOnly && isGet(info)); err != nil {
+		return nil, err
+	}
+	x.call.Request = m.NewRequest()
+	if err := stream.Receive(x.call.Request); err != nil {
+		return nil, receiveError(err)
+	}
+	return x, nil
+}
+
+func isGet(info *connect.CallInfo) bool {
+	http1, ok := info.TransportInfo.(*connecthttp.ServerInfo)
+	return ok && http1.HTTPMethod() == http.MethodGet
+}
+
+// describe says in the response headers who has answered.
+func (x *exchange) describe(reply *actors.Reply) {
+	header := x.call.Info.ResponseHeader()
+	if !reply.ID.IsZero() {
+		x.headers[0] = reply.ID.String()
+		header.SetValues(wire.HeaderID, x.headers[0:1:1])
+	}
+	if reply.Cursor != "" {
+		x.headers[1] = reply.Cursor
+		header.SetValues(wire.HeaderCursor, x.headers[1:2:2])
+	}
+	if reply.Created {
+		header.SetValues(wire.HeaderCreated, valueTrue)
+	}
+}
+
+// valueTrue is shared by every response; nothing appends to a full slice in place.
+var valueTrue = []string{"true"}
+
+// guarded wraps every method of the server: a panic becomes an error, and only
+// errors made for callers leave.
+func guarded(log *slog.Logger) connect.ServerInterceptor {
+	return func(next connect.ServerFunc) connect.ServerFunc {
+		return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) (err error) {
+			begun := time.Time{}
+			debugging := log.Enabled(ctx, slog.LevelDebug)
+			if debugging {
+				begun = time.Now()
+			}
+			defer func() {
+				if value := recover(); value != nil {
+					err = internalError(ctx, log, spec.Procedure, fmt.Errorf("panic: %v", value), slog.String("stack", string(debug.Stack())))
+				} else if err != nil {
+					err = verdict(ctx, log, spec.Procedure, err)
+				}
+				if debugging {
+					logAccess(ctx, log, spec, begun, err)
+				}
+			}()
+			return next(ctx, spec, stream)
+		}
+	}
+}
+
+// logAccess writes the line that each call leaves, at the level debug only. It
+// names neither the actor nor the caller's metadata.
+func logAccess(ctx context.Context, log *slog.Logger, spec connect.Spec, begun time.Time, err error) {
+	code := "ok"
+	if err != nil {
+		code = connect.CodeOf(err).String()
+	}
+	attrs := []slog.Attr{
+		slog.String("procedure", spec.Procedure), slog.String("code", code), slog.Duration("took", time.Since(begun)),
+	}
+	if info, ok := connect.CallInfoForServerContext(ctx); ok {
+		attrs = append(attrs, slog.String("protocol", info.Protocol), slog.String("peer", info.PeerAddr))
+	}
+	log.LogAttrs(ctx, slog.LevelDebug, "call", attrs...)
+}

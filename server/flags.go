@@ -1,0 +1,221 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// settings is what the command line, the environment and the configuration file
+// say, in this order of weight.
+type settings struct {
+	Config
+
+	dataDir          string
+	tlsCert, tlsKey  string
+	configFile       string
+	logFormat        string
+	logLevel         slog.Level
+	grace            time.Duration
+	explicitlyListed map[string]bool // flags that something has set
+}
+
+// envPrefix begins the environment variable of every flag.
+const envPrefix = "TROUPE_"
+
+// envName returns the environment variable of a flag.
+func envName(name string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// flags declares every flag. Its default values are the defaults of the server.
+func (s *settings) flags(output io.Writer) *flag.FlagSet {
+	f := flag.NewFlagSet("troupe", flag.ContinueOnError)
+	f.SetOutput(output)
+	s.Limits = DefaultLimits()
+
+	f.StringVar(&s.Listen, "listen", DefaultListen, "`address` to listen on")
+	f.StringVar(&s.dataDir, "data-dir", "troupe-data", "`directory` of the embedded store; made if absent")
+	f.StringVar(&s.configFile, "config", "", "JSON `file` of flags: {\"listen\": \"127.0.0.1:8080\", \"namespaces\": [\"default\"]}")
+	f.Var(list{&s.Namespaces}, "namespaces", "comma-separated `names` of the tenants; * is any (default \"default\")")
+
+	f.StringVar(&s.tlsCert, "tls-cert", "", "certificate chain `file` (PEM); browsers get HTTP/2 only with one")
+	f.StringVar(&s.tlsKey, "tls-key", "", "private key `file` (PEM) of -tls-cert")
+	f.BoolVar(&s.InsecureAnonymous, "insecure-anonymous", false, "allow anonymous callers on an address that is not loopback")
+	f.Var(list{&s.AllowedHosts}, "allowed-hosts", "comma-separated `names` that the server answers to besides its own address; * is any")
+	f.Var(list{&s.CORSOrigins}, "cors-origins", "comma-separated `origins` whose pages may call, such as https://app.example.com")
+	f.StringVar(&s.Reflection, "reflection", "auto", "serve schemas to tools: on, off, or auto (`when` listening on loopback)")
+
+	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
+	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "`level`: debug, info, warn or error; debug has a line for each call")
+	f.DurationVar(&s.grace, "grace-period", 30*time.Second, "`time` that a stop may take before what is left is cut")
+
+	l := &s.Limits
+	f.IntVar(&l.Connections, "max-connections", l.Connections, "open connections")
+	f.IntVar(&l.ConnectionsPerIP, "max-connections-per-ip", l.ConnectionsPerIP, "open connections of one address; 0 is no limit")
+	f.IntVar(&l.StreamsPerConnection, "max-streams-per-connection", l.StreamsPerConnection, "calls at once on one HTTP/2 connection")
+	f.IntVar(&l.Calls, "max-calls", l.Calls, "calls in flight")
+	f.IntVar(&l.Subscriptions, "max-subscriptions", l.Subscriptions, "open subscriptions")
+	f.IntVar(&l.RequestBytes, "max-request-bytes", l.RequestBytes, "size of a request message")
+	f.IntVar(&l.ResponseBytes, "max-response-bytes", l.ResponseBytes, "size of a response message")
+	f.IntVar(&l.HeaderBytes, "max-header-bytes", l.HeaderBytes, "size of a request's line and headers")
+	f.DurationVar(&l.HeaderTimeout, "header-timeout", l.HeaderTimeout, "`time` for a request's headers, and for a TLS handshake")
+	f.DurationVar(&l.BodyTimeout, "body-timeout", l.BodyTimeout, "`time` for a request's body")
+	f.DurationVar(&l.WriteTimeout, "write-timeout", l.WriteTimeout, "`time` for one write to a subscriber")
+	f.DurationVar(&l.IdleTimeout, "idle-timeout", l.IdleTimeout, "`time` that a connection may be idle")
+	f.DurationVar(&l.ActionTimeout, "max-action-timeout", l.ActionTimeout, "longest `time` that a caller may give a call")
+
+	f.Usage = func() {
+		_, _ = fmt.Fprintf(output, "Usage: %s [flags]\n\nEvery flag can also be set in the environment (-data-dir as %s)\nand in the -config file; the command line wins, then the environment.\n\n",
+			f.Name(), envName("data-dir")) // nobody listens
+		f.PrintDefaults()
+	}
+	return f
+}
+
+// parse reads args, then env for flags that args leave out, then the configuration
+// file for what is still left out.
+func parse(args []string, env func(string) string, output io.Writer) (*settings, error) {
+	s := &settings{explicitlyListed: make(map[string]bool)}
+	f := s.flags(output)
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q: every setting is a flag", f.Arg(0))
+	}
+	f.Visit(func(set *flag.Flag) { s.explicitlyListed[set.Name] = true })
+	if err := s.fill(f, "the environment", func(name string) (string, bool) {
+		value := env(envName(name))
+		return value, value != ""
+	}); err != nil {
+		return nil, err
+	}
+	if s.configFile != "" {
+		values, err := readConfigFile(s.configFile, f)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.fill(f, s.configFile, func(name string) (string, bool) {
+			value, ok := values[name]
+			return value, ok
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.finish()
+}
+
+// fill sets the flags that nothing has set yet.
+func (s *settings) fill(f *flag.FlagSet, source string, look func(name string) (string, bool)) error {
+	var errs []error
+	f.VisitAll(func(declared *flag.Flag) {
+		if s.explicitlyListed[declared.Name] {
+			return
+		}
+		value, ok := look(declared.Name)
+		if !ok {
+			return
+		}
+		s.explicitlyListed[declared.Name] = true
+		if err := f.Set(declared.Name, value); err != nil {
+			errs = append(errs, fmt.Errorf("%s: -%s: %q: %w", source, declared.Name, value, err))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// finish turns text into what it stands for.
+func (s *settings) finish() error {
+	if !slices.Contains([]string{"text", "json"}, s.logFormat) {
+		return fmt.Errorf("-log-format is text or json, not %q", s.logFormat)
+	}
+	if s.dataDir == "" {
+		return errors.New("-data-dir is empty: name the directory that keeps the actors")
+	}
+	if (s.tlsCert == "") != (s.tlsKey == "") {
+		return errors.New("-tls-cert and -tls-key belong together")
+	}
+	if s.tlsCert != "" {
+		certificate, err := tls.LoadX509KeyPair(s.tlsCert, s.tlsKey)
+		if err != nil {
+			return fmt.Errorf("-tls-cert: %w", err)
+		}
+		s.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	}
+	return nil
+}
+
+// logger makes the log that the flags ask for.
+func (s *settings) logger(output io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: s.logLevel}
+	if s.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(output, options))
+	}
+	return slog.New(slog.NewTextHandler(output, options))
+}
+
+// readConfigFile reads a JSON object of flags: strings, numbers, booleans and
+// lists of strings.
+func readConfigFile(path string, f *flag.FlagSet) (map[string]string, error) {
+	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, fmt.Errorf("-config: %w", err)
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, fmt.Errorf("-config: %s: %w", path, err)
+	}
+	values := make(map[string]string, len(raw))
+	for name, value := range raw {
+		if f.Lookup(name) == nil || name == "config" {
+			return nil, fmt.Errorf("-config: %s: there is no setting %q", path, name)
+		}
+		var text string
+		var items []string
+		switch {
+		case json.Unmarshal(value, &text) == nil:
+			values[name] = text
+		case json.Unmarshal(value, &items) == nil:
+			values[name] = strings.Join(items, ",")
+		case value[0] == '{' || value[0] == '[':
+			return nil, fmt.Errorf("-config: %s: %q is neither a string, a number, a boolean nor a list of strings", path, name)
+		default:
+			values[name] = string(value)
+		}
+	}
+	return values, nil
+}
+
+// list is a flag whose value is a comma-separated list.
+type list struct{ items *[]string }
+
+// String implements [flag.Value].
+func (l list) String() string {
+	if l.items == nil {
+		return ""
+	}
+	return strings.Join(*l.items, ",")
+}
+
+// Set implements [flag.Value].
+func (l list) Set(text string) error {
+	*l.items = nil
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			*l.items = append(*l.items, item)
+		}
+	}
+	return nil
+}

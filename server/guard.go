@@ -1,0 +1,130 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// bufferedBytes is what net/http takes of a response without waiting for the peer;
+// chunkBytes is what a peer must take in one write timeout of a larger one.
+const (
+	bufferedBytes = 4 << 10
+	chunkBytes    = 64 << 10
+)
+
+// guard stands between Connect and net/http for one request: it is the request's
+// body, which must arrive in time, and its response, which must be taken in time.
+type guard struct {
+	http.ResponseWriter
+	watchdog
+
+	body         io.ReadCloser
+	writeTimeout time.Duration
+	reading      bool // the body's time runs
+	writing      bool // the response's time runs
+}
+
+var (
+	_ io.ReadCloser = (*guard)(nil)
+	_ http.Flusher  = (*guard)(nil)
+)
+
+// guards is a pool because every call needs one.
+var guards = sync.Pool{New: func() any {
+	g := new(guard)
+	g.bite = g.cut
+	return g
+}}
+
+// newGuard puts a guard in place of r's body and starts the body's time.
+// [guard.release] must follow when the handler has returned.
+func newGuard(w http.ResponseWriter, r *http.Request, limits *Limits) *guard {
+	g := guards.Get().(*guard) //nolint:forcetypeassert // the pool's only type
+	g.ResponseWriter, g.body, g.writeTimeout = w, r.Body, limits.WriteTimeout
+	if r.ContentLength != 0 && r.Body != http.NoBody {
+		g.reading = true
+		r.Body = g
+		g.arm(limits.BodyTimeout)
+	}
+	return g
+}
+
+// cut makes the read or the write that takes too long fail.
+func (g *guard) cut() {
+	control := http.NewResponseController(g.ResponseWriter)
+	if g.writing {
+		_ = control.SetWriteDeadline(longAgo)
+	} else {
+		_ = control.SetReadDeadline(longAgo)
+	}
+}
+
+// stop ends the time that runs. A timer that has fired already must not meet
+// another request.
+func (g *guard) stop() {
+	if !g.disarm() {
+		g.timer = nil
+	}
+}
+
+// Read implements [io.Reader]. The end of the body ends its time: what follows is
+// the actor's, not the sender's.
+func (g *guard) Read(p []byte) (int, error) {
+	n, err := g.body.Read(p)
+	if err != nil && g.reading {
+		g.reading = false
+		g.stop()
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (g *guard) Close() error { return g.body.Close() }
+
+// Write implements [http.ResponseWriter].
+func (g *guard) Write(p []byte) (written int, err error) {
+	if len(p) <= bufferedBytes {
+		return g.ResponseWriter.Write(p)
+	}
+	if g.reading { // the answer leaves before the body has come
+		g.reading = false
+		g.stop()
+	}
+	for err == nil && written < len(p) {
+		var n int
+		g.writing = true
+		g.arm(g.writeTimeout)
+		n, err = g.ResponseWriter.Write(p[written:min(len(p), written+chunkBytes)])
+		g.stop()
+		g.writing = false
+		written += n
+	}
+	return written, err
+}
+
+// Flush implements [http.Flusher].
+func (g *guard) Flush() {
+	if flusher, ok := g.ResponseWriter.(http.Flusher); ok {
+		flusher.Flush()
+	}
+}
+
+// Unwrap is for [http.ResponseController].
+func (g *guard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
+
+// release gives the request its own body back.
+func (g *guard) release(r *http.Request) {
+	if g.reading {
+		_ = g.Close() // what is left of the body is waited for here, not beyond its time
+		g.reading = false
+		g.stop()
+	}
+	r.Body = g.body
+	g.ResponseWriter, g.body = nil, nil
+	guards.Put(g)
+}

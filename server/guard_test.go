@@ -1,0 +1,102 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// stuck is a response whose peer takes nothing: a write ends when its deadline has
+// passed.
+type stuck struct {
+	http.ResponseWriter
+	cut     chan struct{}
+	flushes int
+}
+
+var errCut = errors.New("the deadline passed")
+
+func (s *stuck) Write([]byte) (int, error) {
+	<-s.cut
+	return 0, errCut
+}
+
+func (s *stuck) SetWriteDeadline(time.Time) error {
+	close(s.cut)
+	return nil
+}
+
+func (s *stuck) Flush() { s.flushes++ }
+
+func TestStuckSubscriber(t *testing.T) {
+	t.Parallel()
+	peer := &stuck{ResponseWriter: httptest.NewRecorder(), cut: make(chan struct{})}
+	w := newStreamWriter(peer, time.Millisecond)
+	w.begin(false)
+	if _, err := w.Write([]byte("frame")); !errors.Is(err, errCut) {
+		t.Errorf("got %v", err)
+	}
+	w.end()
+}
+
+func TestStuckCaller(t *testing.T) {
+	t.Parallel()
+	limits := Limits{BodyTimeout: time.Minute, WriteTimeout: time.Millisecond}
+	peer := &stuck{ResponseWriter: httptest.NewRecorder(), cut: make(chan struct{})}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("body"))
+	g := newGuard(peer, r, &limits)
+	if _, err := io.ReadAll(r.Body); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := g.Write(make([]byte, 2*chunkBytes)); n != 0 || !errors.Is(err, errCut) {
+		t.Errorf("got %d, %v", n, err)
+	}
+	g.release(r)
+}
+
+func TestLargeResponse(t *testing.T) {
+	t.Parallel()
+	limits := Limits{BodyTimeout: time.Minute, WriteTimeout: time.Minute}
+	recorder := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	g := newGuard(recorder, r, &limits)
+	data := bytes.Repeat([]byte("0123456789"), chunkBytes/4)
+	if n, err := g.Write(data); n != len(data) || err != nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+	g.release(r)
+	if !bytes.Equal(recorder.Body.Bytes(), data) {
+		t.Error("the response is not what was written")
+	}
+}
+
+func TestHeldFlush(t *testing.T) {
+	t.Parallel()
+	peer := &stuck{ResponseWriter: httptest.NewRecorder(), cut: make(chan struct{})}
+	w := newStreamWriter(peer, time.Minute)
+	for _, step := range []struct {
+		more bool
+		want int
+	}{{true, 0}, {true, 0}, {false, 1}, {false, 2}, {true, 2}} {
+		w.begin(step.more)
+		w.Flush()
+		w.end()
+		if peer.flushes != step.want {
+			t.Errorf("%+v: %d flushes", step, peer.flushes)
+		}
+	}
+	w.finish()
+	w.Flush()
+	if peer.flushes != 3 {
+		t.Errorf("the last bytes are not flushed: %d", peer.flushes)
+	}
+	w.disarm()
+}

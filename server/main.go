@@ -1,0 +1,151 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/troupe-dev/troupe/actors"
+	"github.com/troupe-dev/troupe/actors/store/embedded"
+)
+
+// Option is an option of [Main].
+type Option interface {
+	apply(p *program)
+}
+
+type optionFunc func(p *program)
+
+func (f optionFunc) apply(p *program) { f(p) }
+
+// WithHandler serves other content beside the actors, such as the page of an
+// application. The pattern is one of [http.ServeMux].
+func WithHandler(pattern string, handler http.Handler) Option {
+	return optionFunc(func(p *program) { p.handlers[pattern] = handler })
+}
+
+// program is one run of [Main].
+type program struct {
+	registry *actors.Registry
+	handlers map[string]http.Handler
+	// listening, unless nil, is called with the address once connections are
+	// accepted.
+	listening func(net.Addr)
+}
+
+// Exit codes of [Main].
+const (
+	exitFailure = 1 // it could not start, or it failed while it ran or stopped
+	exitUsage   = 2 // the flags are wrong
+)
+
+// Main is a whole server program: it reads the flags, the environment and the
+// configuration file, serves the actors of registry out of the embedded store, and
+// stops in good order on SIGINT or SIGTERM; a second signal ends it at once, which
+// loses nothing that anybody was told. It does not return.
+func Main(registry *actors.Registry, options ...Option) {
+	p := &program{registry: registry, handlers: make(map[string]http.Handler)}
+	for _, option := range options {
+		option.apply(p)
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(context.Background())
+	go func() { // it ends with the process
+		<-signals
+		stop()
+		<-signals
+		os.Exit(exitFailure)
+	}()
+	os.Exit(exitCode(p.run(ctx, os.Args[1:], os.Getenv, os.Stderr), os.Stderr))
+}
+
+// exitCode reports err and returns the code that it ends the process with.
+func exitCode(err error, stderr io.Writer) int {
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errUsage):
+		_, _ = fmt.Fprintln(stderr, "troupe:", err) // nobody listens
+		return exitUsage
+	}
+	_, _ = fmt.Fprintln(stderr, "troupe:", err)
+	return exitFailure
+}
+
+// errUsage marks an error about the flags.
+var errUsage = errors.New("see -help")
+
+// run is the program. It returns when ctx ends and the server has stopped.
+func (p *program) run(ctx context.Context, args []string, env func(string) string, stderr io.Writer) (err error) {
+	settings, err := parse(args, env, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w (%w)", err, errUsage)
+	}
+	settings.Registry, settings.Handlers, settings.Logger = p.registry, p.handlers, settings.logger(stderr)
+	if err := checkListen(settings.Listen, settings.InsecureAnonymous); err != nil {
+		return fmt.Errorf("-listen %s: %w (%w)", settings.Listen, err, errUsage)
+	}
+
+	store, err := embedded.Open(settings.dataDir, embedded.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	settings.Store = store
+	server, err := New(settings.Config)
+	if err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", settings.Listen)
+	if err != nil {
+		return errors.Join(err, server.Shutdown(context.Background()))
+	}
+	return p.serve(ctx, server, listener, settings)
+}
+
+// serve runs server until ctx ends or serving fails, and stops it.
+func (p *program) serve(ctx context.Context, server *Server, listener net.Listener, settings *settings) error {
+	log := settings.Logger
+	scheme := "http"
+	if settings.TLS != nil {
+		scheme = "https"
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	log.Info("listening", "url", scheme+"://"+listener.Addr().String(), "data_dir", settings.dataDir)
+	if p.listening != nil {
+		p.listening(listener.Addr())
+	}
+
+	var serveErr error
+	select {
+	case <-ctx.Done():
+	case serveErr = <-served:
+		served <- serveErr
+	}
+	log.Info("stopping", "grace_period", settings.grace)
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.grace)
+	defer cancel()
+	err := server.Shutdown(limited)
+	if serveErr == nil {
+		serveErr = <-served
+	}
+	if err = errors.Join(serveErr, err); err == nil {
+		log.Info("stopped")
+	}
+	return err
+}

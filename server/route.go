@@ -1,0 +1,301 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+)
+
+// Values of headers that every response shares. Nothing changes them: who appends
+// to a full slice makes a new one.
+var (
+	valueNoStore = []string{"no-store"}
+	valueNoSniff = []string{"nosniff"}
+	valueNo      = []string{"no"}
+)
+
+const headerContentType = "Content-Type"
+
+// Content types of requests, by the kind of method.
+var (
+	grpcTypes = []string{
+		"application/grpc", "application/grpc+proto", "application/grpc+json",
+		"application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json",
+	}
+	unaryTypes  = append([]string{"application/json", "application/proto", "application/json; charset=utf-8"}, grpcTypes...)
+	streamTypes = append([]string{"application/connect+json", "application/connect+proto"}, grpcTypes...)
+)
+
+// route is what serves one procedure.
+type route struct {
+	handler http.Handler // Connect's
+	spec    connect.Spec
+	actor   bool // one of an actor type
+	get     bool // answers HTTP GET
+	accepts map[string]bool
+}
+
+// router finds the route of a request and admits it. Its normal path looks one map
+// up and changes nothing of the request.
+type router struct {
+	routes   map[string]*route
+	services map[string]bool
+	extra    *http.ServeMux // health and the content of others
+	errors   *connecthttp.ErrorWriter
+
+	limits        Limits
+	calls         gate
+	subscriptions gate
+}
+
+func newRouter(limits Limits, errors *connecthttp.ErrorWriter) *router {
+	return &router{
+		routes:        make(map[string]*route),
+		services:      make(map[string]bool),
+		extra:         http.NewServeMux(),
+		errors:        errors,
+		limits:        limits,
+		calls:         gate{limit: int64(limits.Calls)},
+		subscriptions: gate{limit: int64(limits.Subscriptions)},
+	}
+}
+
+// Handle implements [connecthttp.ServeMux], to collect what Connect mounts. The
+// routes of the procedures are there already; Connect's own handler for unknown
+// methods, whose pattern ends in a slash, is left out for ours.
+func (rt *router) Handle(pattern string, handler http.Handler) {
+	if r, ok := rt.routes[pattern]; ok {
+		r.handler = handler
+	}
+}
+
+// add makes a route, which mounting then gives its handler.
+func (rt *router) add(spec connect.Spec, actor bool) {
+	types := unaryTypes
+	if spec.StreamType != connect.StreamTypeUnary {
+		types = streamTypes
+	}
+	accepts := make(map[string]bool, len(types))
+	for _, name := range types {
+		accepts[name] = true
+	}
+	rt.routes[spec.Procedure] = &route{
+		spec: spec, actor: actor, accepts: accepts,
+		get: spec.StreamType == connect.StreamTypeUnary && spec.IdempotencyLevel == connect.IdempotencyNoSideEffects,
+	}
+	rt.services[serviceName(spec.Procedure)] = true
+}
+
+// ServeHTTP implements [http.Handler].
+func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if found, ok := rt.routes[r.URL.Path]; ok && r.URL.RawPath == "" {
+		rt.serve(w, r, found)
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, urlPrefix) {
+		rt.serveURLAddress(w, r)
+		return
+	}
+	_, pattern := rt.extra.Handler(r)
+	if (pattern == "" || pattern == "/") && isRPC(r) {
+		rt.refuse(w, r, rt.unknown(r.URL.Path))
+		return
+	}
+	rt.extra.ServeHTTP(w, r)
+}
+
+// serveURLAddress serves a request whose address is in its URL.
+func (rt *router) serveURLAddress(w http.ResponseWriter, r *http.Request) {
+	moved, err := withURLAddress(r)
+	if err != nil {
+		rt.refuse(w, r, err)
+		return
+	}
+	found, ok := rt.routes[moved.URL.Path]
+	if !ok {
+		rt.refuse(w, r, rt.unknown(moved.URL.Path))
+		return
+	}
+	if !found.actor {
+		rt.refuse(w, r, badURLAddress.errorf("%s is not an actor type", serviceName(moved.URL.Path)))
+		return
+	}
+	rt.serve(w, moved, found)
+}
+
+// serve admits a request and hands it to Connect.
+func (rt *router) serve(w http.ResponseWriter, r *http.Request, found *route) {
+	header := w.Header()
+	header["Cache-Control"] = valueNoStore
+	if r.Method == http.MethodPost {
+		if !found.acceptsType(r) {
+			rt.refuseType(w, r, found)
+			return
+		}
+		if r.ContentLength > int64(rt.limits.RequestBytes)+envelopeBytes {
+			rt.refuse(w, r, tooLarge.errorf("the request body has %d bytes, and a request at most %d", r.ContentLength, rt.limits.RequestBytes))
+			return
+		}
+	}
+	if found.spec.StreamType != connect.StreamTypeUnary {
+		rt.serveStream(w, r, found)
+		return
+	}
+	if !rt.calls.enter() {
+		rt.refuse(w, r, retryAfter(tooManyCalls.errorf("this server has %d calls in flight", rt.limits.Calls), busyDelay))
+		return
+	}
+	defer rt.calls.leave()
+	capTimeout(r.Header, rt.limits.ActionTimeout)
+	guard := newGuard(w, r, &rt.limits)
+	found.handler.ServeHTTP(guard, r)
+	guard.release(r)
+}
+
+// busyDelay is when a refused caller should try again.
+const busyDelay = 100 * time.Millisecond
+
+// envelopeBytes is what frames a message in a streaming protocol.
+const envelopeBytes = 5
+
+// serveStream serves a subscription or another stream.
+func (rt *router) serveStream(w http.ResponseWriter, r *http.Request, found *route) {
+	if !rt.subscriptions.enter() {
+		rt.refuse(w, r, retryAfter(tooManyStreams.errorf("this server has %d subscriptions", rt.limits.Subscriptions), time.Second))
+		return
+	}
+	defer rt.subscriptions.leave()
+	w.Header()["X-Accel-Buffering"] = valueNo
+	writer := newStreamWriter(w, rt.limits.WriteTimeout)
+	defer writer.disarm()
+	r = r.WithContext(context.WithValue(r.Context(), streamWriterKey{}, writer))
+	if found.spec.StreamType == connect.StreamTypeServer {
+		defer newGuard(w, r, &rt.limits).release(r)
+	}
+	found.handler.ServeHTTP(writer, r)
+}
+
+// acceptsType reports whether Connect knows the request's content type for this
+// procedure.
+func (found *route) acceptsType(r *http.Request) bool {
+	values := r.Header[headerContentType]
+	if len(values) != 1 {
+		return false
+	}
+	if found.accepts[values[0]] {
+		return true
+	}
+	base, parameters, err := mime.ParseMediaType(values[0])
+	if err != nil || !found.accepts[base] {
+		return false
+	}
+	charset, ok := parameters["charset"]
+	return len(parameters) == 0 || ok && len(parameters) == 1 && strings.EqualFold(charset, "utf-8")
+}
+
+// capTimeout lowers a deadline that the caller asked for to limit. Deadlines that
+// cannot be read are left for Connect to refuse.
+func capTimeout(header http.Header, limit time.Duration) {
+	if values := header["Connect-Timeout-Ms"]; len(values) > 0 && len(values[0]) > 4 {
+		if ms, err := strconv.ParseInt(values[0], 10, 64); err == nil && ms > limit.Milliseconds() && len(values[0]) <= 10 {
+			header["Connect-Timeout-Ms"] = []string{strconv.FormatInt(limit.Milliseconds(), 10)}
+		}
+	}
+	if values := header["Grpc-Timeout"]; len(values) > 0 && len(values[0]) > 1 {
+		if asked, ok := grpcTimeout(values[0]); ok && asked > limit {
+			header["Grpc-Timeout"] = []string{strconv.FormatInt(limit.Milliseconds(), 10) + "m"}
+		}
+	}
+}
+
+// grpcTimeout reads gRPC's form of a timeout: up to eight digits and a unit.
+func grpcTimeout(text string) (time.Duration, bool) {
+	last := len(text) - 1
+	n, err := strconv.ParseInt(text[:last], 10, 64)
+	if err != nil || n < 0 || last > 8 {
+		return 0, false
+	}
+	units := map[byte]time.Duration{
+		'n': time.Nanosecond, 'u': time.Microsecond, 'm': time.Millisecond, 'S': time.Second, 'M': time.Minute, 'H': time.Hour,
+	}
+	unit, ok := units[text[last]]
+	if !ok {
+		return 0, false
+	}
+	if n > int64(24*time.Hour/unit) { // beyond any limit, and the product may not fit
+		return 24 * time.Hour, true
+	}
+	return time.Duration(n) * unit, true
+}
+
+// isRPC reports whether a request looks like a call of some service's method.
+func isRPC(r *http.Request) bool {
+	service, method, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	if r.Method != http.MethodPost || !ok || service == "" || method == "" || strings.Contains(method, "/") {
+		return false
+	}
+	base, _, err := mime.ParseMediaType(r.Header.Get(headerContentType))
+	return err == nil && (slices.Contains(unaryTypes, base) || slices.Contains(streamTypes, base))
+}
+
+// unknown is the error about a procedure that is not served.
+func (rt *router) unknown(procedure string) error {
+	service := serviceName(procedure)
+	if rt.services[service] {
+		return unknownMethod.errorf("%s has no method %q", service, procedure[len(service)+2:])
+	}
+	return unknownService.errorf("this server has no service %q", service)
+}
+
+// serviceName returns the package.Service of /package.Service/Method.
+func serviceName(procedure string) string {
+	service, _, _ := strings.Cut(strings.TrimPrefix(procedure, "/"), "/")
+	return service
+}
+
+// refuse answers with an error, in the caller's protocol.
+func (rt *router) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	w.Header()["Cache-Control"] = valueNoStore
+	_ = rt.errors.Write(w, r, err) // the caller is gone
+}
+
+// refuseType answers a request whose content type the procedure does not take, as
+// Connect does, but with a body that says which ones it takes.
+func (rt *router) refuseType(w http.ResponseWriter, r *http.Request, found *route) {
+	types := unaryTypes
+	if found.spec.StreamType != connect.StreamTypeUnary {
+		types = streamTypes
+	}
+	w.Header().Set("Accept-Post", strings.Join(types, ", "))
+	sent := r.Header.Get(headerContentType)
+	r.Header.Del(headerContentType) // the answer is plain JSON, whatever this was
+	err := badMediaType.errorf("the content type %q is not served here: send %s", sent, strings.Join(types, ", "))
+	rt.refuse(statusWriter{w, http.StatusUnsupportedMediaType}, r, err)
+}
+
+// statusWriter answers with one status, whatever it is asked for.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w statusWriter) WriteHeader(int) { w.ResponseWriter.WriteHeader(w.status) }
+
+func answerText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set(headerContentType, "text/plain; charset=utf-8")
+	w.Header()["Cache-Control"] = valueNoStore
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text) // the caller is gone
+}

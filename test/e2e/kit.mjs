@@ -1,0 +1,146 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// What the end-to-end tests share: servers, a browser, patience.
+
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { chromium } from "playwright-core";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
+
+/** How long anything may take before a test gives up on it, in milliseconds. */
+export const patience = 30_000;
+
+/** Builds a program of the tree and returns its path. */
+export function buildProgram(name) {
+  const bin = join(root, "node_modules/.cache/troupe-e2e");
+  mkdirSync(bin, { recursive: true });
+  const path = join(bin, name);
+  execFileSync("go", ["build", "-o", path, `./examples/${name}`], {
+    cwd: root,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  return path;
+}
+
+/** A directory that the test's end removes. */
+export function temporaryDirectory(t) {
+  const path = mkdtempSync(join(tmpdir(), "troupe-e2e-"));
+  t.after(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }));
+  return path;
+}
+
+export async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** Starts a program and waits until it takes connections; the test's end kills it. */
+export async function startServer(t, program, { port, dataDir, args = [] }) {
+  const child = spawn(program, ["-listen", `127.0.0.1:${port}`, "-data-dir", dataDir, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let log = "";
+  child.stdout.on("data", (chunk) => (log += chunk));
+  child.stderr.on("data", (chunk) => (log += chunk));
+  const exited = once(child, "exit");
+  const end = async (signal) => {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill(signal);
+      await exited;
+    }
+  };
+  t.after(() => end("SIGKILL"));
+  const url = `http://127.0.0.1:${port}`;
+  await eventually(async () => {
+    assert.equal(child.exitCode, null, `the server ended:\n${log}`);
+    await fetch(url).then((response) => response.arrayBuffer());
+  }, "the server takes connections");
+  return { url, log: () => log, kill: () => end("SIGKILL"), stop: () => end("SIGTERM") };
+}
+
+/** A browser with a profile of its own; the test's end closes it. */
+export async function startBrowser(t, options = {}) {
+  const context = await chromium.launchPersistentContext(temporaryDirectory(t), {
+    executablePath: "/usr/bin/chromium",
+    headless: true,
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+    ...options,
+  });
+  context.setDefaultTimeout(patience);
+  t.after(() => context.close());
+  return context;
+}
+
+/** Everything that went wrong in a page: uncaught errors and what the console calls errors. */
+export function watchErrors(page) {
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(`uncaught: ${error.message}`));
+  page.on("console", (message) => {
+    // A server that is down is a refused connection: that is part of the tests.
+    if (message.type() === "error" && !/ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE/.test(message.text())) {
+      errors.push(message.text());
+    }
+  });
+  return errors;
+}
+
+/** Repeats check until it throws no more, and returns what it returns. */
+export async function eventually(check, what) {
+  const end = Date.now() + patience;
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (Date.now() > end) {
+        throw new Error(`it never came true that ${what}`, { cause: error });
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/**
+ * Compiles TypeScript of the tree: source is the text of a module whose imports
+ * are relative to the root. Returns the module's path, or its text for a browser.
+ */
+export async function compile(source, { browser = false } = {}) {
+  const { outputFiles } = await build({
+    stdin: { contents: source, resolveDir: root, loader: "ts" },
+    bundle: true,
+    write: false,
+    format: "esm",
+    ...(browser ? { platform: "browser" } : { platform: "node", target: "node20", packages: "external" }),
+  });
+  const text = outputFiles[0].text;
+  if (browser) {
+    return text;
+  }
+  const dir = join(root, "node_modules/.cache/troupe-e2e");
+  mkdirSync(dir, { recursive: true });
+  const path = join(dir, `${createHash("sha256").update(text).digest("hex").slice(0, 16)}.mjs`);
+  writeFileSync(path, text);
+  return path;
+}
