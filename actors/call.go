@@ -92,8 +92,6 @@ type Reply struct {
 // Sink takes the frames of one subscription, in order. The host calls it from one
 // goroutine.
 type Sink interface {
-	// Open is called once, before the first frame.
-	Open(reply Reply) error
 	// Send writes one frame to the peer and may block. more says that another
 	// frame is ready, so that flushing can wait. An error ends the
 	// subscription.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
@@ -33,10 +34,10 @@ type Conn struct {
 	inst    *instance
 
 	mu       sync.Mutex
-	queue    []*Frame // guarded by mu; waits for the stream's goroutine
-	bytes    int      // guarded by mu; of queue
-	taken    int      // guarded by mu; frames that the stream's goroutine holds
-	closing  *closing // guarded by mu; set once
+	queue    []*Frame     // guarded by mu; waits for the stream's goroutine
+	bytes    int          // guarded by mu; of queue
+	taken    atomic.Int32 // frames that the stream's goroutine holds
+	closing  *closing     // guarded by mu; set once
 	signaled chan struct{}
 }
 
@@ -101,13 +102,13 @@ func (c *Conn) push(frames ...*Frame) {
 		if c.closing != nil {
 			break
 		}
-		if len(c.queue)+c.taken >= connBufferFrames || c.bytes+len(frame.binary) > connBufferBytes && c.bytes > 0 {
+		if len(c.queue)+int(c.taken.Load()) >= connBufferFrames || c.bytes+frame.size() > connBufferBytes && c.bytes > 0 {
 			c.closing = &closing{troupev1.CloseReason_CLOSE_REASON_SLOW, "the subscriber does not read fast enough", 0}
 			c.queue, c.bytes = nil, 0
 			break
 		}
 		c.queue = append(c.queue, frame)
-		c.bytes += len(frame.binary)
+		c.bytes += frame.size()
 	}
 	c.mu.Unlock()
 	c.signal()
@@ -139,16 +140,20 @@ func (c *Conn) take(used []*Frame) (frames []*Frame, why *closing) {
 	if cap(c.queue) > 32 && len(frames) < 8 {
 		c.queue = nil // a burst is over: give its memory back
 	}
-	c.bytes, c.taken = 0, len(frames)
+	c.bytes = 0
+	c.taken.Store(int32(len(frames))) //nolint:gosec // at most connBufferFrames
 	return frames, c.closing
 }
 
-// sent tells that one of the frames taken is on its way.
-func (c *Conn) sent() {
+// waits reports whether something waits for the stream's goroutine.
+func (c *Conn) waits() bool {
 	c.mu.Lock()
-	c.taken--
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	return len(c.queue) > 0 || c.closing != nil
 }
+
+// sent tells that one of the frames taken is on its way.
+func (c *Conn) sent() { c.taken.Add(-1) }
 
 // delivery is one frame and whom it goes to.
 type delivery struct {

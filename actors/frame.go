@@ -4,9 +4,10 @@
 package actors
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
@@ -15,37 +16,75 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
+// envelopeBytes is the prefix of a message in a stream of Connect, gRPC and
+// gRPC-Web alike: a byte of flags and the length.
+const envelopeBytes = 5
+
 // Frame is one message of a subscription: an event or a control frame. It is
 // encoded once per codec, however many subscribers it has, and is safe for
 // concurrent use.
 type Frame struct {
-	// binary is the whole message in protobuf's binary encoding: EventInfo
-	// first, then the event, each encoded when it became known.
-	binary []byte
-	union  protoreflect.MessageType
-
-	other sync.Map // codec name → encoded; every encoding but "proto"
+	// enveloped is the whole message in protobuf's binary encoding after its
+	// envelope: EventInfo first, then the event, each encoded when it became
+	// known.
+	enveloped []byte
+	union     protoreflect.MessageType
+	head      uint64                   // the log number that a subscriber has considered with it
+	other     atomic.Pointer[encoding] // every encoding but "proto", newest first
 }
 
-// Encoded returns the frame in the codec's encoding. The caller must not change
-// the bytes.
-func (f *Frame) Encoded(codec Codec) ([]byte, error) {
-	if codec.Name() == "proto" {
-		return f.binary, nil
+// encoding is a frame in one more codec.
+type encoding struct {
+	codec     string
+	enveloped []byte
+	next      *encoding
+}
+
+// Enveloped returns the frame in the codec's encoding, as a stream carries it: a
+// zero byte, the length in four bytes, the message. The caller must not change the
+// bytes.
+func (f *Frame) Enveloped(codec Codec) ([]byte, error) {
+	name := codec.Name()
+	if name == "proto" {
+		return f.enveloped, nil
 	}
-	if encoded, ok := f.other.Load(codec.Name()); ok {
-		return encoded.([]byte), nil //nolint:forcetypeassert // only encodings are stored
+	head := f.other.Load()
+	for e := head; e != nil; e = e.next {
+		if e.codec == name {
+			return e.enveloped, nil
+		}
 	}
 	message := newMessage(f.union)
-	if err := proto.Unmarshal(f.binary, message); err != nil {
+	if err := proto.Unmarshal(f.enveloped[envelopeBytes:], message); err != nil {
 		return nil, fmt.Errorf("decode a frame of our own: %w", err)
 	}
-	encoded, err := codec.Append(nil, message)
+	enveloped, err := codec.Append(make([]byte, envelopeBytes, 256), message)
 	if err != nil {
-		return nil, fmt.Errorf("encode a frame as %s: %w", codec.Name(), err)
+		return nil, fmt.Errorf("encode a frame as %s: %w", name, err)
 	}
-	actual, _ := f.other.LoadOrStore(codec.Name(), encoded)
-	return actual.([]byte), nil //nolint:forcetypeassert // only encodings are stored
+	putEnvelope(enveloped)
+	if !f.other.CompareAndSwap(head, &encoding{name, enveloped, head}) {
+		return f.Enveloped(codec) // somebody else was first, perhaps with this codec
+	}
+	return enveloped, nil
+}
+
+// Encoded returns the message alone in the codec's encoding.
+func (f *Frame) Encoded(codec Codec) ([]byte, error) {
+	enveloped, err := f.Enveloped(codec)
+	if err != nil {
+		return nil, err
+	}
+	return enveloped[envelopeBytes:], nil
+}
+
+// size is what the frame takes in a buffer.
+func (f *Frame) size() int { return len(f.enveloped) }
+
+// putEnvelope fills in the envelope of an encoded message.
+func putEnvelope(enveloped []byte) {
+	enveloped[0] = 0
+	binary.BigEndian.PutUint32(enveloped[1:], uint32(len(enveloped)-envelopeBytes)) //nolint:gosec // messages are far smaller
 }
 
 // Field numbers of troupe.v1.EventInfo and google.protobuf.Timestamp.
@@ -57,21 +96,62 @@ const (
 	timestampNanos   = 2
 )
 
-// eventFrame puts an EventInfo before an encoded event. The info is written by
-// hand: it is made for every event of every turn.
-func (u *eventUnion) eventFrame(cursor string, at time.Time, head uint64, event []byte) *Frame {
-	seconds, nanos := uint64(at.Unix()), uint64(at.Nanosecond()) //nolint:gosec // after 1970
+// maxInfoBytes bounds an encoded EventInfo field of an event: tag and size, a
+// cursor of 40 bytes, a time and a number.
+const maxInfoBytes = 96
+
+// eventHeadroom is the room that an encoded event leaves for what comes before it.
+const eventHeadroom = envelopeBytes + maxInfoBytes
+
+// encodeEvent encodes an event behind the room for its envelope and its info.
+func encodeEvent(event proto.Message) ([]byte, error) {
+	options := proto.MarshalOptions{}
+	size := options.Size(event)
+	options.UseCachedSize = true
+	return options.MarshalAppend(make([]byte, eventHeadroom, eventHeadroom+size), event)
+}
+
+// infoWriter writes the EventInfo of the events of one turn, by hand: it is made
+// for every event of every turn. Events of one number share it.
+type infoWriter struct {
+	union   *eventUnion
+	id      string // of the incarnation
+	at      time.Time
+	head    uint64
+	encoded []byte // for head; empty if not made yet
+	space   [maxInfoBytes]byte
+}
+
+// frame makes a frame of an encoded event, in the room before it.
+func (w *infoWriter) frame(event []byte, head uint64) *Frame {
+	if len(w.encoded) == 0 || w.head != head {
+		w.encode(head)
+	}
+	start := eventHeadroom - len(w.encoded)
+	copy(event[start:], w.encoded)
+	enveloped := event[start-envelopeBytes:]
+	putEnvelope(enveloped)
+	return &Frame{enveloped: enveloped, union: w.union.message, head: head}
+}
+
+func (w *infoWriter) encode(head uint64) {
+	var digits [16]byte
+	number := strconv.AppendUint(digits[:0], head, 36)
+	seconds, nanos := uint64(w.at.Unix()), uint64(w.at.Nanosecond()) //nolint:gosec // after 1970
+	cursorSize := len(w.id) + 1 + len(number)
 	timeSize := protowire.SizeTag(timestampSeconds) + protowire.SizeVarint(seconds) +
 		protowire.SizeTag(timestampNanos) + protowire.SizeVarint(nanos)
-	size := protowire.SizeTag(infoCursor) + protowire.SizeBytes(len(cursor)) +
+	size := protowire.SizeTag(infoCursor) + protowire.SizeBytes(cursorSize) +
 		protowire.SizeTag(infoTime) + protowire.SizeBytes(timeSize) +
 		protowire.SizeTag(infoHead) + protowire.SizeVarint(head)
 
-	b := make([]byte, 0, protowire.SizeTag(u.info)+protowire.SizeBytes(size)+len(event))
-	b = protowire.AppendTag(b, u.info, protowire.BytesType)
+	b := protowire.AppendTag(w.space[:0], w.union.info, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(size)) //nolint:gosec // a size
 	b = protowire.AppendTag(b, infoCursor, protowire.BytesType)
-	b = protowire.AppendString(b, cursor)
+	b = protowire.AppendVarint(b, uint64(cursorSize)) //nolint:gosec // a size
+	b = append(b, w.id...)
+	b = append(b, '-')
+	b = append(b, number...)
 	b = protowire.AppendTag(b, infoTime, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(timeSize)) //nolint:gosec // a size
 	b = protowire.AppendTag(b, timestampSeconds, protowire.VarintType)
@@ -79,8 +159,7 @@ func (u *eventUnion) eventFrame(cursor string, at time.Time, head uint64, event 
 	b = protowire.AppendTag(b, timestampNanos, protowire.VarintType)
 	b = protowire.AppendVarint(b, nanos)
 	b = protowire.AppendTag(b, infoHead, protowire.VarintType)
-	b = protowire.AppendVarint(b, head)
-	return &Frame{binary: append(b, event...), union: u.message}
+	w.encoded, w.head = protowire.AppendVarint(b, head), head
 }
 
 // controlFrame is a frame that holds an EventInfo and no event.
@@ -89,8 +168,11 @@ func (u *eventUnion) controlFrame(info *troupev1.EventInfo) (*Frame, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode a control frame: %w", err)
 	}
-	b := protowire.AppendTag(nil, u.info, protowire.BytesType)
-	return &Frame{binary: protowire.AppendBytes(b, encoded), union: u.message}, nil
+	b := make([]byte, envelopeBytes, eventHeadroom+len(encoded))
+	b = protowire.AppendTag(b, u.info, protowire.BytesType)
+	b = protowire.AppendBytes(b, encoded)
+	putEnvelope(b)
+	return &Frame{enveloped: b, union: u.message, head: info.GetHead()}, nil
 }
 
 // cursorText is the cursor after the event with the given number, for the

@@ -241,8 +241,6 @@ type recorder struct {
 	cancel context.CancelFunc
 }
 
-func (r *recorder) Open(actors.Reply) error { return nil }
-
 func (r *recorder) Send(frame *actors.Frame, _ bool) error {
 	if r.gate != nil {
 		<-r.gate
@@ -281,7 +279,7 @@ func (k *kit) subscribe(key string, edit func(*actors.Call, *recorder)) *recorde
 	}
 	ctx, cancel := context.WithCancel(k.tb.Context())
 	r.cancel = cancel
-	go func() { r.ended <- k.Subscribe(ctx, call, r) }()
+	go func() { r.ended <- k.follow(ctx, call, r) }()
 	return r
 }
 
@@ -295,4 +293,14 @@ func await[T any](tb testing.TB, what string, c <-chan T) T {
 		tb.Fatalf("no %s within 10 s", what)
 		panic("unreachable")
 	}
+}
+
+// follow is a subscription from its beginning to its end.
+func (k *kit) follow(ctx context.Context, call *actors.Call, sink actors.Sink) error {
+	sub, err := k.Subscribe(ctx, call)
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	return sub.Feed(ctx, sink)
 }

@@ -238,7 +238,7 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 		}
 	}
 	if len(t.events) > 0 {
-		now := time.Now()
+		info := infoWriter{union: i.typ.events, id: i.idText, at: time.Now()}
 		c.deliveries = make([]delivery, 0, len(t.events))
 		i.mu.Lock()
 		conns := i.conns
@@ -253,7 +253,7 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 				d.to = []*Conn{event.to}
 			}
 			if len(d.to) > 0 {
-				d.frame = i.typ.events.eventFrame(cursorText(i.idText, c.eventHead), now, c.eventHead, event.encoded)
+				d.frame = info.frame(event.encoded, c.eventHead)
 				c.deliveries = append(c.deliveries, d)
 			}
 		}

@@ -20,30 +20,35 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// Subscribe opens a connection and feeds sink until the stream ends: a frame that
-// says who the connection is, what the connect hook sends, then every event in
-// commit order, and heartbeats. It returns nil after a closing frame, ctx's error
-// when the peer is gone, and a *[connect.Error] otherwise.
-func (h *Host) Subscribe(ctx context.Context, call *Call, sink Sink) error {
+// Subscription is an open connection and its stream. It belongs to the goroutine
+// that opened it, which feeds it and closes it.
+type Subscription struct {
+	// Reply says who has answered; it has no body.
+	Reply Reply
+
+	host *Host
+	conn *Conn
+}
+
+// Subscribe opens a connection. Every error is a *[connect.Error], ready for the
+// wire. The caller must close the subscription.
+func (h *Host) Subscribe(ctx context.Context, call *Call) (*Subscription, error) {
 	if err := h.enter(); err != nil {
-		return err
+		return nil, err
 	}
+	defer h.leave()
 	conn, reply, err := h.connect(ctx, call)
 	if err != nil {
-		h.leave()
-		return wireError(ctx, h.log, call.Method, err, notExecuted)
+		return nil, wireError(ctx, h.log, call.Method, err, notExecuted)
 	}
 	h.subscribers.Add(1) // while in flight: Shutdown waits for both, in this order
-	h.leave()
-	defer h.subscribers.Done()
-	defer h.disconnect(conn)
-	if h.closing.Load() {
-		conn.close(closing{troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, "the server is stopping", time.Second})
-	}
-	if err := sink.Open(reply); err != nil {
-		return err
-	}
-	return h.feed(ctx, conn, sink)
+	return &Subscription{Reply: reply, host: h, conn: conn}, nil
+}
+
+// Close takes the connection away from its actor and runs the disconnect hook.
+func (s *Subscription) Close() {
+	s.host.disconnect(s.conn)
+	s.host.subscribers.Done()
 }
 
 // connect runs the hooks and the turn that open a connection.
@@ -134,11 +139,19 @@ func (h *Host) disconnect(conn *Conn) {
 	}
 }
 
-// feed writes a connection's frames to its sink until either ends.
-func (h *Host) feed(ctx context.Context, conn *Conn, sink Sink) error {
+// Feed writes frames to sink until the stream ends: one that says who the
+// connection is, what the connect hook sent, then every event in commit order, and
+// heartbeats. It returns nil after a closing frame, ctx's error when the peer is
+// gone, and a *[connect.Error] or the sink's own error otherwise.
+func (s *Subscription) Feed(ctx context.Context, sink Sink) error {
+	h, conn := s.host, s.conn
+	if h.closing.Load() {
+		conn.close(closing{troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, "the server is stopping", time.Second})
+	}
 	idle := time.NewTimer(h.heartbeat)
 	defer idle.Stop()
 	var frames []*Frame
+	var considered uint64 // by the peer, of the actor's log
 	for {
 		var why *closing
 		frames, why = conn.take(frames)
@@ -146,25 +159,28 @@ func (h *Host) feed(ctx context.Context, conn *Conn, sink Sink) error {
 			if err := sink.Send(frame, n+1 < len(frames)); err != nil {
 				return err
 			}
+			considered = frame.head
 			conn.sent()
 		}
-		if len(frames) > 0 {
+		switch {
+		case len(frames) > 0:
 			idle.Reset(h.heartbeat)
 			continue
-		}
-		if why != nil {
-			return h.closeStream(conn, sink, why)
+		case why != nil:
+			return s.end(sink, why, considered)
 		}
 		select {
 		case <-conn.signaled:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-idle.C:
-			beat, err := conn.control(&troupev1.EventInfo{Control: &troupev1.EventInfo_Heartbeat{Heartbeat: new(troupev1.Heartbeat)}})
-			if err != nil {
-				return err
+			// Every event up to this head is in the queue or has been sent.
+			head := conn.inst.head()
+			if conn.waits() {
+				continue
 			}
-			if err := sink.Send(beat, false); err != nil {
+			considered = head
+			if err := s.control(sink, head, &troupev1.EventInfo{Control: &troupev1.EventInfo_Heartbeat{Heartbeat: new(troupev1.Heartbeat)}}); err != nil {
 				return err
 			}
 			idle.Reset(h.heartbeat)
@@ -172,17 +188,14 @@ func (h *Host) feed(ctx context.Context, conn *Conn, sink Sink) error {
 	}
 }
 
-// closeStream sends the last frame of a stream.
-func (h *Host) closeStream(conn *Conn, sink Sink, why *closing) error {
+// end sends the last frame of a stream. Its cursor is what the peer has seen: a
+// slow peer's queue was dropped.
+func (s *Subscription) end(sink Sink, why *closing, considered uint64) error {
 	last := &troupev1.ConnectionClosing{Reason: why.reason, Message: why.message}
 	if why.reconnectAfter >= 0 {
 		last.ReconnectAfter = durationpb.New(why.reconnectAfter)
 	}
-	frame, err := conn.control(&troupev1.EventInfo{Control: &troupev1.EventInfo_Closing{Closing: last}})
-	if err != nil {
-		return err
-	}
-	if err := sink.Send(frame, false); err != nil {
+	if err := s.control(sink, considered, &troupev1.EventInfo{Control: &troupev1.EventInfo_Closing{Closing: last}}); err != nil {
 		return err
 	}
 	if why.reason == troupev1.CloseReason_CLOSE_REASON_SLOW {
@@ -191,15 +204,22 @@ func (h *Host) closeStream(conn *Conn, sink Sink, why *closing) error {
 	return nil
 }
 
-// control makes a control frame that carries the actor's head. A buffer that is
-// empty now has considered everything up to it.
-func (c *Conn) control(info *troupev1.EventInfo) (*Frame, error) {
-	i := c.inst
+// control sends a control frame.
+func (s *Subscription) control(sink Sink, head uint64, info *troupev1.EventInfo) error {
+	i := s.conn.inst
+	info.Cursor, info.Head, info.Time = cursorText(s.Reply.ID.String(), head), head, timestamppb.Now()
+	frame, err := i.typ.events.controlFrame(info)
+	if err != nil {
+		return err
+	}
+	return sink.Send(frame, false)
+}
+
+// head returns the number of the newest event that is durable.
+func (i *instance) head() uint64 {
 	i.mu.Lock()
-	info.Cursor, info.Head = cursorText(i.idText, i.durableHead), i.durableHead
-	i.mu.Unlock()
-	info.Time = timestamppb.Now()
-	return i.typ.events.controlFrame(info)
+	defer i.mu.Unlock()
+	return i.durableHead
 }
 
 // params decodes the parameters of a call outside a connection; nil without any.

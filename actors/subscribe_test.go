@@ -261,8 +261,6 @@ func TestADisconnectByTheActor(t *testing.T) {
 // frames is a sink that keeps the frames themselves.
 type frames chan *actors.Frame
 
-func (f frames) Open(actors.Reply) error { return nil }
-
 func (f frames) Send(frame *actors.Frame, _ bool) error {
 	f <- frame
 	return nil
@@ -276,7 +274,7 @@ func TestAFrameIsEncodedOncePerCodec(t *testing.T) {
 		call := k.to(counterv1connect.CounterSubscribeProcedure, "a", new(counterv1.SubscribeRequest))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go func() { _ = k.Subscribe(ctx, call, sink) }()
+		go func() { _ = k.follow(ctx, call, sink) }()
 		<-sink
 	}
 	k.mustAdd("a", 1)

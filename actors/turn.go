@@ -217,7 +217,7 @@ func (s *turnStream) Send(src any) error {
 
 // pendingEvent is an event that waits for its turn's end.
 type pendingEvent struct {
-	encoded  []byte
+	encoded  []byte // see encodeEvent
 	numbered bool
 	to       *Conn // nil means every connection
 	except   *Conn
@@ -239,7 +239,7 @@ func (b *body) publish(what string, event proto.Message, to, except *Conn) {
 	if message.Has(info) {
 		message.Clear(info)
 	}
-	encoded, err := proto.Marshal(event)
+	encoded, err := encodeEvent(event)
 	if err != nil {
 		panic(fmt.Sprintf("actors: %s of an event that does not encode: %v", what, err)) //nolint:forbidigo // misuse by the author: it ends that action
 	}

@@ -6,6 +6,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -44,7 +45,9 @@ func (i *instant) Call(context.Context, *actors.Call) (actors.Reply, error) {
 	return actors.Reply{Body: i.body, ID: i.id, Cursor: "0000000000000000000000000000.42"}, nil
 }
 
-func (i *instant) Subscribe(context.Context, *actors.Call, actors.Sink) error { return nil }
+func (i *instant) Subscribe(context.Context, *actors.Call) (*actors.Subscription, error) {
+	return nil, errors.New("not measured")
+}
 
 // BenchmarkServeHTTP measures one read without a network: a bare Connect handler
 // behind http.ServeMux, the edge alone, and the edge with the runtime.

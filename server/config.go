@@ -46,6 +46,9 @@ type Config struct {
 	// CORSOrigins are the origins, such as https://app.example.com, whose
 	// pages may call. Empty means none.
 	CORSOrigins []string
+	// NoHTTPGet makes read-only methods refuse HTTP GET, which puts requests
+	// into URLs and so into the logs of others.
+	NoHTTPGet bool
 	// Reflection is "on", "off" or "auto", which is on while Listen is a
 	// loopback address. Empty means auto.
 	Reflection string

@@ -20,7 +20,7 @@ import (
 // runner runs the calls that the edge hands over; [actors.Host] is one.
 type runner interface {
 	Call(ctx context.Context, call *actors.Call) (actors.Reply, error)
-	Subscribe(ctx context.Context, call *actors.Call, sink actors.Sink) error
+	Subscribe(ctx context.Context, call *actors.Call) (*actors.Subscription, error)
 }
 
 var _ runner = (*actors.Host)(nil)
@@ -99,9 +99,15 @@ func isGet(info *connect.CallInfo) bool {
 	return ok && http1.HTTPMethod() == http.MethodGet
 }
 
-// describe says in the response headers who has answered.
+// describe puts what the method said into the response headers, and who has
+// answered.
 func (x *exchange) describe(reply *actors.Reply) {
 	header := x.call.Info.ResponseHeader()
+	if reply.Header != nil {
+		for name, values := range reply.Header.All() {
+			header.SetValues(name, values)
+		}
+	}
 	if !reply.ID.IsZero() {
 		x.headers[0] = reply.ID.String()
 		header.SetValues(wire.HeaderID, x.headers[0:1:1])

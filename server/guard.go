@@ -23,7 +23,8 @@ type guard struct {
 	http.ResponseWriter
 	watchdog
 
-	body         io.ReadCloser
+	request      *http.Request
+	body         io.ReadCloser // the request's own
 	writeTimeout time.Duration
 	reading      bool // the body's time runs
 	writing      bool // the response's time runs
@@ -45,7 +46,7 @@ var guards = sync.Pool{New: func() any {
 // [guard.release] must follow when the handler has returned.
 func newGuard(w http.ResponseWriter, r *http.Request, limits *Limits) *guard {
 	g := guards.Get().(*guard) //nolint:forcetypeassert // the pool's only type
-	g.ResponseWriter, g.body, g.writeTimeout = w, r.Body, limits.WriteTimeout
+	g.ResponseWriter, g.request, g.body, g.writeTimeout = w, r, r.Body, limits.WriteTimeout
 	if r.ContentLength != 0 && r.Body != http.NoBody {
 		g.reading = true
 		r.Body = g
@@ -86,8 +87,19 @@ func (g *guard) Read(p []byte) (int, error) {
 // Close implements [io.Closer].
 func (g *guard) Close() error { return g.body.Close() }
 
+// answer gives the request its own body back before net/http, on writing the
+// headers, looks at what is left of it.
+func (g *guard) answer() { g.request.Body = g.body }
+
+// WriteHeader implements [http.ResponseWriter].
+func (g *guard) WriteHeader(status int) {
+	g.answer()
+	g.ResponseWriter.WriteHeader(status)
+}
+
 // Write implements [http.ResponseWriter].
 func (g *guard) Write(p []byte) (written int, err error) {
+	g.answer()
 	if len(p) <= bufferedBytes {
 		return g.ResponseWriter.Write(p)
 	}
@@ -109,6 +121,7 @@ func (g *guard) Write(p []byte) (written int, err error) {
 
 // Flush implements [http.Flusher].
 func (g *guard) Flush() {
+	g.answer()
 	if flusher, ok := g.ResponseWriter.(http.Flusher); ok {
 		flusher.Flush()
 	}
@@ -117,14 +130,14 @@ func (g *guard) Flush() {
 // Unwrap is for [http.ResponseController].
 func (g *guard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
 
-// release gives the request its own body back.
-func (g *guard) release(r *http.Request) {
+// release ends the guard.
+func (g *guard) release() {
 	if g.reading {
 		_ = g.Close() // what is left of the body is waited for here, not beyond its time
 		g.reading = false
 		g.stop()
 	}
-	r.Body = g.body
-	g.ResponseWriter, g.body = nil, nil
+	g.answer()
+	g.ResponseWriter, g.request, g.body = nil, nil, nil
 	guards.Put(g)
 }

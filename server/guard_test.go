@@ -40,11 +40,9 @@ func TestStuckSubscriber(t *testing.T) {
 	t.Parallel()
 	peer := &stuck{ResponseWriter: httptest.NewRecorder(), cut: make(chan struct{})}
 	w := newStreamWriter(peer, time.Millisecond)
-	w.begin(false)
-	if _, err := w.Write([]byte("frame")); !errors.Is(err, errCut) {
+	if err := w.write([]byte("frame"), false); !errors.Is(err, errCut) {
 		t.Errorf("got %v", err)
 	}
-	w.end()
 }
 
 func TestStuckCaller(t *testing.T) {
@@ -59,7 +57,7 @@ func TestStuckCaller(t *testing.T) {
 	if n, err := g.Write(make([]byte, 2*chunkBytes)); n != 0 || !errors.Is(err, errCut) {
 		t.Errorf("got %d, %v", n, err)
 	}
-	g.release(r)
+	g.release()
 }
 
 func TestLargeResponse(t *testing.T) {
@@ -72,23 +70,34 @@ func TestLargeResponse(t *testing.T) {
 	if n, err := g.Write(data); n != len(data) || err != nil {
 		t.Errorf("got %d, %v", n, err)
 	}
-	g.release(r)
+	g.release()
 	if !bytes.Equal(recorder.Body.Bytes(), data) {
 		t.Error("the response is not what was written")
 	}
 }
 
-func TestHeldFlush(t *testing.T) {
+// flushed counts the flushes of a response.
+type flushed struct {
+	*httptest.ResponseRecorder
+	flushes int
+}
+
+func (f *flushed) FlushError() error {
+	f.flushes++
+	return nil
+}
+
+func TestFramesAreFlushedOnceNoMoreAreReady(t *testing.T) {
 	t.Parallel()
-	peer := &stuck{ResponseWriter: httptest.NewRecorder(), cut: make(chan struct{})}
+	peer := &flushed{ResponseRecorder: httptest.NewRecorder()}
 	w := newStreamWriter(peer, time.Minute)
 	for _, step := range []struct {
 		more bool
 		want int
 	}{{true, 0}, {true, 0}, {false, 1}, {false, 2}, {true, 2}} {
-		w.begin(step.more)
-		w.Flush()
-		w.end()
+		if err := w.write([]byte("frame"), step.more); err != nil {
+			t.Fatal(err)
+		}
 		if peer.flushes != step.want {
 			t.Errorf("%+v: %d flushes", step, peer.flushes)
 		}

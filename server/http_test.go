@@ -238,6 +238,15 @@ func TestBodyTimeout(t *testing.T) {
 	}
 }
 
+func TestNoHTTPGet(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(cfg *Config) { cfg.NoHTTPGet = true })
+	response, _ := do(t, b.h1, b.url+counterv1connect.CounterGetProcedure+"?encoding=json&message={}", "", nil)
+	if response.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("got %d", response.StatusCode)
+	}
+}
+
 func TestCallLimits(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(cfg *Config) { cfg.Limits.Subscriptions = 1 })

@@ -42,7 +42,6 @@ type route struct {
 	handler http.Handler // Connect's
 	spec    connect.Spec
 	actor   bool // one of an actor type
-	get     bool // answers HTTP GET
 	accepts map[string]bool
 }
 
@@ -55,6 +54,7 @@ type router struct {
 	errors   *connecthttp.ErrorWriter
 
 	limits        Limits
+	noGet         bool // procedures do not answer HTTP GET
 	calls         gate
 	subscriptions gate
 }
@@ -90,10 +90,7 @@ func (rt *router) add(spec connect.Spec, actor bool) {
 	for _, name := range types {
 		accepts[name] = true
 	}
-	rt.routes[spec.Procedure] = &route{
-		spec: spec, actor: actor, accepts: accepts,
-		get: spec.StreamType == connect.StreamTypeUnary && spec.IdempotencyLevel == connect.IdempotencyNoSideEffects,
-	}
+	rt.routes[spec.Procedure] = &route{spec: spec, actor: actor, accepts: accepts}
 	rt.services[serviceName(spec.Procedure)] = true
 }
 
@@ -111,6 +108,9 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if (pattern == "" || pattern == "/") && isRPC(r) {
 		rt.refuse(w, r, rt.unknown(r.URL.Path))
 		return
+	}
+	if pattern == "" {
+		rt.limitBody(w, r)
 	}
 	rt.extra.ServeHTTP(w, r)
 }
@@ -138,7 +138,12 @@ func (rt *router) serveURLAddress(w http.ResponseWriter, r *http.Request) {
 func (rt *router) serve(w http.ResponseWriter, r *http.Request, found *route) {
 	header := w.Header()
 	header["Cache-Control"] = valueNoStore
-	if r.Method == http.MethodPost {
+	switch {
+	case r.Method == http.MethodGet && rt.noGet:
+		w.Header().Set("Allow", http.MethodPost)
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	case r.Method == http.MethodPost:
 		if !found.acceptsType(r) {
 			rt.refuseType(w, r, found)
 			return
@@ -160,7 +165,7 @@ func (rt *router) serve(w http.ResponseWriter, r *http.Request, found *route) {
 	capTimeout(r.Header, rt.limits.ActionTimeout)
 	guard := newGuard(w, r, &rt.limits)
 	found.handler.ServeHTTP(guard, r)
-	guard.release(r)
+	guard.release()
 }
 
 // busyDelay is when a refused caller should try again.
@@ -181,7 +186,7 @@ func (rt *router) serveStream(w http.ResponseWriter, r *http.Request, found *rou
 	defer writer.disarm()
 	r = r.WithContext(context.WithValue(r.Context(), streamWriterKey{}, writer))
 	if found.spec.StreamType == connect.StreamTypeServer {
-		defer newGuard(w, r, &rt.limits).release(r)
+		defer newGuard(w, r, &rt.limits).release()
 	}
 	found.handler.ServeHTTP(writer, r)
 }
@@ -266,8 +271,17 @@ func serviceName(procedure string) string {
 
 // refuse answers with an error, in the caller's protocol.
 func (rt *router) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	rt.limitBody(w, r)
 	w.Header()["Cache-Control"] = valueNoStore
 	_ = rt.errors.Write(w, r, err) // the caller is gone
+}
+
+// limitBody bounds the time for a body that nobody will read: net/http does, to
+// keep the connection.
+func (rt *router) limitBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(rt.limits.BodyTimeout)) // if it can
+	}
 }
 
 // refuseType answers a request whose content type the procedure does not take, as

@@ -67,6 +67,7 @@ func (s *Server) build(validator *validator) error {
 	rpc := connect.NewServer(guarded(s.cfg.Logger))
 	edge := &edge{runner: s.host, codecs: codecs, namespaces: newNamespaces(s.cfg.Namespaces), log: s.cfg.Logger}
 	routes := newRouter(s.cfg.Limits, connecthttp.NewErrorWriter())
+	routes.noGet = s.cfg.NoHTTPGet
 	for _, m := range s.host.Methods() {
 		rpc.Register(connect.Method{Spec: m.Spec, Handler: edge.handler(m)})
 		routes.add(m.Spec, true)

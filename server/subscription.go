@@ -12,14 +12,12 @@ import (
 	"github.com/troupe-dev/troupe/actors"
 )
 
-// streamWriter is the response of a subscription. Its writes must end in time, and
-// it does not flush while more is about to be written.
+// streamWriter is the response of a subscription, whose writes must end in time.
 type streamWriter struct {
 	http.ResponseWriter
 	watchdog
 
 	limit time.Duration
-	hold  bool
 	since time.Time // when the watchdog was armed; zero if it is not
 }
 
@@ -33,78 +31,103 @@ func newStreamWriter(w http.ResponseWriter, limit time.Duration) *streamWriter {
 func (s *streamWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 // Flush implements [http.Flusher].
-func (s *streamWriter) Flush() {
-	if s.hold {
-		return
+func (s *streamWriter) Flush() { _ = s.flush() }
+
+// flush sends what has been written to the peer.
+func (s *streamWriter) flush() error {
+	if flusher, ok := s.ResponseWriter.(interface{ FlushError() error }); ok {
+		return flusher.FlushError() //nolint:wrapcheck // the peer is gone: the runtime only ends the stream
 	}
-	if flusher, ok := s.ResponseWriter.(http.Flusher); ok {
-		flusher.Flush()
-	}
+	return http.NewResponseController(s.ResponseWriter).Flush() //nolint:wrapcheck // as above
 }
 
-// begin starts a write. Within a burst the watch goes on from write to write and
-// is set anew once in a while, because each is soon followed by the next.
-func (s *streamWriter) begin(more bool) {
-	s.hold = more
-	if now := time.Now(); s.since.IsZero() || now.Sub(s.since) > s.limit/8 {
-		s.arm(s.limit)
-		s.since = now
+// write writes one enveloped frame, and flushes unless more is about to follow.
+// Within a burst the watch goes on from write to write and is set anew once in a
+// while, because each is soon followed by the next.
+func (s *streamWriter) write(frame []byte, more bool) error {
+	if s.since.IsZero() || !more {
+		if now := time.Now(); s.since.IsZero() || now.Sub(s.since) > s.limit/8 {
+			s.arm(s.limit)
+			s.since = now
+		}
 	}
-}
-
-// end ends a write.
-func (s *streamWriter) end() {
-	if s.hold {
-		return
+	_, err := s.ResponseWriter.Write(frame)
+	if err != nil || more {
+		return err //nolint:wrapcheck // the peer is gone: the runtime only ends the stream
 	}
+	err = s.flush()
 	s.disarm()
 	s.since = time.Time{}
+	return err
 }
 
 // finish leaves the writer for the last bytes of the response, with a time of
 // their own.
-func (s *streamWriter) finish() {
-	s.hold = false
-	s.arm(s.limit)
-}
+func (s *streamWriter) finish() { s.arm(s.limit) }
 
 type streamWriterKey struct{}
 
 // frames writes the frames of one subscription. It belongs to one goroutine.
+//
+// All three protocols carry the messages of a stream alike, so the bytes that every
+// subscriber shares go straight to the response: Connect has written the headers
+// before them and writes the end of the stream after them.
 type frames struct {
-	*exchange
 	stream connect.ServerStream
-	writer *streamWriter // nil when the subscription is not served over HTTP
+	codec  actors.Codec
+	writer *streamWriter
+	opened bool
 }
 
 var _ actors.Sink = (*frames)(nil)
 
-// Open implements [actors.Sink]. The headers leave with the first frame.
-func (f *frames) Open(reply actors.Reply) error {
-	f.describe(&reply)
-	return nil
-}
-
 // Send implements [actors.Sink].
 func (f *frames) Send(frame *actors.Frame, more bool) error {
-	if f.writer == nil {
-		return f.stream.Send(frame)
+	if f.writer == nil { // not over HTTP
+		return f.stream.Send(frame) //nolint:wrapcheck // Connect's own error
 	}
-	f.writer.begin(more)
-	err := f.stream.Send(frame)
-	f.writer.end()
-	return err
+	if !f.opened {
+		f.opened = true
+		if err := f.stream.SendHeaders(); err != nil {
+			return err //nolint:wrapcheck // Connect's own error
+		}
+	}
+	enveloped, err := frame.Enveloped(f.codec)
+	if err != nil {
+		return err //nolint:wrapcheck // it says what failed
+	}
+	return f.writer.write(enveloped, more)
 }
 
-// subscribe serves a subscription.
+// subscribe serves a subscription. What is on the stack below Feed stays there as
+// long as the stream, for each of them: it is kept small.
 func (e *edge) subscribe(ctx context.Context, m *actors.Method, stream connect.ServerStream) error {
-	x, err := e.open(ctx, m, stream)
+	subscription, sink, err := e.openSubscription(ctx, m, stream)
 	if err != nil {
 		return err
 	}
-	writer, _ := ctx.Value(streamWriterKey{}).(*streamWriter)
-	if writer != nil {
-		defer writer.finish()
+	defer sink.close(subscription)
+	return subscription.Feed(ctx, sink) //nolint:wrapcheck // ready for the wire
+}
+
+func (e *edge) openSubscription(ctx context.Context, m *actors.Method, stream connect.ServerStream) (*actors.Subscription, *frames, error) {
+	x, err := e.open(ctx, m, stream)
+	if err != nil {
+		return nil, nil, err
 	}
-	return e.runner.Subscribe(ctx, &x.call, &frames{exchange: x, stream: stream, writer: writer})
+	subscription, err := e.runner.Subscribe(ctx, &x.call)
+	if err != nil {
+		return nil, nil, err //nolint:wrapcheck // ready for the wire
+	}
+	x.describe(&subscription.Reply)
+	writer, _ := ctx.Value(streamWriterKey{}).(*streamWriter)
+	return subscription, &frames{stream: stream, codec: x.call.Codec, writer: writer}, nil
+}
+
+// close ends the subscription and leaves the writer to Connect.
+func (f *frames) close(subscription *actors.Subscription) {
+	subscription.Close()
+	if f.writer != nil {
+		f.writer.finish()
+	}
 }

@@ -16,8 +16,8 @@
 //
 // # Errors
 //
-// Every error of a call is a [connect.Error], or wraps a context's error:
-// [connect.CodeOf] gives its code. [Reason], [Metadata], [OutcomeOf],
+// Every error of a call wraps a [connect.Error], or is the context's or that of a
+// [WithHeaders] function: [connect.CodeOf] gives its code. [Reason], [Metadata], [OutcomeOf],
 // [Violations], [RetryDelay] and [CorrelationID] read the details that a Troupe
 // server adds.
 //

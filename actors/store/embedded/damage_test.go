@@ -223,6 +223,90 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
+// TestFlippedLog flips bits in a log that has not been moved into tables. The engine
+// tells damage from a torn end by what stands in later blocks of 32 KiB, so that the
+// last block is left out here: there, damage passes for a torn end.
+func TestFlippedLog(t *testing.T) {
+	t.Parallel()
+	disk := vfs.NewCrashableMem()
+	s, err := embedded.Open("store", embedded.Options{FS: disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { closeStore(t, s) }()
+	var actors []*store.Write
+	for i := range 1000 {
+		w := newActor(strings.Repeat("k", i%7) + string(rune('A'+i)))
+		commit(t, s, w)
+		actors = append(actors, w)
+	}
+	random := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // a test
+	noticed := 0
+	for range 20 {
+		crashed := disk.CrashClone(vfs.CrashCloneCfg{})
+		bit := flipInLog(t, crashed, random)
+		after, err := embedded.Open("store", embedded.Options{FS: crashed})
+		if errors.Is(err, store.ErrCorrupt) {
+			noticed++
+			continue
+		}
+		if err != nil {
+			t.Fatalf("bit %d: Open: %v, want ErrCorrupt", bit, err)
+		}
+		for _, w := range actors {
+			if r, err := after.Load(t.Context(), w.Record.Address); err != nil || !bytes.Equal(r.State, w.Record.State) {
+				t.Fatalf("bit %d: Load of what was durable: %v", bit, err)
+			}
+		}
+		closeStore(t, after)
+	}
+	if noticed == 0 {
+		t.Error("no flipped bit was noticed")
+	}
+}
+
+// flipInLog flips a bit of the longest log, but not in its last block.
+func flipInLog(t *testing.T, disk *vfs.MemFS, random *rand.Rand) (bit int) {
+	t.Helper()
+	names, err := disk.List("store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log string
+	var content []byte
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".log") {
+			continue
+		}
+		f, err := disk.Open(disk.PathJoin("store", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if len(b) > len(content) {
+			log, content = name, b
+		}
+	}
+	const block = 32 << 10
+	if len(content) < 3*block {
+		t.Fatalf("the log has %d bytes", len(content))
+	}
+	bit = random.IntN(8 * (len(content) - 2*block))
+	content[bit/8] ^= 1 << (bit % 8)
+	f, err := disk.Create(disk.PathJoin("store", log), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return bit
+}
+
 // flipAndRead flips one bit of file for the duration of the call, and reports whether
 // everything was served all the same.
 func flipAndRead(t *testing.T, dir, file string, random *rand.Rand, actors []*store.Write) (sound bool) {

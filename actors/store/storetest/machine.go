@@ -112,8 +112,11 @@ func (m *machine) verify(t *rapid.T, batch []*store.Write, want []error) {
 	}
 }
 
-// compare reads everything by every way there is.
+// compare reads everything by every way there is, after every other step or so.
 func (m *machine) compare(t *rapid.T) {
+	if rapid.Bool().Draw(t, "not now") {
+		return
+	}
 	ctx := context.Background()
 	for _, addr := range m.addrs {
 		a := m.model.actors[addr]
@@ -208,7 +211,7 @@ func (m *machine) list(t *rapid.T) {
 }
 
 func (m *machine) reopen(t *rapid.T) {
-	if m.target.Reopen == nil || rapid.IntRange(0, 3).Draw(t, "really") > 0 {
+	if m.target.Reopen == nil || rapid.IntRange(0, 7).Draw(t, "really") > 0 {
 		t.Skip("not now")
 	}
 	info := m.store.Info()
@@ -218,7 +221,7 @@ func (m *machine) reopen(t *rapid.T) {
 
 // crash cuts the power while nothing is under way, so that nothing may be lost.
 func (m *machine) crash(t *rapid.T) {
-	if m.target.Crash == nil || rapid.IntRange(0, 3).Draw(t, "really") > 0 {
+	if m.target.Crash == nil || rapid.IntRange(0, 7).Draw(t, "really") > 0 {
 		t.Skip("not now")
 	}
 	old, info := m.store, m.store.Info()

@@ -237,6 +237,9 @@ var comparison = cmp.Options{
 // same fails the test unless got is want; nil and empty slices are the same.
 func same(t check, what string, got, want any) {
 	t.Helper()
+	if reflect.DeepEqual(want, got) {
+		return // what cmp would say, in a tenth of the time
+	}
 	if diff := cmp.Diff(want, got, comparison); diff != "" {
 		t.Fatalf("%s (-want +got):\n%s", what, diff)
 	}
