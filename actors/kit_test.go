@@ -237,8 +237,10 @@ type recorder struct {
 	opened chan *troupev1.ConnectionOpened
 	closed chan *troupev1.ConnectionClosing
 	ended  chan error
-	gate   chan struct{} // unless nil, each Send takes a token first
-	cancel context.CancelFunc
+
+	closingInfo *troupev1.EventInfo // set before closed and ended
+	gate        chan struct{}       // unless nil, each Send takes a token first
+	cancel      context.CancelFunc
 }
 
 func (r *recorder) Send(frame *actors.Frame, _ bool) error {
@@ -257,6 +259,7 @@ func (r *recorder) Send(frame *actors.Frame, _ bool) error {
 	case *troupev1.EventInfo_Opened:
 		r.opened <- control.Opened
 	case *troupev1.EventInfo_Closing:
+		r.closingInfo = event.GetInfo()
 		r.closed <- control.Closing
 	default:
 		r.frames <- event

@@ -26,8 +26,10 @@ type Subscription struct {
 	// Reply says who has answered; it has no body.
 	Reply Reply
 
-	host *Host
-	conn *Conn
+	host       *Host
+	conn       *Conn
+	frames     []*Frame // taken out of the connection's queue
+	considered uint64   // how far the peer has seen the actor's log
 }
 
 // Subscribe opens a connection. Every error is a *[connect.Error], ready for the
@@ -150,37 +152,22 @@ func (s *Subscription) Feed(ctx context.Context, sink Sink) error {
 	}
 	idle := time.NewTimer(h.heartbeat)
 	defer idle.Stop()
-	var frames []*Frame
-	var considered uint64 // by the peer, of the actor's log
 	for {
-		var why *closing
-		frames, why = conn.take(frames)
-		for n, frame := range frames {
-			if err := sink.Send(frame, n+1 < len(frames)); err != nil {
-				return err
-			}
-			considered = frame.head
-			conn.sent()
-		}
-		switch {
-		case len(frames) > 0:
+		switch sent, why, err := s.drain(sink); {
+		case err != nil:
+			return err
+		case sent:
 			idle.Reset(h.heartbeat)
 			continue
 		case why != nil:
-			return s.end(sink, why, considered)
+			return s.end(sink, why)
 		}
 		select {
 		case <-conn.signaled:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-idle.C:
-			// Every event up to this head is in the queue or has been sent.
-			head := conn.inst.head()
-			if conn.waits() {
-				continue
-			}
-			considered = head
-			if err := s.control(sink, head, &troupev1.EventInfo{Control: &troupev1.EventInfo_Heartbeat{Heartbeat: new(troupev1.Heartbeat)}}); err != nil {
+			if err := s.beat(sink); err != nil {
 				return err
 			}
 			idle.Reset(h.heartbeat)
@@ -188,14 +175,37 @@ func (s *Subscription) Feed(ctx context.Context, sink Sink) error {
 	}
 }
 
+// drain sends what waits in the connection's queue.
+func (s *Subscription) drain(sink Sink) (sent bool, why *closing, err error) {
+	s.frames, why = s.conn.take(s.frames)
+	for n, frame := range s.frames {
+		if err := sink.Send(frame, n+1 < len(s.frames)); err != nil {
+			return false, nil, err
+		}
+		s.considered = frame.head
+		s.conn.sent()
+	}
+	return len(s.frames) > 0, why, nil
+}
+
+// beat sends a heartbeat, unless something waits to be sent.
+func (s *Subscription) beat(sink Sink) error {
+	head := s.conn.inst.head() // every event up to it is in the queue or has been sent
+	if s.conn.waits() {
+		return nil
+	}
+	s.considered = head
+	return s.control(sink, &troupev1.EventInfo{Control: &troupev1.EventInfo_Heartbeat{Heartbeat: new(troupev1.Heartbeat)}})
+}
+
 // end sends the last frame of a stream. Its cursor is what the peer has seen: a
 // slow peer's queue was dropped.
-func (s *Subscription) end(sink Sink, why *closing, considered uint64) error {
+func (s *Subscription) end(sink Sink, why *closing) error {
 	last := &troupev1.ConnectionClosing{Reason: why.reason, Message: why.message}
 	if why.reconnectAfter >= 0 {
 		last.ReconnectAfter = durationpb.New(why.reconnectAfter)
 	}
-	if err := s.control(sink, considered, &troupev1.EventInfo{Control: &troupev1.EventInfo_Closing{Closing: last}}); err != nil {
+	if err := s.control(sink, &troupev1.EventInfo{Control: &troupev1.EventInfo_Closing{Closing: last}}); err != nil {
 		return err
 	}
 	if why.reason == troupev1.CloseReason_CLOSE_REASON_SLOW {
@@ -205,9 +215,9 @@ func (s *Subscription) end(sink Sink, why *closing, considered uint64) error {
 }
 
 // control sends a control frame.
-func (s *Subscription) control(sink Sink, head uint64, info *troupev1.EventInfo) error {
+func (s *Subscription) control(sink Sink, info *troupev1.EventInfo) error {
 	i := s.conn.inst
-	info.Cursor, info.Head, info.Time = cursorText(s.Reply.ID.String(), head), head, timestamppb.Now()
+	info.Cursor, info.Head, info.Time = cursorText(s.Reply.ID.String(), s.considered), s.considered, timestamppb.Now()
 	frame, err := i.typ.events.controlFrame(info)
 	if err != nil {
 		return err

@@ -301,3 +301,29 @@ func TestAFrameIsEncodedOncePerCodec(t *testing.T) {
 		t.Errorf("binary %v, JSON %v", fromBinary, fromJSON)
 	}
 }
+
+func TestP36_TheCursorOfACutStreamIsWhatItsPeerHasSeen(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, nil)
+	gate := make(chan struct{}, 2000)
+	var last *counterv1.CounterEvent
+	slow := make(chan *counterv1.CounterEvent, 2000)
+	sub := k.subscribe("a", func(_ *actors.Call, r *recorder) { r.gate, r.frames = gate, slow })
+	gate <- struct{}{}
+	await(t, "opened frame", sub.opened)
+	for range 400 {
+		k.mustAdd("a", 1)
+	}
+	for range cap(gate) {
+		gate <- struct{}{}
+	}
+	if err := await(t, "end", sub.ended); err == nil {
+		t.Fatal("the stream ended well")
+	}
+	for len(slow) > 0 {
+		last = <-slow
+	}
+	if got, want := sub.closingInfo.GetCursor(), last.GetInfo().GetCursor(); got != want {
+		t.Errorf("the closing frame's cursor is %q, the last event's %q", got, want)
+	}
+}

@@ -133,44 +133,80 @@ func memories(b *bed) ([]*row, error) {
 		Name: "heap of an idle actor, of " + quantity(float64(b.actors), ""), Unit: "B",
 		Goals: []goal{atMost(ofOurs, 1536)},
 	}
-	stream := &row{
-		Name: "heap and stack of a subscription, of " + quantity(float64(b.streams), ""), Limit: "bare", Unit: "B", Score: inverse,
-		Goals: []goal{atMost(ofOurs, 24<<10)},
-	}
 	if err := checkFiles(b.streams); err != nil {
 		return nil, err
 	}
+	rows := []*row{actor}
 	for range min(b.rounds, memoryRounds) {
 		if err := b.weighActors(actor); err != nil {
 			return nil, err
 		}
 	}
-	for range min(b.rounds, memoryRounds) {
-		bare, err := b.start("bare")
-		if err != nil {
-			return nil, err
+	for _, how := range []struct {
+		name string
+		open func(addr string, n int) (closer func(), err error)
+	}{{"HTTP/1.1", openStreams}, {"h2c", holdStreams}} {
+		r := &row{
+			Name:  "heap and stack of a subscription, of " + quantity(float64(b.streams), "") + " over " + how.name,
+			Limit: "bare", Unit: "B", Score: inverse,
+			Goals: []goal{atMost(ofOurs, 24<<10)},
 		}
-		limit, err := b.weighStreams(bare)
-		if err != nil {
-			return nil, err
+		for range min(b.rounds, memoryRounds) {
+			if err := b.weighPair(r, how.open); err != nil {
+				return nil, err
+			}
 		}
-		ours, err := b.startTroupe("-weigh")
-		if err != nil {
-			return nil, err
-		}
-		own, err := b.weighStreams(ours)
-		if err != nil {
-			return nil, err
-		}
-		n := float64(b.streams)
-		stream.add((limit.Heap+limit.Stack)/n, (own.Heap+own.Stack)/n)
-		stream.note("bare RSS B", limit.RSS/n)
-		stream.note("ours RSS B", own.RSS/n)
-		stream.note("ours heap B", own.Heap/n)
-		stream.note("ours stack B", own.Stack/n)
-		stream.note("ours goroutines", own.Goroutines/n)
+		rows = append(rows, r)
 	}
-	return []*row{actor, stream}, nil
+	return rows, nil
+}
+
+// openStreams opens streams with a connection each.
+func openStreams(addr string, n int) (func(), error) {
+	swarm, err := load.Subscribe(addr, subscribeRequest("weigh").Append(nil), n)
+	if err != nil {
+		return nil, err
+	}
+	return swarm.Close, nil
+}
+
+// holdStreams opens streams that share connections.
+func holdStreams(addr string, n int) (func(), error) {
+	held, err := load.Hold(addr, subscribeRequest("weigh"), n)
+	if err != nil {
+		return nil, err
+	}
+	return held.Close, nil
+}
+
+// weighPair adds the weight of one stream, bare and ours, to r.
+func (b *bed) weighPair(r *row, open func(string, int) (func(), error)) error {
+	bare, err := b.start("bare")
+	if err != nil {
+		return err
+	}
+	limit, err := b.weighStreams(bare, open)
+	if err != nil {
+		return err
+	}
+	ours, err := b.startTroupe()
+	if err != nil {
+		return err
+	}
+	own, err := b.weighStreams(ours, open)
+	if err != nil {
+		return err
+	}
+	n := float64(b.streams)
+	r.add((limit.Heap+limit.Stack)/n, (own.Heap+own.Stack)/n)
+	r.note("bare RSS B", limit.RSS/n)
+	r.note("bare heap B", limit.Heap/n)
+	r.note("bare stack B", limit.Stack/n)
+	r.note("ours RSS B", own.RSS/n)
+	r.note("ours heap B", own.Heap/n)
+	r.note("ours stack B", own.Stack/n)
+	r.note("ours goroutines", own.Goroutines/n)
+	return nil
 }
 
 // weighActors adds the weight of one awake, idle actor to r.
@@ -224,8 +260,7 @@ func (s *side) heapProfile() error {
 }
 
 // weighStreams returns what a server keeps for the streams, which are idle.
-func (b *bed) weighStreams(s *side) (weight, error) {
-	request := subscribeRequest("weigh")
+func (b *bed) weighStreams(s *side, open func(string, int) (func(), error)) (weight, error) {
 	one, err := openFan(s, "weigh", 1) // the actor is awake before the first weighing
 	if err != nil {
 		return weight{}, err
@@ -235,21 +270,16 @@ func (b *bed) weighStreams(s *side) (weight, error) {
 	if err != nil {
 		return weight{}, err
 	}
-	s.resume()
-	swarm, err := load.Subscribe(s.addr, request, b.streams)
+	closeAll, err := open(s.addr, b.streams)
 	if err != nil {
 		return weight{}, err
 	}
-	defer swarm.Close()
+	defer closeAll()
 	after, err := s.settle()
 	if err != nil {
 		return weight{}, err
 	}
-	if err := s.heapProfile(); err != nil {
-		return weight{}, err
-	}
-	swarm.Close()
-	return after.minus(before), s.close()
+	return after.minus(before), errors.Join(s.heapProfile(), s.close())
 }
 
 // weight is what a server has in memory.

@@ -28,18 +28,17 @@ const (
 )
 
 // roomRequest is a call of one room.
-func roomRequest(procedure, key string, message proto.Message) []byte {
+func roomRequest(procedure, key string, message proto.Message) *load.Request {
 	body, _ := proto.Marshal(message)
-	r := load.Request{
+	return &load.Request{
 		Procedure: procedure,
 		Key:       []string{"bench", key},
 		Stream:    procedure == chatv1connect.ChatRoomSubscribeProcedure,
 		Body:      body,
 	}
-	return r.Append(nil)
 }
 
-func subscribeRequest(key string) []byte {
+func subscribeRequest(key string) *load.Request {
 	return roomRequest(chatv1connect.ChatRoomSubscribeProcedure, key, &chatv1.SubscribeRequest{User: user})
 }
 
@@ -154,15 +153,15 @@ type fan struct {
 func openFan(s *side, key string, n int) (*fan, error) {
 	s.resume()
 	defer s.pause()
-	swarm, err := load.Subscribe(s.addr, subscribeRequest(key), n)
+	swarm, err := load.Subscribe(s.addr, subscribeRequest(key).Append(nil), n)
 	if err != nil {
 		return nil, err
 	}
 	f := &fan{
 		swarm:   swarm,
-		many:    roomRequest(chatv1connect.ChatRoomSetTypingProcedure, key, &chatv1.SetTypingRequest{Typing: true}),
-		one:     roomRequest(chatv1connect.ChatRoomSetTypingProcedure, key, &chatv1.SetTypingRequest{}),
-		durable: roomRequest(chatv1connect.ChatRoomSendProcedure, key, &chatv1.SendRequest{Text: user}),
+		many:    roomRequest(chatv1connect.ChatRoomSetTypingProcedure, key, &chatv1.SetTypingRequest{Typing: true}).Append(nil),
+		one:     roomRequest(chatv1connect.ChatRoomSetTypingProcedure, key, &chatv1.SetTypingRequest{}).Append(nil),
+		durable: roomRequest(chatv1connect.ChatRoomSendProcedure, key, &chatv1.SendRequest{Text: user}).Append(nil),
 	}
 	for i := range f.publishers {
 		if f.publishers[i], err = load.Dial(s.addr); err != nil {

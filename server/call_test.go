@@ -52,13 +52,16 @@ func TestCall(t *testing.T) {
 			if id == "" || info.ResponseHeader().Get("actor-created") != "true" || info.ResponseHeader().Get("cache-control") != "no-store" {
 				t.Errorf("headers of a creation: %v", info.ResponseHeader())
 			}
-			ctx, info = at(t.Context(), "actor-id", id)
+			ctx, info = at(t.Context(), "actor-id", id, "x-say", "hello")
 			got, err := client.Get(ctx, &counterv1.GetRequest{})
 			if err != nil || got.GetCount() != 2 {
 				t.Fatalf("Get by id: %v, %v", got, err)
 			}
 			if info.ResponseHeader().Get("actor-id") != id || info.ResponseHeader().Has("actor-created") {
 				t.Errorf("headers of a read: %v", info.ResponseHeader())
+			}
+			if got := info.ResponseHeader().Get("x-echo"); got != "hello" {
+				t.Errorf("the method's own header: %q", got)
 			}
 
 			ctx, _ = at(t.Context(), "actor-id", id)
@@ -200,6 +203,24 @@ func TestRefusedSubscription(t *testing.T) {
 	defer func() { _ = stream.Close() }()
 	if _, err := stream.Receive(); connect.CodeOf(err) != connect.CodeNotFound {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestSubscriberLeaves holds that a subscriber who goes is no error of the server.
+func TestSubscriberLeaves(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	for _, key := range []string{"a", "b", "c"} {
+		if err := b.subscribe(t, key).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.h1.CloseIdleConnections()
+	if err := b.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(b.logs.String(), "level=ERROR") {
+		t.Errorf("log:\n%s", b.logs)
 	}
 }
 

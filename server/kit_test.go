@@ -50,7 +50,10 @@ func (c *counter) Increment(_ context.Context, req *counterv1.IncrementRequest) 
 	return &counterv1.IncrementResponse{Count: c.State().GetCount()}, nil
 }
 
-func (c *counter) Get(context.Context, *counterv1.GetRequest) (*counterv1.GetResponse, error) {
+func (c *counter) Get(ctx context.Context, _ *counterv1.GetRequest) (*counterv1.GetResponse, error) {
+	if info, ok := connect.CallInfoForServerContext(ctx); ok {
+		info.ResponseHeader().Set("x-echo", info.RequestHeader().Get("x-say"))
+	}
 	return &counterv1.GetResponse{Count: c.State().GetCount()}, nil
 }
 

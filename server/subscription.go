@@ -36,9 +36,9 @@ func (s *streamWriter) Flush() { _ = s.flush() }
 // flush sends what has been written to the peer.
 func (s *streamWriter) flush() error {
 	if flusher, ok := s.ResponseWriter.(interface{ FlushError() error }); ok {
-		return flusher.FlushError() //nolint:wrapcheck // the peer is gone: the runtime only ends the stream
+		return flusher.FlushError()
 	}
-	return http.NewResponseController(s.ResponseWriter).Flush() //nolint:wrapcheck // as above
+	return http.NewResponseController(s.ResponseWriter).Flush()
 }
 
 // write writes one enveloped frame, and flushes unless more is about to follow.
@@ -51,9 +51,9 @@ func (s *streamWriter) write(frame []byte, more bool) error {
 			s.since = now
 		}
 	}
-	_, err := s.ResponseWriter.Write(frame)
+	_, err := s.Write(frame)
 	if err != nil || more {
-		return err //nolint:wrapcheck // the peer is gone: the runtime only ends the stream
+		return err
 	}
 	err = s.flush()
 	s.disarm()
@@ -84,19 +84,22 @@ var _ actors.Sink = (*frames)(nil)
 // Send implements [actors.Sink].
 func (f *frames) Send(frame *actors.Frame, more bool) error {
 	if f.writer == nil { // not over HTTP
-		return f.stream.Send(frame) //nolint:wrapcheck // Connect's own error
+		return f.stream.Send(frame)
 	}
 	if !f.opened {
 		f.opened = true
 		if err := f.stream.SendHeaders(); err != nil {
-			return err //nolint:wrapcheck // Connect's own error
+			return err
 		}
 	}
 	enveloped, err := frame.Enveloped(f.codec)
 	if err != nil {
-		return err //nolint:wrapcheck // it says what failed
+		return err
 	}
-	return f.writer.write(enveloped, more)
+	if err := f.writer.write(enveloped, more); err != nil {
+		return callerGone.errorf("the subscriber is gone or takes nothing").WithCause(err)
+	}
+	return nil
 }
 
 // subscribe serves a subscription. What is on the stack below Feed stays there as
@@ -107,7 +110,7 @@ func (e *edge) subscribe(ctx context.Context, m *actors.Method, stream connect.S
 		return err
 	}
 	defer sink.close(subscription)
-	return subscription.Feed(ctx, sink) //nolint:wrapcheck // ready for the wire
+	return subscription.Feed(ctx, sink)
 }
 
 func (e *edge) openSubscription(ctx context.Context, m *actors.Method, stream connect.ServerStream) (*actors.Subscription, *frames, error) {
@@ -117,11 +120,13 @@ func (e *edge) openSubscription(ctx context.Context, m *actors.Method, stream co
 	}
 	subscription, err := e.runner.Subscribe(ctx, &x.call)
 	if err != nil {
-		return nil, nil, err //nolint:wrapcheck // ready for the wire
+		return nil, nil, err
 	}
 	x.describe(&subscription.Reply)
 	writer, _ := ctx.Value(streamWriterKey{}).(*streamWriter)
-	return subscription, &frames{stream: stream, codec: x.call.Codec, writer: writer}, nil
+	sink := &frames{stream: stream, codec: x.call.Codec, writer: writer}
+	x.call = actors.Call{} // the response headers keep x as long as the stream
+	return subscription, sink, nil
 }
 
 // close ends the subscription and leaves the writer to Connect.

@@ -20,6 +20,32 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 /** How long anything may take before a test gives up on it, in milliseconds. */
 export const patience = 30_000;
 
+/** What each running test has to clean up, in the order in which it began. */
+const cleanups = new WeakMap();
+
+/** Runs clean when the test has ended: the last thing begun is ended first, whatever fails. */
+export function defer(t, clean) {
+  let all = cleanups.get(t);
+  if (all === undefined) {
+    all = [];
+    cleanups.set(t, all);
+    t.after(async () => {
+      const errors = [];
+      for (const next of all.reverse()) {
+        try {
+          await next();
+        } catch (error) {
+          errors.push(error);
+        }
+      }
+      if (errors.length > 0) {
+        throw new AggregateError(errors, errors.join("; "));
+      }
+    });
+  }
+  all.push(clean);
+}
+
 /** Builds a program of the tree and returns its path. */
 export function buildProgram(name) {
   const bin = join(root, "node_modules/.cache/troupe-e2e");
@@ -35,7 +61,7 @@ export function buildProgram(name) {
 /** A directory that the test's end removes. */
 export function temporaryDirectory(t) {
   const path = mkdtempSync(join(tmpdir(), "troupe-e2e-"));
-  t.after(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }));
+  defer(t, () => rmSync(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }));
   return path;
 }
 
@@ -63,7 +89,7 @@ export async function startServer(t, program, { port, dataDir, args = [] }) {
       await exited;
     }
   };
-  t.after(() => end("SIGKILL"));
+  defer(t, () => end("SIGKILL"));
   const url = `http://127.0.0.1:${port}`;
   await eventually(async () => {
     assert.equal(child.exitCode, null, `the server ended:\n${log}`);
@@ -90,7 +116,7 @@ export async function startBrowser(t, options = {}) {
     ...options,
   });
   context.setDefaultTimeout(patience);
-  t.after(() => context.close());
+  defer(t, () => context.close());
   return context;
 }
 

@@ -9,7 +9,7 @@ import { createServer } from "node:http";
 import { before, test } from "node:test";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
-import { buildProgram, compile, freePort, startBrowser, startServer, temporaryDirectory } from "./kit.mjs";
+import { buildProgram, compile, defer, freePort, startBrowser, startServer, temporaryDirectory } from "./kit.mjs";
 
 let program;
 /** The counter's schema and our client, compiled for Node. */
@@ -135,7 +135,7 @@ test("our client: typed errors, lifecycle, a connection over a killed server", {
   await assert.rejects(actors.resolve(ours.Counter, "absent"), { code: Code.NotFound });
 
   const connection = counter.connect({}, { backoffMaxMs: 500 });
-  t.after(connection.dispose);
+  defer(t, connection.dispose);
   const counts = [];
   connection.on("countChanged", ({ count }) => counts.push(count));
   await connection.ready();
@@ -157,7 +157,7 @@ test("our client: a server that stops says goodbye, and the connection comes bac
   const [port, dataDir] = [await freePort(), temporaryDirectory(t)];
   const server = await startServer(t, program, { port, dataDir });
   const connection = ours.createActors({ baseUrl: server.url }).getOrCreate(ours.Counter, "x").connect();
-  t.after(connection.dispose);
+  defer(t, connection.dispose);
   const [statuses, errors] = [[], []];
   connection.onStatusChange((status) => statuses.push(status));
   connection.onError((error) => errors.push(error));
@@ -209,7 +209,7 @@ test("gRPC-Web and Connect from a page of another origin", { timeout: 120_000 },
     );
   });
   await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
-  t.after(() => site.close());
+  defer(t, () => site.close());
   const origin = `http://127.0.0.1:${site.address().port}`;
   const { url } = await start(t, "-cors-origins", origin);
   const closed = await start(t);

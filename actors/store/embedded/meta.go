@@ -110,6 +110,11 @@ func openMeta(db *pebble.DB, opts Options) (meta, error) {
 	if err := db.Set(metaKey(), m.encode(), pebble.Sync); err != nil {
 		return meta{}, readError("write what the store is", err)
 	}
+	// The engine begins the log of a new database in its oldest format, in which
+	// damage cannot be told from the end of the log. A flush begins another one.
+	if err := db.Flush(); err != nil {
+		return meta{}, readError("begin a new log", err)
+	}
 	return m, nil
 }
 
