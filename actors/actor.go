@@ -35,7 +35,7 @@ type Actor[State, Event proto.Message] struct{ body *body }
 // reply is sent; if the turn fails, the state is again what it was. A read-only
 // action must not change it.
 func (a *Actor[State, Event]) State() State {
-	return a.body.state.(State) //nolint:errcheck,forcetypeassert // checked at registration
+	return a.body.state.(State) //nolint:forcetypeassert // checked at registration
 }
 
 // Broadcast publishes an event to every connection. It leaves when the turn is

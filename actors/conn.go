@@ -141,7 +141,7 @@ func (c *Conn) take(used []*Frame) (frames []*Frame, why *closing) {
 		c.queue = nil // a burst is over: give its memory back
 	}
 	c.bytes = 0
-	c.taken.Store(int32(len(frames))) //nolint:gosec // at most connBufferFrames
+	c.taken.Store(int32(len(frames)))
 	return frames, c.closing
 }
 

@@ -23,7 +23,6 @@ import (
 // Outcomes of a failed action; see [troupev1.Outcome].
 const (
 	notExecuted = troupev1.Outcome_OUTCOME_NOT_EXECUTED
-	committed   = troupev1.Outcome_OUTCOME_COMMITTED
 	unknown     = troupev1.Outcome_OUTCOME_UNKNOWN
 )
 
@@ -102,19 +101,21 @@ type panicError struct {
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
 // wireError makes what a caller sees of an error that an actor's method or hook
-// returned: authored errors pass, the rest is logged and becomes internal.
-func wireError(ctx context.Context, log *slog.Logger, m *Method, err error, outcome troupev1.Outcome_Outcome) *connect.Error {
+// returned: authored errors pass, the rest is logged and becomes internal. A turn
+// that returned an error has been rolled back; the runtime's own refusals carry
+// their outcome themselves.
+func wireError(ctx context.Context, log *slog.Logger, m *Method, err error) *connect.Error {
 	if authored, ok := errors.AsType[*Error](err); ok {
 		wire := connect.NewError(authored.code, authored.message).WithCause(err)
 		wire = withDetail(wire, &errdetails.ErrorInfo{Reason: authored.reason, Domain: m.Type, Metadata: authored.metadata})
-		return withDetail(wire, &troupev1.Outcome{Outcome: outcome})
+		return withDetail(wire, &troupev1.Outcome{Outcome: notExecuted})
 	}
 	if refused, ok := errors.AsType[*refusalError](err); ok {
 		return refused.wire
 	}
 	if unimplemented, ok := errors.AsType[*connect.Error](err); ok &&
 		unimplemented.Code() == connect.CodeUnimplemented && !unimplemented.IsRemote() {
-		return refusal(connect.CodeUnimplemented, "unimplemented", outcome, "%s is not implemented", m.Spec.Procedure)
+		return refusal(connect.CodeUnimplemented, "unimplemented", notExecuted, "%s is not implemented", m.Spec.Procedure)
 	}
 	id := rand.Text()
 	attrs := []slog.Attr{
@@ -128,7 +129,7 @@ func wireError(ctx context.Context, log *slog.Logger, m *Method, err error, outc
 	log.LogAttrs(ctx, slog.LevelError, "an action failed", attrs...)
 	wire := connect.Errorf(connect.CodeInternal, "internal error %s", id).WithCause(err)
 	wire = withDetail(wire, &errdetails.ErrorInfo{Reason: "internal", Domain: runtimeDomain})
-	return withDetail(wire, &troupev1.Outcome{Outcome: outcome, CorrelationId: id})
+	return withDetail(wire, &troupev1.Outcome{Outcome: notExecuted, CorrelationId: id})
 }
 
 // refusalError carries a runtime refusal through code that returns plain errors.

@@ -84,7 +84,7 @@ func (f *Frame) size() int { return len(f.enveloped) }
 // putEnvelope fills in the envelope of an encoded message.
 func putEnvelope(enveloped []byte) {
 	enveloped[0] = 0
-	binary.BigEndian.PutUint32(enveloped[1:], uint32(len(enveloped)-envelopeBytes)) //nolint:gosec // messages are far smaller
+	binary.BigEndian.PutUint32(enveloped[1:], uint32(len(enveloped)-envelopeBytes))
 }
 
 // Field numbers of troupe.v1.EventInfo and google.protobuf.Timestamp.
@@ -137,7 +137,7 @@ func (w *infoWriter) frame(event []byte, head uint64) *Frame {
 func (w *infoWriter) encode(head uint64) {
 	var digits [16]byte
 	number := strconv.AppendUint(digits[:0], head, 36)
-	seconds, nanos := uint64(w.at.Unix()), uint64(w.at.Nanosecond()) //nolint:gosec // after 1970
+	seconds, nanos := uint64(w.at.Unix()), uint64(w.at.Nanosecond())
 	cursorSize := len(w.id) + 1 + len(number)
 	timeSize := protowire.SizeTag(timestampSeconds) + protowire.SizeVarint(seconds) +
 		protowire.SizeTag(timestampNanos) + protowire.SizeVarint(nanos)
@@ -146,14 +146,14 @@ func (w *infoWriter) encode(head uint64) {
 		protowire.SizeTag(infoHead) + protowire.SizeVarint(head)
 
 	b := protowire.AppendTag(w.space[:0], w.union.info, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(size)) //nolint:gosec // a size
+	b = protowire.AppendVarint(b, uint64(size))
 	b = protowire.AppendTag(b, infoCursor, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(cursorSize)) //nolint:gosec // a size
+	b = protowire.AppendVarint(b, uint64(cursorSize))
 	b = append(b, w.id...)
 	b = append(b, '-')
 	b = append(b, number...)
 	b = protowire.AppendTag(b, infoTime, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(timeSize)) //nolint:gosec // a size
+	b = protowire.AppendVarint(b, uint64(timeSize))
 	b = protowire.AppendTag(b, timestampSeconds, protowire.VarintType)
 	b = protowire.AppendVarint(b, seconds)
 	b = protowire.AppendTag(b, timestampNanos, protowire.VarintType)

@@ -117,7 +117,7 @@ func (h *Host) Call(ctx context.Context, call *Call) (Reply, error) {
 	defer h.leave()
 	t, err := h.call(ctx, call)
 	if err != nil {
-		return Reply{}, wireError(ctx, h.log, call.Method, err, notExecuted)
+		return Reply{}, wireError(ctx, h.log, call.Method, err)
 	}
 	return t.reply, nil
 }

@@ -307,3 +307,8 @@ func (k *kit) follow(ctx context.Context, call *actors.Call, sink actors.Sink) e
 	defer sub.Close()
 	return sub.Feed(ctx, sink)
 }
+
+// pass lets the fake time of a synctest bubble pass.
+func pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // no time passes outside the bubble
+}

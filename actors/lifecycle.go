@@ -41,7 +41,7 @@ func (h *Host) Ensure(ctx context.Context, target Target, input []byte) (d Descr
 		created, d, err = h.create(ctx, m, target, input)
 	}
 	if err != nil {
-		return Description{}, false, wireError(ctx, h.log, m, err, notExecuted)
+		return Description{}, false, wireError(ctx, h.log, m, err)
 	}
 	return d, created, nil
 }
@@ -112,7 +112,7 @@ func (h *Host) Destroy(ctx context.Context, target Target) (store.ID, error) {
 		return nil
 	})
 	if err != nil {
-		return store.ID{}, wireError(ctx, h.log, m, err, notExecuted)
+		return store.ID{}, wireError(ctx, h.log, m, err)
 	}
 	return t.reply.ID, nil
 }
@@ -122,7 +122,7 @@ func (h *Host) Destroy(ctx context.Context, target Target) (store.ID, error) {
 func (h *Host) List(ctx context.Context, q store.ListQuery) ([]Description, error) {
 	records, err := h.store.List(ctx, q)
 	if err != nil {
-		return nil, wireError(ctx, h.log, h.methods[0], err, notExecuted)
+		return nil, wireError(ctx, h.log, h.methods[0], err)
 	}
 	descriptions := make([]Description, len(records))
 	for n, record := range records {

@@ -73,7 +73,7 @@ func TestHooksRunInOrder(t *testing.T) {
 		k := newKit(t, nil, append(d.options(), actors.SleepAfter(5*time.Second))...)
 		k.mustAdd("a", 1)
 		k.mustAdd("a", 1)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		synctest.Wait()
 		if got, want := d.take(), []string{"create", "wake", "sleep"}; !slices.Equal(got, want) {
 			t.Fatalf("the hooks were %v, want %v", got, want)
@@ -211,7 +211,7 @@ func TestP39_SleepAndWakeLoseNothing(t *testing.T) {
 					if _, err := k.add(t.Context(), "a", 1); err != nil {
 						t.Error(err)
 					}
-					time.Sleep(time.Duration(500+137*n) * time.Millisecond)
+					pass(time.Duration(500+137*n) * time.Millisecond)
 				}
 			})
 		}
@@ -227,7 +227,7 @@ func TestP38_AnActorSleepsWhileClientsStaySubscribed(t *testing.T) {
 		k := newKit(t, nil, append(d.options(), actors.SleepAfter(time.Second))...)
 		sub := k.subscribe("a", nil)
 		await(t, "opened frame", sub.opened)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		if got := d.take(); !slices.Contains(got, "sleep") {
 			t.Fatalf("the actor does not sleep: %v", got)

@@ -82,12 +82,12 @@ func missingMethods(actor any, want reflect.Type) string {
 	}
 	have := reflect.TypeOf(actor)
 	var missing []string
-	for i := range want.NumMethod() {
-		name := want.Method(i).Name
+	for method := range want.Methods() {
+		name := method.Name
 		if m, ok := have.MethodByName(name); !ok {
 			missing = append(missing, "it has no method "+name)
-		} else if got := dropReceiver(m.Type); got != want.Method(i).Type.String() {
-			missing = append(missing, fmt.Sprintf("its method %s is %s and must be %s", name, got, want.Method(i).Type))
+		} else if got := dropReceiver(m.Type); got != method.Type.String() {
+			missing = append(missing, fmt.Sprintf("its method %s is %s and must be %s", name, got, method.Type))
 		}
 	}
 	return strings.Join(missing, "; ") + " (embed the generated Unimplemented…Handler for the methods you leave out)"
@@ -99,8 +99,8 @@ func dropReceiver(method reflect.Type) string {
 		in = append(in, method.In(i))
 	}
 	out := make([]reflect.Type, 0, method.NumOut())
-	for i := range method.NumOut() {
-		out = append(out, method.Out(i))
+	for out0 := range method.Outs() {
+		out = append(out, out0)
 	}
 	return reflect.FuncOf(in, out, method.IsVariadic()).String()
 }

@@ -41,7 +41,7 @@ func (h *Host) Subscribe(ctx context.Context, call *Call) (*Subscription, error)
 	defer h.leave()
 	conn, reply, err := h.connect(ctx, call)
 	if err != nil {
-		return nil, wireError(ctx, h.log, call.Method, err, notExecuted)
+		return nil, wireError(ctx, h.log, call.Method, err)
 	}
 	h.subscribers.Add(1) // while in flight: Shutdown waits for both, in this order
 	return &Subscription{Reply: reply, host: h, conn: conn}, nil

@@ -40,7 +40,7 @@ func TestEventsArriveInCommitOrderAfterTheSnapshot(t *testing.T) {
 		}
 		if want == 5 {
 			head = event.GetInfo().GetHead() // the snapshot takes no number
-		} else if got := event.GetInfo().GetHead(); got != head+uint64(want-5) { //nolint:gosec // small
+		} else if got := event.GetInfo().GetHead(); got != head+uint64(want-5) {
 			t.Fatalf("event %d has the number %d after head %d", want, got, head)
 		}
 		if event.GetInfo().GetCursor() == "" || event.GetInfo().GetTime() == nil {
@@ -227,7 +227,7 @@ func TestP37_HeartbeatsCarryTheHead(t *testing.T) {
 		k.mustAdd("a", 1)
 		began := time.Now()
 		await(t, "event", sub.frames)
-		time.Sleep(16 * time.Second)
+		pass(16 * time.Second)
 		beat := await(t, "heartbeat", sub.frames)
 		if beat.GetInfo().GetHeartbeat() == nil || beat.GetInfo().GetHead() != 1 {
 			t.Errorf("got %v", beat)

@@ -40,7 +40,6 @@ type turn struct {
 	readOnly   bool
 	shared     bool                         // runs beside other read-only turns
 	run        func(t *turn, b *body) error // what the turn does
-	onPresent  bool                         // an absent actor makes the turn a no-op
 	call       *Call                        // nil for the runtime's own turns
 	method     *Method                      // nil for the runtime's own turns
 	stream     turnStream
@@ -200,7 +199,7 @@ func (s *turnStream) Send(src any) error {
 		return fmt.Errorf("actors: a handler sends %T, which is not a message", src)
 	}
 	if s.sent {
-		return fmt.Errorf("actors: a handler of a unary method sent two replies")
+		return errors.New("actors: a handler of a unary method sent two replies")
 	}
 	s.sent = true
 	body, err := s.codec.Append(s.body[:0], message)
@@ -254,13 +253,14 @@ func (b *body) publish(what string, event proto.Message, to, except *Conn) {
 // newTurn prepares a turn of a call, or of the runtime itself when call is nil.
 func (h *Host) newTurn(ctx context.Context, typ *actorType, call *Call, run func(*turn, *body) error) *turn {
 	now := time.Now()
+	ready, _ := h.tokens.Get().(chan struct{}) // the pool's only type
 	t := &turn{
 		parent:   ctx,
 		queuedAt: now,
 		deadline: now.Add(typ.limits.actionTimeout),
 		run:      run,
 		call:     call,
-		ready:    h.tokens.Get().(chan struct{}), //nolint:forcetypeassert // the pool's only type
+		ready:    h.tokens.Get().(chan struct{}),
 	}
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(t.deadline) {
 		t.deadline = deadline

@@ -43,7 +43,10 @@ type bed struct {
 type side struct {
 	*child
 
-	pool *load.Pool
+	// pool is what calls go over, of conns connections. It is opened by the
+	// first slice: a server cuts a new connection that stays silent.
+	pool  *load.Pool
+	conns int
 	// profile is where the CPU profile goes; empty is nowhere.
 	profile string
 }
@@ -85,16 +88,8 @@ func (b *bed) startPair(conns int) (bare, ours *side, err error) {
 	if ours, err = b.startTroupe(); err != nil {
 		return nil, nil, err
 	}
-	return bare, ours, errors.Join(bare.connect(conns), ours.connect(conns))
-}
-
-// connect opens the connections.
-func (s *side) connect(n int) error {
-	s.resume()
-	defer s.pause()
-	var err error
-	s.pool, err = load.NewPool(s.addr, n)
-	return err
+	bare.conns, ours.conns = conns, conns
+	return bare, ours, nil
 }
 
 // close ends one server.
@@ -167,7 +162,15 @@ func (s *side) measure(run func() (load.Result, error)) (figures, error) {
 
 // call runs one slice of calls over the pool.
 func (s *side) call(plan load.Plan) (figures, error) {
-	return s.measure(func() (load.Result, error) { return s.pool.Run(plan), nil })
+	return s.measure(func() (load.Result, error) {
+		if s.pool == nil {
+			var err error
+			if s.pool, err = load.NewPool(s.addr, s.conns); err != nil {
+				return load.Result{}, err
+			}
+		}
+		return s.pool.Run(plan), nil
+	})
 }
 
 // perform runs one slice of a command.

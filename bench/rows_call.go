@@ -231,12 +231,19 @@ func multiplexed(b *bed) ([]*row, error) {
 	}
 	runs := make([]func() (load.Result, error), 2)
 	for i, s := range []*side{bare, ours} {
-		m, err := load.NewMultiplex(s.addr, conns, max(b.callers/conns, 1))
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = m.Close() }()
+		var m *load.Multiplex
+		defer func() {
+			if m != nil {
+				_ = m.Close()
+			}
+		}()
 		runs[i] = func() (load.Result, error) {
+			if m == nil {
+				var err error
+				if m, err = load.NewMultiplex(s.addr, conns, max(b.callers/conns, 1)); err != nil {
+					return load.Result{}, err
+				}
+			}
 			return m.Run(b.duration, func(n int64) *load.Request { return &requests[n%manyActors] }), nil
 		}
 	}

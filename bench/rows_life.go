@@ -39,9 +39,7 @@ func creations(b *bed) ([]*row, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := bare.connect(b.callers); err != nil {
-		return nil, err
-	}
+	bare.conns = b.callers
 	raw, err := b.startStore()
 	if err != nil {
 		return nil, err
@@ -120,9 +118,7 @@ func (b *bed) startWarm(first int64) (*side, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ours.connect(b.callers); err != nil {
-		return nil, err
-	}
+	ours.conns = b.callers
 	_, err = ours.call(load.Plan{Duration: b.duration + time.Second, Calls: warmActors, Next: numbered(first)})
 	return ours, err
 }
@@ -215,15 +211,13 @@ func (b *bed) weighActors(r *row) error {
 	if err != nil {
 		return err
 	}
+	ours.conns = b.callers
 	// What the server keeps whoever is awake is there before the first weighing.
 	warm := load.Plan{Duration: 10 * time.Second, Calls: warmActors, Next: numbered(900_000_000)}
 	const patient = 10 * time.Minute
 	all := load.Plan{Duration: patient, Calls: int64(b.actors), Next: numbered(100_000_000)}
 	var w weight
 	for i, plan := range []load.Plan{warm, all} {
-		if err := ours.connect(b.callers); err != nil {
-			return err
-		}
 		if _, err := ours.call(plan); err != nil {
 			return err
 		}

@@ -164,7 +164,11 @@ func openFan(s *side, key string, n int) (*fan, error) {
 		durable: roomRequest(chatv1connect.ChatRoomSendProcedure, key, &chatv1.SendRequest{Text: user}).Append(nil),
 	}
 	for i := range f.publishers {
-		if f.publishers[i], err = load.Dial(s.addr); err != nil {
+		if f.publishers[i], err = load.Dial(s.addr); err == nil {
+			f.published++
+			err = publish(f.publishers[i], f.one)
+		}
+		if err != nil {
 			f.close()
 			return nil, err
 		}

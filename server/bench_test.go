@@ -151,7 +151,7 @@ func BenchmarkHTTP(b *testing.B) {
 		return s
 	}
 	b.Run("bare", func(b *testing.B) { benchmarkHTTP(b, &http.Server{Handler: mux}) }) //nolint:gosec // as bare as can be
-	b.Run("limits", func(b *testing.B) { benchmarkHTTP(b, limited(mux)) }) // bare, with the server's limits
+	b.Run("limits", func(b *testing.B) { benchmarkHTTP(b, limited(mux)) })             // bare, with the server's limits
 	b.Run("edge", func(b *testing.B) {
 		benchmarkHTTP(b, limited(edgeOver(server, &instant{id: store.NewID(1), body: body})))
 	})

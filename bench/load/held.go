@@ -62,7 +62,7 @@ func (h *Held) open(addr string, request *Request) error {
 	for _, f := range request.fields() {
 		r.Header.Set(f[0], f[1])
 	}
-	response, err := h.transport.RoundTrip(r)
+	response, err := h.transport.RoundTrip(r) //nolint:bodyclose // by Close
 	if err != nil {
 		cancel()
 		return err

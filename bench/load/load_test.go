@@ -124,7 +124,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	case "bad":
 		w.WriteHeader(http.StatusTeapot)
 	case "long/%20%2F":
-		w.(http.Flusher).Flush() //nolint:forcetypeassert // net/http has it
+		w.(http.Flusher).Flush()
 	}
 	_, _ = w.Write(body)
 }
@@ -203,7 +203,7 @@ func TestSwarm(t *testing.T) {
 	release := make(chan struct{})
 	event := AppendEnvelope(nil, []byte{2<<3 | 2, 2, 8, 5})
 	addr := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		flush := w.(http.Flusher).Flush //nolint:forcetypeassert // net/http has it
+		flush := w.(http.Flusher).Flush
 		flush()
 		<-release
 		for range 100 {

@@ -142,7 +142,7 @@ func main() {
 		actors.OnDisconnect((*ChatRoom).onDisconnect))
 	page, err := fs.Sub(dist, "dist")
 	if err != nil {
-		panic(err)
+		panic(err) //nolint:forbidigo // the page is part of the program
 	}
 	server.Main(registry, server.WithHandler("/", http.FileServerFS(page)))
 }

@@ -39,7 +39,7 @@ func (c *Counter) Fail(_ context.Context, req *counterv1.FailRequest) (*counterv
 	c.State().Count += req.GetAmount()
 	c.changed()
 	if req.GetPanic() {
-		panic("asked to panic")
+		panic("asked to panic") //nolint:forbidigo // what this action is for
 	}
 	return nil, actors.Errorf(connect.CodeFailedPrecondition, "always_fails", "this action always fails")
 }

@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -135,7 +136,7 @@ func isUnreserved(c byte) bool {
 
 func decodeSegment(part string) (string, error) {
 	if part == "" {
-		return "", fmt.Errorf("a key segment is empty; an empty segment is written ~")
+		return "", errors.New("a key segment is empty; an empty segment is written ~")
 	}
 	raw := part
 	if len(raw) > 3*MaxSegmentBytes+1 {

@@ -290,7 +290,7 @@ func respell(t *rapid.T, text string) string {
 			b.WriteByte(c)
 		default:
 			const digits = "0123456789abcdef"
-			b.WriteString(string([]byte{'%', digits[c>>4], digits[c&15]}))
+			b.Write([]byte{'%', digits[c>>4], digits[c&15]})
 		}
 		start = false
 	}
