@@ -5,6 +5,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -260,7 +261,7 @@ func (h *Host) newTurn(ctx context.Context, typ *actorType, call *Call, run func
 		deadline: now.Add(typ.limits.actionTimeout),
 		run:      run,
 		call:     call,
-		ready:    h.tokens.Get().(chan struct{}),
+		ready:    ready,
 	}
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(t.deadline) {
 		t.deadline = deadline
