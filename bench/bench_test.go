@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 // TestEveryRowRuns says nothing about the figures.
 func TestEveryRowRuns(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("starts two dozen servers")
+	}
 	file := filepath.Join(t.TempDir(), "figures.json")
 	profiles := t.TempDir()
 	var out bytes.Buffer

@@ -91,7 +91,7 @@ func (b *bed) createAndWake(first int64) (creation, awakening figures, next int6
 	if err != nil {
 		return creation, awakening, first, err
 	}
-	start := first + warmActors
+	start := first + b.warmUp()
 	if creation, err = ours.call(load.Plan{Duration: b.duration, Next: numbered(start)}); err != nil {
 		return creation, awakening, first, err
 	}
@@ -109,8 +109,8 @@ func (b *bed) createAndWake(first int64) (creation, awakening figures, next int6
 	return creation, awakening, start + count, err
 }
 
-// warmActors are used to warm a fresh server up.
-const warmActors = 2_000
+// warmUp is how many actors warm a fresh server up.
+func (b *bed) warmUp() int64 { return int64(min(b.actors, 2_000)) }
 
 // startWarm starts a server on the group's store and calls some actors.
 func (b *bed) startWarm(first int64) (*side, error) {
@@ -119,7 +119,7 @@ func (b *bed) startWarm(first int64) (*side, error) {
 		return nil, err
 	}
 	ours.conns = b.callers
-	_, err = ours.call(load.Plan{Duration: b.duration + time.Second, Calls: warmActors, Next: numbered(first)})
+	_, err = ours.call(load.Plan{Duration: b.duration + time.Second, Calls: b.warmUp(), Next: numbered(first)})
 	return ours, err
 }
 
@@ -213,7 +213,7 @@ func (b *bed) weighActors(r *row) error {
 	}
 	ours.conns = b.callers
 	// What the server keeps whoever is awake is there before the first weighing.
-	warm := load.Plan{Duration: 10 * time.Second, Calls: warmActors, Next: numbered(900_000_000)}
+	warm := load.Plan{Duration: 10 * time.Second, Calls: b.warmUp(), Next: numbered(900_000_000)}
 	const patient = 10 * time.Minute
 	all := load.Plan{Duration: patient, Calls: int64(b.actors), Next: numbered(100_000_000)}
 	var w weight

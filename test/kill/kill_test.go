@@ -4,15 +4,9 @@
 package kill_test
 
 import (
-	"bufio"
 	"context"
-	"io"
 	"math/rand/v2"
-	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -23,6 +17,7 @@ import (
 	"connectrpc.com/connect/v2/connecthttp"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	"github.com/troupe-dev/troupe/test/program"
 )
 
 const (
@@ -49,11 +44,11 @@ func rounds(t *testing.T) int {
 // of the acknowledged increments and at most that plus the unanswered ones.
 func TestP11_NothingAcknowledgedIsLostToKill9(t *testing.T) {
 	t.Parallel()
-	program := build(t)
+	server := program.Build(t, "github.com/troupe-dev/troupe/examples/counter")
 	data := t.TempDir()
 	var acknowledged, unanswered [keys]atomic.Int64
 	for round := range rounds(t) {
-		s := start(t, program, data)
+		s := program.Start(t, server, data)
 		for key := range keys {
 			check(t, s, round, key, acknowledged[key].Load(), unanswered[key].Load())
 		}
@@ -62,7 +57,7 @@ func TestP11_NothingAcknowledgedIsLostToKill9(t *testing.T) {
 		for n := range callers {
 			load.Go(func() {
 				key := n % keys
-				client := s.counter(key)
+				client := counter(s, key)
 				for ctx.Err() == nil {
 					if _, err := client.Increment(ctx, &counterv1.IncrementRequest{Amount: 1}); err != nil {
 						unanswered[key].Add(1)
@@ -74,20 +69,20 @@ func TestP11_NothingAcknowledgedIsLostToKill9(t *testing.T) {
 		}
 		select { // the load is the test; how long it lasts decides nothing
 		case <-time.After(time.Duration(100+rand.IntN(300)) * time.Millisecond):
-		case <-s.exited:
+		case <-s.Exited:
 			t.Error("the server ended by itself")
 		}
-		s.kill()
+		s.Kill()
 		load.Wait()
 		cancel()
 	}
-	s := start(t, program, data)
+	s := program.Start(t, server, data)
 	total := int64(0)
 	for key := range keys {
 		check(t, s, rounds(t), key, acknowledged[key].Load(), unanswered[key].Load())
 		total += acknowledged[key].Load()
 	}
-	s.kill()
+	s.Kill()
 	if total == 0 {
 		t.Error("nothing was acknowledged in all the rounds: the load did not reach the server")
 	}
@@ -96,9 +91,9 @@ func TestP11_NothingAcknowledgedIsLostToKill9(t *testing.T) {
 
 // check compares a count with what callers know of it. What was unanswered and is
 // in the count is acknowledged from here on.
-func check(t *testing.T, s *process, round, key int, acknowledged, unanswered int64) {
+func check(t *testing.T, s *program.Process, round, key int, acknowledged, unanswered int64) {
 	t.Helper()
-	reply, err := s.counter(key).Get(t.Context(), new(counterv1.GetRequest))
+	reply, err := counter(s, key).Get(t.Context(), new(counterv1.GetRequest))
 	if err != nil {
 		t.Fatalf("round %d: Get: %v", round, err)
 	}
@@ -108,70 +103,8 @@ func check(t *testing.T, s *process, round, key int, acknowledged, unanswered in
 	}
 }
 
-// build compiles the counter server.
-func build(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "counter")
-	cmd := exec.Command("go", "build", "-o", program, "github.com/troupe-dev/troupe/examples/counter")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return program
-}
-
-// process is a running server.
-type process struct {
-	cmd    *exec.Cmd
-	url    string
-	client *http.Client
-	exited chan struct{}
-}
-
-var listening = regexp.MustCompile(`url=(http://\S+)`)
-
-// start runs the server on a free port and waits until it listens.
-func start(t *testing.T, program, data string) *process {
-	t.Helper()
-	s := &process{
-		cmd:    exec.Command(program, "-listen", "127.0.0.1:0", "-data-dir", data),
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}},
-		exited: make(chan struct{}),
-	}
-	logs, output, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.cmd.Stdout, s.cmd.Stderr = output, output
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	_ = output.Close()
-	t.Cleanup(s.kill)
-	go func() { _ = s.cmd.Wait(); close(s.exited) }()
-	lines := bufio.NewReader(logs)
-	for {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			t.Fatalf("the server did not start: %v", err)
-		}
-		if match := listening.FindStringSubmatch(line); match != nil {
-			s.url = match[1]
-			break
-		}
-		t.Log(line)
-	}
-	go func() { _, _ = io.Copy(io.Discard, lines); _ = logs.Close() }()
-	return s
-}
-
-func (s *process) kill() {
-	_ = s.cmd.Process.Kill()
-	<-s.exited
-	s.client.CloseIdleConnections()
-}
-
 // counter is the stock client with nothing of ours but one header.
-func (s *process) counter(key int) counterv1connect.CounterClient {
+func counter(s *program.Process, key int) counterv1connect.CounterClient {
 	named := func(next connect.ClientFunc) connect.ClientFunc {
 		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
 			if info, ok := connect.CallInfoForClientContext(ctx); ok {
@@ -180,5 +113,5 @@ func (s *process) counter(key int) counterv1connect.CounterClient {
 			return next(ctx, spec)
 		}
 	}
-	return counterv1connect.NewCounterClient(connect.NewClient(connecthttp.NewTransport(s.client, s.url), named))
+	return counterv1connect.NewCounterClient(connect.NewClient(connecthttp.NewTransport(s.Client, s.URL), named))
 }

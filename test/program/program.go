@@ -1,0 +1,93 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package program builds and runs the example servers as a user does, for tests.
+package program
+
+import (
+	"bufio"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+)
+
+// Build compiles a package of this module, such as "examples/counter", and returns
+// the program's path.
+func Build(tb testing.TB, name string, args ...string) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), filepath.Base(name))
+	args = append([]string{"build", "-o", path}, append(args, name)...)
+	cmd := exec.CommandContext(tb.Context(), "go", args...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		tb.Fatalf("go build %s: %v\n%s", name, err, out)
+	}
+	return path
+}
+
+// Process is a running server.
+type Process struct {
+	// URL is where it listens.
+	URL string
+	// Client has a pool of connections to it.
+	Client *http.Client
+	// Exited is closed once it has ended.
+	Exited chan struct{}
+
+	cmd *exec.Cmd
+}
+
+// listening is what a server logs once it serves.
+var listening = regexp.MustCompile(`url=(http://\S+)`)
+
+// Start runs a server on a free port of loopback and waits until it listens. It is
+// killed when the test ends.
+func Start(tb testing.TB, path, data string, args ...string) *Process {
+	tb.Helper()
+	s := &Process{
+		Client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		Exited: make(chan struct{}),
+		cmd:    exec.Command(path, append([]string{"-listen", "127.0.0.1:0", "-data-dir", data}, args...)...), //nolint:noctx // Kill ends it
+	}
+	logs, output, err := os.Pipe()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.cmd.Stdout, s.cmd.Stderr = output, output
+	if err := s.cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	_ = output.Close()
+	tb.Cleanup(s.Kill)
+	go func() {
+		_ = s.cmd.Wait()
+		close(s.Exited)
+	}()
+	lines := bufio.NewReader(logs)
+	for s.URL == "" {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			tb.Fatalf("the server did not start: %v", err)
+		}
+		if match := listening.FindStringSubmatch(line); match != nil {
+			s.URL = match[1]
+		} else {
+			tb.Log(line)
+		}
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, lines)
+		_ = logs.Close()
+	}()
+	return s
+}
+
+// Kill ends the server with SIGKILL and waits until it is gone.
+func (s *Process) Kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.Exited
+	s.Client.CloseIdleConnections()
+}
