@@ -84,8 +84,7 @@ type Reply struct {
 	Cursor string
 	// Created says whether this call created the actor.
 	Created bool
-	// Header is the response metadata that the method set; nil inside the
-	// process.
+	// Header is the response metadata that the method set; nil if it set none.
 	Header *connect.Header
 }
 

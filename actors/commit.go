@@ -152,7 +152,10 @@ func (i *instance) settleLocked(t *turn, c *change, err error) {
 		return
 	}
 	t.err = err
-	t.reply.ID, t.reply.Body, t.reply.Header = i.id, t.stream.body, t.stream.info.ResponseHeader()
+	t.reply.ID, t.reply.Body = i.id, t.stream.body
+	if header := t.stream.info.ResponseHeader(); header.Len() > 0 {
+		t.reply.Header = header
+	}
 	if t.generation != i.generation {
 		i.disownLocked(t)
 		t.finish(errDiscarded)

@@ -30,6 +30,11 @@ type Subscription struct {
 	conn       *Conn
 	frames     []*Frame // taken out of the connection's queue
 	considered uint64   // how far the peer has seen the actor's log
+
+	unwatch func() bool // ends what signals the connection at the end of ctx
+	pulse   *time.Timer // signals the connection at pulseAt
+	pulseAt time.Time
+	sentAt  time.Time
 }
 
 // Subscribe opens a connection. Every error is a *[connect.Error], ready for the
@@ -49,6 +54,10 @@ func (h *Host) Subscribe(ctx context.Context, call *Call) (*Subscription, error)
 
 // Close takes the connection away from its actor and runs the disconnect hook.
 func (s *Subscription) Close() {
+	if s.pulse != nil {
+		s.pulse.Stop()
+		s.unwatch()
+	}
 	s.host.disconnect(s.conn)
 	s.host.subscribers.Done()
 }
@@ -146,38 +155,45 @@ func (h *Host) disconnect(conn *Conn) {
 // heartbeats. It returns nil after a closing frame, ctx's error when the peer is
 // gone, and a *[connect.Error] or the sink's own error otherwise.
 func (s *Subscription) Feed(ctx context.Context, sink Sink) error {
-	h, conn := s.host, s.conn
-	if h.closing.Load() {
-		conn.close(closing{troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, "the server is stopping", time.Second})
-	}
-	idle := time.NewTimer(h.heartbeat)
-	defer idle.Stop()
+	s.begin(ctx)
 	for {
 		switch sent, why, err := s.drain(sink); {
 		case err != nil:
 			return err
 		case sent:
-			idle.Reset(h.heartbeat)
 			continue
 		case why != nil:
 			return s.end(sink, why)
-		}
-		select {
-		case <-conn.signaled:
-		case <-ctx.Done():
+		case ctx.Err() != nil:
 			return ctx.Err()
-		case <-idle.C:
-			if err := s.beat(sink); err != nil {
-				return err
-			}
-			idle.Reset(h.heartbeat)
 		}
+		if err := s.beat(sink); err != nil {
+			return err
+		}
+		// A plain receive: events, the end of ctx and the pulse all signal the
+		// connection, because a stream's goroutine spends its life here and a
+		// select would double its stack.
+		<-s.conn.signaled
 	}
+}
+
+// begin sets up what signals the connection besides its events.
+func (s *Subscription) begin(ctx context.Context) {
+	if s.host.closing.Load() {
+		s.conn.close(closing{troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, "the server is stopping", time.Second})
+	}
+	s.unwatch = context.AfterFunc(ctx, s.conn.signal)
+	s.pulse = time.AfterFunc(s.host.heartbeat, s.conn.signal)
+	s.sentAt = time.Now()
+	s.pulseAt = s.sentAt.Add(s.host.heartbeat)
 }
 
 // drain sends what waits in the connection's queue.
 func (s *Subscription) drain(sink Sink) (sent bool, why *closing, err error) {
 	s.frames, why = s.conn.take(s.frames)
+	if len(s.frames) == 0 {
+		return false, why, nil
+	}
 	for n, frame := range s.frames {
 		if err := sink.Send(frame, n+1 < len(s.frames)); err != nil {
 			return false, nil, err
@@ -185,17 +201,30 @@ func (s *Subscription) drain(sink Sink) (sent bool, why *closing, err error) {
 		s.considered = frame.head
 		s.conn.sent()
 	}
-	return len(s.frames) > 0, why, nil
+	s.sentAt = time.Now()
+	return true, why, nil
 }
 
-// beat sends a heartbeat, unless something waits to be sent.
+// beat sends a heartbeat if nothing was sent for its interval. The pulse is set
+// anew when it has come, not with every event.
 func (s *Subscription) beat(sink Sink) error {
-	head := s.conn.inst.head() // every event up to it is in the queue or has been sent
-	if s.conn.waits() {
+	now := time.Now()
+	if now.Before(s.pulseAt) {
 		return nil
 	}
-	s.considered = head
-	return s.control(sink, &troupev1.EventInfo{Control: &troupev1.EventInfo_Heartbeat{Heartbeat: new(troupev1.Heartbeat)}})
+	if now.Sub(s.sentAt) >= s.host.heartbeat {
+		head := s.conn.inst.head() // every event up to it is in the queue or has been sent
+		if s.conn.waits() {
+			return nil
+		}
+		s.considered, s.sentAt = head, now
+		if err := s.control(sink, &troupev1.EventInfo{Control: &troupev1.EventInfo_Heartbeat{Heartbeat: new(troupev1.Heartbeat)}}); err != nil {
+			return err
+		}
+	}
+	s.pulseAt = s.sentAt.Add(s.host.heartbeat)
+	s.pulse.Reset(s.pulseAt.Sub(now))
+	return nil
 }
 
 // end sends the last frame of a stream. Its cursor is what the peer has seen: a

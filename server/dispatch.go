@@ -41,9 +41,7 @@ func (e *edge) handler(m *actors.Method) connect.ServerFunc {
 			return internalMethod.errorf("%s is internal: only actors call it", m.Spec.Procedure)
 		}
 	case m.Subscription:
-		return func(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
-			return e.subscribe(ctx, m, stream)
-		}
+		return (&subscriptions{e, m}).serve
 	case m.Spec.StreamType != connect.StreamTypeUnary:
 		return func(context.Context, connect.Spec, connect.ServerStream) error {
 			return notServed.errorf("%s is a streaming action, which this server does not run", m.Spec.Procedure)
@@ -129,32 +127,31 @@ var valueTrue = []string{"true"}
 func guarded(log *slog.Logger) connect.ServerInterceptor {
 	return func(next connect.ServerFunc) connect.ServerFunc {
 		return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) (err error) {
-			begun := time.Time{}
-			debugging := log.Enabled(ctx, slog.LevelDebug)
-			if debugging {
-				begun = time.Now()
+			if log.Enabled(ctx, slog.LevelDebug) {
+				defer logAccess(ctx, log, spec, time.Now(), &err)
 			}
-			defer func() {
-				if value := recover(); value != nil {
-					err = internalError(ctx, log, spec.Procedure, fmt.Errorf("panic: %v", value), slog.String("stack", string(debug.Stack())))
-				} else if err != nil {
-					err = verdict(ctx, log, spec.Procedure, err)
-				}
-				if debugging {
-					logAccess(ctx, log, spec, begun, err)
-				}
-			}()
+			defer judge(ctx, log, spec.Procedure, &err)
 			return next(ctx, spec, stream)
 		}
 	}
 }
 
+// judge is deferred by a method's guard and makes what its caller sees of how it
+// ended.
+func judge(ctx context.Context, log *slog.Logger, procedure string, err *error) {
+	if value := recover(); value != nil {
+		*err = internalError(ctx, log, procedure, fmt.Errorf("panic: %v", value), slog.String("stack", string(debug.Stack())))
+	} else if *err != nil {
+		*err = verdict(ctx, log, procedure, *err)
+	}
+}
+
 // logAccess writes the line that each call leaves, at the level debug only. It
 // names neither the actor nor the caller's metadata.
-func logAccess(ctx context.Context, log *slog.Logger, spec connect.Spec, begun time.Time, err error) {
+func logAccess(ctx context.Context, log *slog.Logger, spec connect.Spec, begun time.Time, err *error) {
 	code := "ok"
-	if err != nil {
-		code = connect.CodeOf(err).String()
+	if *err != nil {
+		code = connect.CodeOf(*err).String()
 	}
 	attrs := []slog.Attr{
 		slog.String("procedure", spec.Procedure), slog.String("code", code), slog.Duration("took", time.Since(begun)),

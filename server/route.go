@@ -96,14 +96,27 @@ func (rt *router) add(spec connect.Spec, actor bool) {
 
 // ServeHTTP implements [http.Handler].
 func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if found, ok := rt.routes[r.URL.Path]; ok && r.URL.RawPath == "" {
-		rt.serve(w, r, found)
-		return
+	found, ok := rt.routes[r.URL.Path]
+	if !ok || r.URL.RawPath != "" {
+		if !strings.HasPrefix(r.URL.Path, urlPrefix) {
+			rt.serveElse(w, r)
+			return
+		}
+		if r, found = rt.moveURLAddress(w, r); found == nil {
+			return
+		}
 	}
-	if strings.HasPrefix(r.URL.Path, urlPrefix) {
-		rt.serveURLAddress(w, r)
-		return
+	switch {
+	case !rt.admit(w, r, found):
+	case found.spec.StreamType == connect.StreamTypeUnary:
+		rt.serveUnary(w, r, found)
+	default:
+		rt.serveStream(w, r, found)
 	}
+}
+
+// serveElse serves what is no known procedure.
+func (rt *router) serveElse(w http.ResponseWriter, r *http.Request) {
 	_, pattern := rt.extra.Handler(r)
 	if (pattern == "" || pattern == "/") && isRPC(r) {
 		rt.refuse(w, r, rt.unknown(r.URL.Path))
@@ -115,48 +128,50 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rt.extra.ServeHTTP(w, r)
 }
 
-// serveURLAddress serves a request whose address is in its URL.
-func (rt *router) serveURLAddress(w http.ResponseWriter, r *http.Request) {
+// moveURLAddress finds the route of a request whose address is in its URL, and
+// moves the address into the metadata. It refuses the request if there is none.
+func (rt *router) moveURLAddress(w http.ResponseWriter, r *http.Request) (*http.Request, *route) {
 	moved, err := withURLAddress(r)
 	if err != nil {
 		rt.refuse(w, r, err)
-		return
+		return r, nil
 	}
 	found, ok := rt.routes[moved.URL.Path]
-	if !ok {
+	switch {
+	case !ok:
 		rt.refuse(w, r, rt.unknown(moved.URL.Path))
-		return
-	}
-	if !found.actor {
+		return r, nil
+	case !found.actor:
 		rt.refuse(w, r, badURLAddress.errorf("%s is not an actor type", serviceName(moved.URL.Path)))
-		return
+		return r, nil
 	}
-	rt.serve(w, moved, found)
+	return moved, found
 }
 
-// serve admits a request and hands it to Connect.
-func (rt *router) serve(w http.ResponseWriter, r *http.Request, found *route) {
+// admit reports whether a request may go on to Connect; otherwise it has refused it.
+func (rt *router) admit(w http.ResponseWriter, r *http.Request, found *route) bool {
 	header := w.Header()
 	header["Cache-Control"] = valueNoStore
 	switch {
 	case r.Method == http.MethodGet && rt.noGet:
-		w.Header().Set("Allow", http.MethodPost)
+		header.Set("Allow", http.MethodPost)
 		w.WriteHeader(http.StatusMethodNotAllowed)
-		return
+		return false
 	case r.Method == http.MethodPost:
 		if !found.acceptsType(r) {
 			rt.refuseType(w, r, found)
-			return
+			return false
 		}
 		if r.ContentLength > int64(rt.limits.RequestBytes)+envelopeBytes {
 			rt.refuse(w, r, tooLarge.errorf("the request body has %d bytes, and a request at most %d", r.ContentLength, rt.limits.RequestBytes))
-			return
+			return false
 		}
 	}
-	if found.spec.StreamType != connect.StreamTypeUnary {
-		rt.serveStream(w, r, found)
-		return
-	}
+	return true
+}
+
+// serveUnary serves a call.
+func (rt *router) serveUnary(w http.ResponseWriter, r *http.Request, found *route) {
 	if !rt.calls.enter() {
 		rt.refuse(w, r, retryAfter(tooManyCalls.errorf("this server has %d calls in flight", rt.limits.Calls), busyDelay))
 		return
@@ -174,21 +189,39 @@ const busyDelay = 100 * time.Millisecond
 // envelopeBytes is what frames a message in a streaming protocol.
 const envelopeBytes = 5
 
-// serveStream serves a subscription or another stream.
+// serveStream serves a subscription or another stream. What is on the stack here
+// stays there as long as the stream.
 func (rt *router) serveStream(w http.ResponseWriter, r *http.Request, found *route) {
-	if !rt.subscriptions.enter() {
-		rt.refuse(w, r, retryAfter(tooManyStreams.errorf("this server has %d subscriptions", rt.limits.Subscriptions), time.Second))
+	writer, r, guard := rt.openStream(w, r, found)
+	if writer == nil {
 		return
 	}
-	defer rt.subscriptions.leave()
+	defer rt.closeStream(writer, guard)
+	found.handler.ServeHTTP(writer, r)
+}
+
+// openStream admits a stream; its writer is nil if it has been refused. Guard is
+// nil if the stream's requests have no end to wait for.
+func (rt *router) openStream(w http.ResponseWriter, r *http.Request, found *route) (*streamWriter, *http.Request, *guard) {
+	if !rt.subscriptions.enter() {
+		rt.refuse(w, r, retryAfter(tooManyStreams.errorf("this server has %d subscriptions", rt.limits.Subscriptions), time.Second))
+		return nil, nil, nil
+	}
 	w.Header()["X-Accel-Buffering"] = valueNo
 	writer := newStreamWriter(w, rt.limits.WriteTimeout)
-	defer writer.disarm()
 	r = r.WithContext(context.WithValue(r.Context(), streamWriterKey{}, writer))
 	if found.spec.StreamType == connect.StreamTypeServer {
-		defer newGuard(w, r, &rt.limits).release()
+		return writer, r, newGuard(w, r, &rt.limits)
 	}
-	found.handler.ServeHTTP(writer, r)
+	return writer, r, nil
+}
+
+func (rt *router) closeStream(writer *streamWriter, guard *guard) {
+	if guard != nil {
+		guard.release()
+	}
+	writer.disarm()
+	rt.subscriptions.leave()
 }
 
 // acceptsType reports whether Connect knows the request's content type for this
@@ -282,6 +315,11 @@ func (rt *router) limitBody(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(rt.limits.BodyTimeout)) // if it can
 	}
+}
+
+// refuseHost answers a request to a name that is not the server's.
+func (rt *router) refuseHost(w http.ResponseWriter, r *http.Request) {
+	rt.refuse(w, r, hostNotAllowed.errorf("this server does not answer to the host %q: name it in -allowed-hosts", r.Host))
 }
 
 // refuseType answers a request whose content type the procedure does not take, as

@@ -130,11 +130,11 @@ func (s *Server) front(routes *router) http.Handler {
 	hosts := newHostList(s.cfg.Listen, s.cfg.AllowedHosts)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["X-Content-Type-Options"] = valueNoSniff
-		if !hosts.allows(r.Host) {
-			routes.refuse(w, r, hostNotAllowed.errorf("this server does not answer to the host %q: name it in -allowed-hosts", r.Host))
-			return
+		if hosts.allows(r.Host) {
+			next.ServeHTTP(w, r)
+		} else {
+			routes.refuseHost(w, r)
 		}
-		next.ServeHTTP(w, r)
 	})
 }
 

@@ -102,31 +102,35 @@ func (f *frames) Send(frame *actors.Frame, more bool) error {
 	return nil
 }
 
-// subscribe serves a subscription. What is on the stack below Feed stays there as
+// subscriptions serves the subscription of one actor type.
+type subscriptions struct {
+	edge   *edge
+	method *actors.Method
+}
+
+// serve serves one subscription. What is on the stack below Feed stays there as
 // long as the stream, for each of them: it is kept small.
-func (e *edge) subscribe(ctx context.Context, m *actors.Method, stream connect.ServerStream) error {
-	subscription, sink, err := e.openSubscription(ctx, m, stream)
+func (s *subscriptions) serve(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	subscription, sink, err := s.open(ctx, stream)
 	if err != nil {
 		return err
 	}
 	defer sink.close(subscription)
-	return subscription.Feed(ctx, sink)
+	return subscription.Feed(ctx, sink) //nolint:wrapcheck // ready for the wire
 }
 
-func (e *edge) openSubscription(ctx context.Context, m *actors.Method, stream connect.ServerStream) (*actors.Subscription, *frames, error) {
-	x, err := e.open(ctx, m, stream)
+func (s *subscriptions) open(ctx context.Context, stream connect.ServerStream) (*actors.Subscription, *frames, error) {
+	x, err := s.edge.open(ctx, s.method, stream)
 	if err != nil {
 		return nil, nil, err
 	}
-	subscription, err := e.runner.Subscribe(ctx, &x.call)
+	subscription, err := s.edge.runner.Subscribe(ctx, &x.call)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, err //nolint:wrapcheck // ready for the wire
 	}
 	x.describe(&subscription.Reply)
 	writer, _ := ctx.Value(streamWriterKey{}).(*streamWriter)
-	sink := &frames{stream: stream, codec: x.call.Codec, writer: writer}
-	x.call = actors.Call{} // the response headers keep x as long as the stream
-	return subscription, sink, nil
+	return subscription, &frames{stream: stream, codec: x.call.Codec, writer: writer}, nil
 }
 
 // close ends the subscription and leaves the writer to Connect.

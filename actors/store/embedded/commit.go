@@ -9,7 +9,6 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/troupe-dev/troupe/actors/store"
 )
 

@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/troupe-dev/troupe/actors/store"
+	"pgregory.net/rapid"
 )
 
 func TestKeyOrder(t *testing.T) {

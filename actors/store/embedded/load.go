@@ -10,7 +10,6 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/troupe-dev/troupe/actors/store"
 )
 

@@ -13,7 +13,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/troupe-dev/troupe/actors/store"
 	"github.com/troupe-dev/troupe/actors/store/embedded"
 )

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/troupe-dev/troupe/actors/store"
 )
 

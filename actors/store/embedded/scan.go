@@ -8,7 +8,6 @@ import (
 	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/troupe-dev/troupe/actors/store"
 )
 

@@ -22,7 +22,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
-
 	"github.com/troupe-dev/troupe/actors/store"
 )
 

@@ -9,9 +9,8 @@ import (
 	"fmt"
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"github.com/troupe-dev/troupe/actors/store"
+	"pgregory.net/rapid"
 )
 
 // testModel does random things to a store and to a model of it, and compares.

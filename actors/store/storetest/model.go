@@ -10,9 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/troupe-dev/troupe/actors/store"
+	"pgregory.net/rapid"
 )
 
 // modelKinds are the kinds of rows that the model test uses.
