@@ -161,6 +161,5 @@ func (b *body) restore() error {
 
 // serve runs one of the actor's generated handlers in a turn.
 func (b *body) serve(t *turn) error {
-	t.stream.handler = b.handlers[t.method.index]
-	return t.method.owner.trampoline.Call(t, t.method.Spec.Procedure, &t.stream.info, &t.stream)
+	return b.handlers[t.method.index](t, t.method.Spec, &t.stream)
 }

@@ -129,6 +129,7 @@ func (c *committer) add(i *instance, change *change, op store.Op) *entry {
 // that gathers.
 func (i *instance) commitLocked(t *turn, c *change, op store.Op) {
 	i.entry = i.host.committer.add(i, c, op)
+	i.changed.Store(true)
 	i.revision++
 	i.eventHead = c.eventHead
 	i.undurable++
@@ -153,9 +154,7 @@ func (i *instance) settleLocked(t *turn, c *change, err error) {
 	}
 	t.err = err
 	t.reply.ID, t.reply.Body = i.id, t.stream.body
-	if header := t.stream.info.ResponseHeader(); header.Len() > 0 {
-		t.reply.Header = header
-	}
+	t.reply.Header = t.responseHeader()
 	if t.generation != i.generation {
 		i.disownLocked(t)
 		t.finish(errDiscarded)

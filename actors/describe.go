@@ -4,7 +4,6 @@
 package actors
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -39,7 +38,6 @@ func (t *actorType) describe(probe *connect.Server, actor Instance, options []Op
 	t.inputType = resolve("input", declared.GetInput())
 	t.connType = resolve("conn_state", declared.GetConnState())
 
-	t.trampoline = connect.NewServer()
 	for spec := range probe.Specs() {
 		m, err := t.describeMethod(spec, len(t.methods))
 		if err != nil {
@@ -47,9 +45,6 @@ func (t *actorType) describe(probe *connect.Server, actor Instance, options []Op
 			continue
 		}
 		t.methods = append(t.methods, m)
-		t.trampoline.Register(connect.Method{Spec: spec, Handler: func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
-			return stream.(*turnStream).handler(ctx, spec, stream) //nolint:forcetypeassert // only body.serve calls it
-		}})
 	}
 	if t.connType != nil && t.eventType == nil {
 		errs = append(errs, fmt.Errorf("%s declares a conn_state but no subscription: mark the RPC that opens connections with `option (troupe.v1.action) = {subscription: true}`", t.name))

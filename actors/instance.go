@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -49,10 +50,11 @@ type instance struct {
 	// generation counts the discards: a turn that began before one saw what
 	// was never stored.
 	generation uint32
-	entry      *entry // the newest part of a commit that is not durable; nil if all is
-	undurable  int    // turns that have changed something and are not durable
-	destroying bool   // a turn has destroyed the actor; its commit is under way
-	gone       bool   // no longer in the host's table
+	changed    atomic.Bool // something was committed and not flushed since
+	entry      *entry      // the newest part of a commit that is not durable; nil if all is
+	undurable  int         // turns that have changed something and are not durable
+	destroying bool        // a turn has destroyed the actor; its commit is under way
+	gone       bool        // no longer in the host's table
 	conns      []*Conn
 }
 

@@ -111,9 +111,6 @@ type actorType struct {
 	goType  reflect.Type
 	build   func() (Instance, []connect.ServerFunc)
 	methods []*Method
-	// trampoline attaches the call's metadata to the context of an instance's
-	// handler: see [body.serve].
-	trampoline *connect.Server
 
 	stateType protoreflect.MessageType // nil without a state
 	inputType protoreflect.MessageType // nil without an input

@@ -44,6 +44,7 @@ type turn struct {
 	call       *Call                        // nil for the runtime's own turns
 	method     *Method                      // nil for the runtime's own turns
 	stream     turnStream
+	info       *connect.CallInfo // guarded by ending; see callInfo
 
 	params    proto.Message // of the connection that the call opens or stands for
 	conn      *Conn         // whom the call belongs to
@@ -92,7 +93,37 @@ func (t *turn) Value(key any) any {
 	if _, ok := key.(turnKey); ok {
 		return t
 	}
-	return t.parent.Value(key)
+	value := t.parent.Value(key)
+	if info, ok := value.(*connect.CallInfo); ok && t.call != nil && info == t.call.Info {
+		return t.callInfo(info)
+	}
+	return value
+}
+
+// callInfo is what the author's code sees of its call: the caller's metadata, and
+// response metadata of its own, because a turn that was given up may still write
+// some while its caller is being answered. It is made on demand.
+func (t *turn) callInfo(outer *connect.CallInfo) *connect.CallInfo {
+	t.ending.Lock()
+	defer t.ending.Unlock()
+	if t.info == nil {
+		t.info = &connect.CallInfo{
+			Spec: outer.Spec, PeerAddr: outer.PeerAddr, Protocol: outer.Protocol, Codec: outer.Codec,
+			RequestEncoding: outer.RequestEncoding, ResponseEncoding: outer.ResponseEncoding,
+		}
+		*t.info.RequestHeader() = *outer.RequestHeader()
+	}
+	return t.info
+}
+
+// responseHeader returns the response metadata that the author's code set, or nil.
+func (t *turn) responseHeader() *connect.Header {
+	t.ending.Lock()
+	defer t.ending.Unlock()
+	if t.info == nil || t.info.ResponseHeader().Len() == 0 {
+		return nil
+	}
+	return t.info.ResponseHeader()
 }
 
 // Done implements [context.Context]; the channel is made on demand.
@@ -161,13 +192,12 @@ func (t *turn) end(err error) {
 // turnStream is what a generated handler reads its request from and writes its
 // response to: memory, never a socket.
 type turnStream struct {
-	handler connect.ServerFunc
-	info    connect.CallInfo
 	request proto.Message
 	codec   Codec
 	body    []byte
 	limit   int
 	sent    bool
+	small   [64]byte // what most replies fit into
 }
 
 // Receive hands the request over. The handler's message becomes the decoded one:
@@ -203,7 +233,7 @@ func (s *turnStream) Send(src any) error {
 		return errors.New("actors: a handler of a unary method sent two replies")
 	}
 	s.sent = true
-	body, err := s.codec.Append(s.body[:0], message)
+	body, err := s.codec.Append(s.small[:0], message)
 	if err != nil {
 		return fmt.Errorf("encode the reply: %w", err)
 	}
@@ -271,13 +301,6 @@ func (h *Host) newTurn(ctx context.Context, typ *actorType, call *Call, run func
 		t.stream.request = call.Request
 		t.stream.codec = call.Codec
 		t.stream.limit = typ.limits.replyBytes
-		if call.Info != nil {
-			t.stream.info.Spec = call.Method.Spec
-			t.stream.info.PeerAddr = call.Info.PeerAddr
-			t.stream.info.Protocol = call.Info.Protocol
-			t.stream.info.Codec = call.Info.Codec
-			*t.stream.info.RequestHeader() = *call.Info.RequestHeader()
-		}
 	}
 	return t
 }

@@ -323,3 +323,41 @@ func TestAnUnimplementedMethodSaysSo(t *testing.T) {
 	_, err = k.add(t.Context(), "a", 1)
 	wantFailure(t, err, failure{connect.CodeUnimplemented, "unimplemented", notExecuted})
 }
+
+func TestAMethodsResponseHeadersAreKeptWithItsReply(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, nil)
+	k.increment = func(ctx context.Context, _ *counter, req *counterv1.IncrementRequest) error {
+		info, ok := connect.CallInfoForServerContext(ctx)
+		if !ok || info.RequestHeader().Get("color") != "red" {
+			return errors.New("the caller's metadata is not there")
+		}
+		info.ResponseHeader().Set("shade", "dark")
+		if req.GetAmount() < 0 {
+			return actors.Errorf(connect.CodeInvalidArgument, "negative", "no")
+		}
+		return nil
+	}
+	for _, amount := range []int64{1, -1} {
+		inner, outer := connect.NewServer(), new(connect.CallInfo)
+		outer.RequestHeader().Set("color", "red")
+		inner.Register(connect.Method{Spec: connect.Spec{Procedure: "/edge"}, Handler: func(ctx context.Context, _ connect.Spec, _ connect.ServerStream) error {
+			call := k.to(counterv1connect.CounterIncrementProcedure, "a", &counterv1.IncrementRequest{Amount: amount})
+			call.Info = outer
+			reply, err := k.Call(ctx, call)
+			if (err == nil) != (amount > 0) {
+				t.Errorf("Increment by %d: %v", amount, err)
+			}
+			if got := reply.Header.Get("shade"); (got == "dark") != (amount > 0) {
+				t.Errorf("Increment by %d has the header %q", amount, got)
+			}
+			return nil
+		}})
+		if err := inner.Call(t.Context(), "/edge", outer, nil); err != nil {
+			t.Fatal(err)
+		}
+		if outer.ResponseHeader().Len() != 0 {
+			t.Error("the method wrote to its caller's own headers")
+		}
+	}
+}

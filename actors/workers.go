@@ -68,9 +68,10 @@ func (p *workers) work(w *worker) {
 	for t := range w.turns {
 		for t != nil {
 			w.current.Store(t)
-			next := t.inst.execute(t)
-			t.inst.host.committer.flush()
-			t = next
+			i := t.inst
+			if t = i.execute(t); i.changed.Swap(false) {
+				i.host.committer.flush()
+			}
 		}
 		w.current.Store(nil)
 		p.busy.Add(-1)

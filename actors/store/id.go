@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
@@ -36,7 +37,7 @@ func ParseID(text string) (ID, error) {
 		return ID{}, fmt.Errorf("not an actor id: %w", err)
 	}
 	if id.String() != text { // the last character has spare bits
-		return ID{}, fmt.Errorf("not an actor id: its last character is not canonical")
+		return ID{}, errors.New("not an actor id: its last character is not canonical")
 	}
 	return id, nil
 }

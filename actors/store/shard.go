@@ -17,5 +17,5 @@ func ShardOf(addr Address, shards uint16) uint16 {
 		_, _ = h.Write([]byte(part))
 		_, _ = h.Write([]byte{0})
 	}
-	return uint16(h.Sum64() % uint64(shards)) //nolint:gosec // smaller than shards
+	return uint16(h.Sum64() % uint64(shards))
 }

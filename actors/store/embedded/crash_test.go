@@ -55,7 +55,7 @@ func child(dir string) error {
 	if err != nil {
 		return err
 	}
-	load := &storetest.Load{Store: s, Ack: func(batch uint64) { fmt.Println(batch) }}
+	load := &storetest.Load{Store: s, Ack: func(batch uint64) { _, _ = fmt.Fprintln(os.Stdout, batch) }}
 	return load.Run(context.Background())
 }
 
@@ -243,6 +243,6 @@ func nextTurn(w *store.Write) *store.Write {
 func (d *disks) crash(s store.Store) *vfs.MemFS {
 	return d.get(s).CrashClone(vfs.CrashCloneCfg{
 		UnsyncedDataPercent: 50,
-		RNG:                 rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // a test
+		RNG:                 rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	})
 }

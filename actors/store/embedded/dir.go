@@ -85,11 +85,11 @@ func canonical(fsys vfs.FS, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	real, err := filepath.EvalSymlinks(dir)
+	resolved, err := filepath.EvalSymlinks(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return dir, nil
 	}
-	return real, err
+	return resolved, err
 }
 
 // lockDir takes the lock file of dir.
@@ -98,8 +98,7 @@ func lockDir(fsys vfs.FS, dir string) (*pebble.Lock, error) {
 	if err == nil {
 		return lock, nil
 	}
-	var pathErr *fs.PathError // the file could not be made, which is not about locks
-	if errors.As(err, &pathErr) {
+	if _, ok := errors.AsType[*fs.PathError](err); ok { // the file could not be made, which is not about locks
 		return nil, fmt.Errorf("embedded store: lock %s: %w", dir, err)
 	}
 	return nil, fmt.Errorf("%w: %s is in use (%w); stop the other process, or give this one a directory of its own", store.ErrLocked, dir, err)

@@ -37,7 +37,7 @@ func TestFlippedBits(t *testing.T) {
 	// Opening it again moves what is in the log into tables.
 	closeStore(t, openDir(t, dir, small()))
 
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test
+	random := rand.New(rand.NewPCG(1, 2))
 	var files []string
 	for _, pattern := range []string{"*.sst", "*.blob"} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -77,7 +77,7 @@ func TestFlippedLog(t *testing.T) {
 		commit(t, s, w)
 		actors = append(actors, w)
 	}
-	random := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // a test
+	random := rand.New(rand.NewPCG(3, 4))
 	noticed := 0
 	for range 20 {
 		crashed := disk.CrashClone(vfs.CrashCloneCfg{})

@@ -146,9 +146,9 @@ func parseDueKey(b []byte) (due int64, id store.ID, key []byte, ok bool) {
 }
 
 // sortable maps a signed number to one that sorts the same way as big-endian bytes.
-func sortable(n int64) uint64 { return uint64(n) ^ 1<<63 } //nolint:gosec // bits are kept
+func sortable(n int64) uint64 { return uint64(n) ^ 1<<63 }
 
-func unsortable(n uint64) int64 { return int64(n ^ 1<<63) } //nolint:gosec // bits are kept
+func unsortable(n uint64) int64 { return int64(n ^ 1<<63) }
 
 // micros is a due time as stored: microseconds since 1970, rounded down.
 func micros(t time.Time) int64 { return t.UnixMicro() }

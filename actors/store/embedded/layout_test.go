@@ -191,7 +191,7 @@ func TestDueIndexIsCleared(t *testing.T) {
 	w := &store.Write{Op: store.OpCreate, Record: store.Record{Address: addr, ID: store.NewID(7)}}
 	for turn := range uint64(100) {
 		w.Record.Revision = turn + 1
-		w.Rows = []store.RowWrite{{Kind: store.KindSchedule, Row: store.Row{Key: []byte("k"), Due: time.Unix(int64(turn), 0)}}} //nolint:gosec // small
+		w.Rows = []store.RowWrite{{Kind: store.KindSchedule, Row: store.Row{Key: []byte("k"), Due: time.Unix(int64(turn), 0)}}}
 		s.Commit(t.Context(), []*store.Write{w}).Wait()
 		if w.Err != nil {
 			t.Fatal(w.Err)

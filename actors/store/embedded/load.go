@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/troupe-dev/troupe/actors/store"
@@ -101,7 +100,7 @@ func (s *Store) getRecord(key []byte, r *store.Record, withState bool) (found bo
 func (s *Store) key() (key *[]byte, done func()) {
 	key, ok := s.keys.Get().(*[]byte)
 	if !ok {
-		panic(fmt.Sprintf("embedded store: pool of %T", key))
+		key = new([]byte)
 	}
 	return key, func() { s.keys.Put(key) }
 }

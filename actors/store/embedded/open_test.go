@@ -20,50 +20,49 @@ import (
 func TestLock(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-
-	t.Run("by this process", func(t *testing.T) {
-		s := openDir(t, dir, small())
-		defer func() { closeStore(t, s) }()
-		link := filepath.Join(t.TempDir(), "link")
-		if err := os.Symlink(dir, link); err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range []string{dir, dir + "/../" + filepath.Base(dir), link} {
-			_, err := embedded.Open(name, small())
-			if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), filepath.Base(dir)) {
-				t.Errorf("second Open of %s: %v, want ErrLocked with the directory", name, err)
-			}
-		}
-		commit(t, s, newActor("a")) // and the first goes on
-	})
-
-	t.Run("by another process", func(t *testing.T) {
-		cmd, out := startChild(t, dir)
-		readAck(t, out) // it has the store open
-		_, err := embedded.Open(dir, small())
+	s := openDir(t, dir, small())
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{dir, dir + "/../" + filepath.Base(dir), link} {
+		_, err := embedded.Open(name, small())
 		if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), filepath.Base(dir)) {
-			t.Errorf("Open beside another process: %v, want ErrLocked with the directory", err)
+			t.Errorf("second Open of %s: %v, want ErrLocked with the directory", name, err)
 		}
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait() // it was killed
-	})
+	}
+	commit(t, s, newActor("a")) // and the first goes on
+	closeStore(t, s)
 
-	t.Run("freed", func(t *testing.T) {
-		closeStore(t, openDir(t, dir, small()))
-		closeStore(t, openDir(t, dir, small()))
-	})
+	closeStore(t, openDir(t, dir, small())) // the lock is free again
+}
 
-	t.Run("in memory", func(t *testing.T) {
-		opts := small()
-		opts.FS = vfs.NewMem()
-		s := openDir(t, "x", opts)
-		defer func() { closeStore(t, s) }()
-		if _, err := embedded.Open("x", opts); !errors.Is(err, store.ErrLocked) {
-			t.Errorf("second Open: %v, want ErrLocked", err)
-		}
-	})
+func TestLockOfAnotherProcess(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cmd, out := startChild(t, dir)
+	readAck(t, out) // it has the store open
+	_, err := embedded.Open(dir, small())
+	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), filepath.Base(dir)) {
+		t.Errorf("Open beside another process: %v, want ErrLocked with the directory", err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+
+	closeStore(t, openDir(t, dir, small())) // the lock went with its process
+}
+
+func TestLockInMemory(t *testing.T) {
+	t.Parallel()
+	opts := small()
+	opts.FS = vfs.NewMem()
+	s := openDir(t, "x", opts)
+	defer func() { closeStore(t, s) }()
+	if _, err := embedded.Open("x", opts); !errors.Is(err, store.ErrLocked) {
+		t.Errorf("second Open: %v, want ErrLocked", err)
+	}
 }
 
 func commit(t *testing.T, s store.Store, writes ...*store.Write) {

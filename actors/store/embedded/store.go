@@ -68,7 +68,6 @@ func Open(dir string, options Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{opts: opts, dir: dir, lock: lock}
-	s.keys.New = func() any { return new([]byte) }
 	s.revisions.init(maxRevisions)
 	if err := s.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", dir, err), lock.Close())

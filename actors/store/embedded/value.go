@@ -65,7 +65,7 @@ func putRecord(key, value []byte, r *store.Record) {
 	b = binary.BigEndian.AppendUint64(b, r.Revision)
 	b = binary.BigEndian.AppendUint32(b, r.StateVersion)
 	b = binary.BigEndian.AppendUint64(b, r.EventHead)
-	b = binary.BigEndian.AppendUint64(b, uint64(r.CreatedAt.UnixMilli())) //nolint:gosec // bits are kept
+	b = binary.BigEndian.AppendUint64(b, uint64(r.CreatedAt.UnixMilli()))
 	_ = append(b, r.State...)
 	seal(key, value)
 }
@@ -83,7 +83,7 @@ func readRecord(key, value []byte, r *store.Record) error {
 	r.Revision = binary.BigEndian.Uint64(b)
 	r.StateVersion = binary.BigEndian.Uint32(b[8:])
 	r.EventHead = binary.BigEndian.Uint64(b[12:])
-	r.CreatedAt = time.UnixMilli(int64(binary.BigEndian.Uint64(b[20:]))).UTC() //nolint:gosec // bits are kept
+	r.CreatedAt = time.UnixMilli(int64(binary.BigEndian.Uint64(b[20:]))).UTC()
 	r.State = b[28:]
 	r.StateBytes = len(r.State)
 	return nil

@@ -114,7 +114,7 @@ func testConcurrency(t *testing.T, target Target) {
 		for turn := range turns {
 			var batch []*store.Write
 			for _, r := range rs {
-				r.Revision = uint64(turn + 2) //nolint:gosec // small
+				r.Revision = uint64(turn + 2)
 				batch = append(batch, update(r, turnRows(turn+2)...))
 			}
 			writes = append(writes, batch...)
@@ -186,8 +186,11 @@ func readTurn(ctx context.Context, s store.Store, r store.Record) error {
 		return fmt.Errorf("revision %d after %d", after.Revision, before.Revision)
 	}
 	listed, err := s.List(ctx, store.ListQuery{Namespace: r.Namespace, Limit: 100})
-	if err != nil || len(listed) != 4 {
-		return fmt.Errorf("List: %d records, %v", len(listed), err)
+	if err != nil {
+		return fmt.Errorf("List: %w", err)
+	}
+	if len(listed) != 4 {
+		return fmt.Errorf("List: %d records", len(listed))
 	}
 	return nil
 }

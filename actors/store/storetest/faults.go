@@ -36,12 +36,12 @@ func testFaults(t *testing.T, target Target) {
 		s.FailCommit(errInjected, a.Address)
 		first, second := update(a), update(b)
 		commit(s, first, second)
-		if first.Err != errInjected || second.Err != errInjected {
+		if !errors.Is(first.Err, errInjected) || !errors.Is(second.Err, errInjected) {
 			t.Errorf("errors are %v and %v", first.Err, second.Err)
 		}
 		states(t, s, "old", "old")
 		commit(s, first, second)
-		if first.Err != errInjected || second.Err != nil {
+		if !errors.Is(first.Err, errInjected) || second.Err != nil {
 			t.Errorf("errors are %v and %v", first.Err, second.Err)
 		}
 		states(t, s, "old", "new")
@@ -111,7 +111,7 @@ func testFaults(t *testing.T, target Target) {
 		}
 		for name, read := range reads {
 			s.FailRead(errInjected)
-			if err := read(); err != errInjected {
+			if err := read(); !errors.Is(err, errInjected) {
 				t.Errorf("%s: %v", name, err)
 			}
 			if err := read(); err != nil {

@@ -5,6 +5,7 @@ package storetest
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/troupe-dev/troupe/actors/store"
@@ -132,15 +133,7 @@ func (f *Faulty) Commit(ctx context.Context, batch []*store.Write) store.Pending
 }
 
 func (c commitFault) hits(w *store.Write) bool {
-	if len(c.only) == 0 {
-		return true
-	}
-	for _, addr := range c.only {
-		if addr == w.Record.Address {
-			return true
-		}
-	}
-	return false
+	return len(c.only) == 0 || slices.Contains(c.only, w.Record.Address)
 }
 
 type faultyPending struct {

@@ -35,7 +35,7 @@ func loadAddress(actor int) store.Address {
 // loadState is what the actor's state is after a batch: now short, now long.
 func loadState(actor int, batch uint64) string {
 	size := 20
-	if (batch+uint64(actor))%3 == 0 { //nolint:gosec // small
+	if (batch+uint64(actor))%3 == 0 {
 		size = 2000
 	}
 	return fmt.Sprintf("%0*d", size, batch)
@@ -96,7 +96,7 @@ func loadWrite(actor int, r store.Record) *store.Write {
 	r.State = []byte(loadState(actor, r.Revision))
 	text := fmt.Sprintf("%09d", r.Revision)
 	w := update(r,
-		putDue(store.KindSchedule, "wake", text, second(int(r.Revision))), //nolint:gosec // small
+		putDue(store.KindSchedule, "wake", text, second(int(r.Revision))),
 		put(store.KindKV, "batch", text),
 		put(store.KindEvent, text, text),
 	)
@@ -149,7 +149,7 @@ func checkLoadActor(t testing.TB, s store.Store, actor int, r store.Record) {
 		events = append(events, fmt.Sprintf("%09d=%09d", n, n))
 	}
 	same(t, "events", scanned(t, s, r.ID, store.KindEvent, store.Range{}), events)
-	at := second(int(r.Revision)) //nolint:gosec // small
+	at := second(int(r.Revision))
 	var wakes []store.DueRow
 	for _, row := range due(t, s, r.ID.Shard(), store.KindSchedule, at.Add(1e18), nil, 100) {
 		if row.ID == r.ID {

@@ -87,7 +87,7 @@ func testCrash(t *testing.T, target Target) {
 				first = batch
 			}
 			acked.Store(batch)
-			if batch == first+uint64(5*round) { //nolint:gosec // small
+			if batch == first+uint64(5*round) {
 				close(enough)
 			}
 		}}
