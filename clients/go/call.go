@@ -17,7 +17,7 @@ type unaryPolicy func(ctx context.Context, spec connect.Spec, once func(context.
 // unaryCall is the stream of a unary call that a policy may send several times.
 // It keeps the request until Receive and does everything there.
 type unaryCall struct {
-	ctx     context.Context // the call's; cancelled by Close
+	ctx     context.Context //nolint:containedctx // a stream is a call, and its methods take no context; Close cancels it
 	cancel  context.CancelFunc
 	spec    connect.Spec
 	next    connect.ClientFunc

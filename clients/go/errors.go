@@ -62,8 +62,9 @@ func OutcomeOf(err error) troupev1.Outcome_Outcome {
 	switch known := outcome.GetOutcome(); known {
 	case troupev1.Outcome_OUTCOME_NOT_EXECUTED, troupev1.Outcome_OUTCOME_COMMITTED:
 		return known
+	default:
+		return troupev1.Outcome_OUTCOME_UNKNOWN
 	}
-	return troupev1.Outcome_OUTCOME_UNKNOWN
 }
 
 // CorrelationID returns what finds an internal error in the server's log. Empty if

@@ -36,7 +36,7 @@ func TestEventsGap(t *testing.T) {
 					lost,
 					{frames: frames(openedFrame(true), posted(50))},
 				}}
-				ids, err := play(t, t.Context(), s, 3)
+				ids, err := play(t.Context(), t, s, 3)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -56,7 +56,7 @@ func TestEventsGapEndsConsumer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{parts: []part{{refuse: failure(connect.CodeOutOfRange, "too old").WithRemote()}}}
-		ids, err := play(t, t.Context(), s, 1, troupe.WithCursor("c1"))
+		ids, err := play(t.Context(), t, s, 1, troupe.WithCursor("c1"))
 		if diff := cmp.Diff([]string{"gap"}, ids); diff != "" || err != nil {
 			t.Errorf("events (-want +got):\n%s\nerror %v", diff, err)
 		}
@@ -96,7 +96,7 @@ func TestEventsErrors(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s := &script{parts: []part{test.part, {frames: frames(openedFrame(true), posted(1))}}}
-				ids, err := play(t, t.Context(), s, 1)
+				ids, err := play(t.Context(), t, s, 1)
 				if test.final != (err != nil) || test.final != (len(ids) == 0) {
 					t.Errorf("events %v, error %v; want final: %v", ids, err, test.final)
 				}
@@ -121,7 +121,7 @@ func TestEventsContext(t *testing.T) {
 				defer cancel()
 				start := time.Now()
 				var last troupe.Status
-				_, err := play(t, ctx, &script{parts: []part{p}}, 1, troupe.OnStatus(func(st troupe.Status) { last = st }))
+				_, err := play(ctx, t, &script{parts: []part{p}}, 1, troupe.OnStatus(func(st troupe.Status) { last = st }))
 				if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
 					t.Errorf("error %v after %v", err, time.Since(start))
 				}
@@ -144,7 +144,7 @@ func TestEventsClosedSlowly(t *testing.T) {
 			{frames: frames(openedFrame(false), posted(1), last)},
 			{frames: frames(openedFrame(true), posted(2))},
 		}}
-		if _, err := play(t, t.Context(), s, 2); err != nil {
+		if _, err := play(t.Context(), t, s, 2); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.opened()[1].resume; got != "c1" {

@@ -23,7 +23,7 @@ var ada = &chatv1.SubscribeRequest{User: "ada"}
 
 // play follows a script until it ends or n events or gaps have come. It returns
 // their ids ("gap" for a gap) and the last error.
-func play(t *testing.T, ctx context.Context, s *script, n int, opts ...troupe.EventOption) (ids []string, err error) {
+func play(ctx context.Context, t *testing.T, s *script, n int, opts ...troupe.EventOption) (ids []string, err error) {
 	t.Helper()
 	for event, e := range troupe.Events(ctx, s.subscribe, ada, opts...) {
 		switch {
@@ -57,7 +57,7 @@ func TestEventsResume(t *testing.T) {
 			{frames: frames(openedFrame(true), posted(3), heartbeat("c9")), end: io.EOF},
 			{frames: frames(openedFrame(true), posted(10))},
 		}}
-		ids, err := play(t, t.Context(), s, 4)
+		ids, err := play(t.Context(), t, s, 4)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +107,7 @@ func TestEventsBackoff(t *testing.T) {
 				}
 			}
 		})
-		if _, err := play(t, ctx, s, 0, status); !errors.Is(err, context.Canceled) {
+		if _, err := play(ctx, t, s, 0, status); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 		limit := 250 * time.Millisecond
@@ -131,7 +131,7 @@ func TestEventsBackoffBeginsAnew(t *testing.T) {
 			{frames: frames(quiet), pause: 10 * time.Second, end: io.EOF},
 			{frames: frames(posted(1))},
 		}}
-		if _, err := play(t, t.Context(), s, 1); err != nil {
+		if _, err := play(t.Context(), t, s, 1); err != nil {
 			t.Fatal(err)
 		}
 		opens := s.opened()
@@ -153,7 +153,7 @@ func TestEventsJitter(t *testing.T) {
 				{refuse: connect.NewError(connect.CodeUnavailable, "refused")},
 				{frames: frames(posted(1))},
 			}}
-			if _, err := play(t, t.Context(), s, 1); err != nil {
+			if _, err := play(t.Context(), t, s, 1); err != nil {
 				t.Fatal(err)
 			}
 			opens := s.opened()
@@ -210,7 +210,7 @@ func TestEventsNoFirstFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{parts: []part{{}, {frames: frames(posted(1))}}}
 		start := time.Now()
-		if _, err := play(t, t.Context(), s, 1); err != nil {
+		if _, err := play(t.Context(), t, s, 1); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(start); took < 30*time.Second || took > 31*time.Second {
@@ -226,7 +226,7 @@ func TestEventsClosing(t *testing.T) {
 			{frames: frames(openedFrame(false), posted(1), closing(troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, durationpb.New(7*time.Second)))},
 			{frames: frames(openedFrame(true), posted(2), closing(troupev1.CloseReason_CLOSE_REASON_DESTROYED, nil))},
 		}}
-		ids, err := play(t, t.Context(), s, 9)
+		ids, err := play(t.Context(), t, s, 9)
 		if diff := cmp.Diff([]string{"1", "2"}, ids); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
@@ -249,7 +249,7 @@ func TestEventsOptions(t *testing.T) {
 		var open troupe.Status
 		ctx, info := connect.NewClientContext(t.Context())
 		info.RequestHeader().Set("authorization", "mine")
-		ids, err := play(t, ctx, s, 3, troupe.WithControlFrames(), troupe.WithCursor("c6"),
+		ids, err := play(ctx, t, s, 3, troupe.WithControlFrames(), troupe.WithCursor("c6"),
 			troupe.OnStatus(func(st troupe.Status) {
 				states = append(states, st.State.String())
 				if st.State == troupe.Open {

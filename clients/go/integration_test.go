@@ -6,7 +6,6 @@ package troupe_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"testing"
@@ -77,7 +76,7 @@ func troupeServer(t *testing.T, address string, st store.Store) (url string, sto
 		actors.CreateConnState((*chatActor).join))
 	s, err := server.New(server.Config{
 		Registry: registry, Store: st, Listen: "127.0.0.1:0",
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

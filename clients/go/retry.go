@@ -141,7 +141,7 @@ func jitter(limit time.Duration) time.Duration {
 	if limit <= 0 {
 		return 0
 	}
-	return rand.N(limit)
+	return rand.N(limit) //nolint:gosec // it spreads callers, it keeps no secret
 }
 
 // sleep waits, or returns the context's error if it ends first.

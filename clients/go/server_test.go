@@ -5,6 +5,7 @@ package troupe_test
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -112,9 +113,7 @@ func (s *fakeServer) record(next connect.ServerFunc) connect.ServerFunc {
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
 		header := make(http.Header)
 		if info, ok := connect.CallInfoForServerContext(ctx); ok {
-			for name, values := range info.RequestHeader().All() {
-				header[name] = values
-			}
+			maps.Insert(header, info.RequestHeader().All())
 		}
 		c := call{procedure: spec.Procedure, header: header}
 		if info, ok := connecthttp.ServerInfoForContext(ctx); ok {
