@@ -45,7 +45,7 @@ func TestEveryRowRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(file) //nolint:gosec // written above
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func BenchmarkServeHTTP(b *testing.B) {
 func edgeOver(server *Server, runner runner) http.Handler {
 	codecs := newCodecs()
 	rpc := connect.NewServer(guarded(server.cfg.Logger))
-	edge := &edge{runner: runner, codecs: codecs, namespaces: newNamespaces(server.cfg.Namespaces), log: server.cfg.Logger}
+	edge := &edge{runner: runner, codecs: codecs, namespaces: newNamespaces(server.cfg.Namespaces), log: server.cfg.Logger, replyBytes: server.cfg.Limits.ResponseBytes}
 	routes := newRouter(server.cfg.Limits, connecthttp.NewErrorWriter())
 	for _, m := range server.host.Methods() {
 		rpc.Register(connect.Method{Spec: m.Spec, Handler: edge.handler(m)})

@@ -113,6 +113,26 @@ func errorAs(err error) (*connect.Error, bool) {
 	return errors.AsType[*connect.Error](err)
 }
 
+// TestReplyTooLarge holds that a caller whose reply may not be sent knows that its
+// call has taken effect.
+func TestReplyTooLarge(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(cfg *Config) { cfg.Limits.ResponseBytes = 1 })
+	for _, p := range protocols {
+		if !p.grpc {
+			continue // Connect's own protocol measures errors too, and no detail fits into this limit
+		}
+		body := []byte{0x08, 0x01}
+		if p.json {
+			body = []byte(`{"amount": 1}`)
+		}
+		got := b.post(t, counterv1connect.CounterIncrementProcedure, p.contentType, nil, envelope(body))
+		if got.reason != "reply_too_large" || got.outcome != troupev1.Outcome_OUTCOME_COMMITTED {
+			t.Errorf("%s: got %+v", p.name, got)
+		}
+	}
+}
+
 func TestURLAddressCall(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)

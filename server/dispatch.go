@@ -31,6 +31,7 @@ type edge struct {
 	codecs     codecs
 	namespaces namespaces
 	log        *slog.Logger
+	replyBytes int // what a reply may have
 }
 
 // handler returns what serves one method of an actor type.
@@ -61,6 +62,9 @@ func (e *edge) call(ctx context.Context, m *actors.Method, stream connect.Server
 	reply, err := e.runner.Call(ctx, &x.call)
 	if err != nil {
 		return err
+	}
+	if len(reply.Body) > e.replyBytes {
+		return replyTooLarge(len(reply.Body), e.replyBytes)
 	}
 	x.describe(&reply)
 	x.body = reply.Body

@@ -74,6 +74,14 @@ func (r refusal) errorf(format string, args ...any) *connect.Error {
 	return withDetail(err, &troupev1.Outcome{Outcome: troupev1.Outcome_OUTCOME_NOT_EXECUTED})
 }
 
+// replyTooLarge is the error about a reply that the server may not send. The turn
+// that made it has been committed.
+func replyTooLarge(size, limit int) *connect.Error {
+	err := connect.Errorf(connect.CodeResourceExhausted, "the reply has %d bytes and may have %d", size, limit)
+	err = withDetail(err, &errdetails.ErrorInfo{Reason: "reply_too_large", Domain: errorDomain})
+	return withDetail(err, &troupev1.Outcome{Outcome: troupev1.Outcome_OUTCOME_COMMITTED})
+}
+
 // retryAfter says when to try again.
 func retryAfter(err *connect.Error, delay time.Duration) *connect.Error {
 	return withDetail(err, &errdetails.RetryInfo{RetryDelay: durationpb.New(delay)})

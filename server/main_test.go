@@ -67,6 +67,20 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// TestFlagsAreDocumented holds that the page about the server has a row for each flag.
+func TestFlagsAreDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/server.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	new(settings).flags(io.Discard).VisitAll(func(f *flag.Flag) {
+		if row := "| `-" + f.Name + "` | `" + envName(f.Name) + "` |"; !strings.Contains(string(page), row) {
+			t.Errorf("docs/server.md has no row that begins with %s", row)
+		}
+	})
+}
+
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -65,7 +65,7 @@ func (s *Server) build(validator *validator) error {
 	}
 	codecs := newCodecs()
 	rpc := connect.NewServer(guarded(s.cfg.Logger))
-	edge := &edge{runner: s.host, codecs: codecs, namespaces: newNamespaces(s.cfg.Namespaces), log: s.cfg.Logger}
+	edge := &edge{runner: s.host, codecs: codecs, namespaces: newNamespaces(s.cfg.Namespaces), log: s.cfg.Logger, replyBytes: s.cfg.Limits.ResponseBytes}
 	routes := newRouter(s.cfg.Limits, connecthttp.NewErrorWriter())
 	routes.noGet = s.cfg.NoHTTPGet
 	for _, m := range s.host.Methods() {
