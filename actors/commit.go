@@ -32,6 +32,8 @@ type committer struct {
 	gathering *batch // guarded by mu
 	flying    int    // guarded by mu; begun and not settled
 	beginning bool   // guarded by mu; someone is in store.Commit
+	closing   bool   // guarded by mu
+	closed    bool   // guarded by mu; flights is
 }
 
 // batch is one group commit.
@@ -70,11 +72,26 @@ func (c *committer) run() {
 		for _, e := range b.entries {
 			e.inst.settled(e)
 		}
+		c.endIfIdle()
 	}
 }
 
-// close ends run. Nothing may be gathering.
-func (c *committer) close() { close(c.flights) }
+// close ends run once all that has gathered is settled. Nobody may add to it.
+func (c *committer) close() {
+	c.mu.Lock()
+	c.closing = true
+	c.mu.Unlock()
+	c.endIfIdle()
+}
+
+func (c *committer) endIfIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing && !c.closed && c.flying == 0 && len(c.gathering.entries) == 0 {
+		c.closed = true
+		close(c.flights)
+	}
+}
 
 // flush sends off what has gathered, if there is room on the way to the disk.
 func (c *committer) flush() {
@@ -173,14 +190,24 @@ func (i *instance) settleLocked(t *turn, c *change, err error) {
 	case i.entry != nil:
 		i.entry.waiting = append(i.entry.waiting, t)
 		if c != nil {
-			i.entry.deliveries = append(i.entry.deliveries, c.deliveries...)
+			i.deliverLocked(c)
 		}
 	default:
 		if c != nil {
-			deliver(c.deliveries)
+			i.deliverLocked(c)
 		}
 		t.finish(nil)
 	}
+}
+
+// deliverLocked delivers what a change sends that has nothing to store, once all
+// that it could have seen is durable.
+func (i *instance) deliverLocked(c *change) {
+	if i.entry != nil {
+		i.entry.deliveries = append(i.entry.deliveries, c.deliveries...)
+		return
+	}
+	deliver(c.deliveries)
 }
 
 // settled answers everything that waited for an entry whose fate is known: first
@@ -211,6 +238,7 @@ func (i *instance) settled(e *entry) {
 		i.destroyedLocked()
 		return
 	}
+	i.expireQueuedLocked()
 	i.dispatchLocked()
 	i.forgetLocked()
 }
@@ -227,6 +255,11 @@ func (i *instance) failed(e *entry, err error) {
 		slog.Any("error", err), slog.Int("turns", e.turns))
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if answer == errUnknownOutcome { //nolint:errorlint // our own
+		// The log may go on with events that were not sent: streams end, and go on
+		// from their cursors if it does not.
+		i.closeLocked(closing{troupev1.CloseReason_CLOSE_REASON_UNSPECIFIED, "events may have been lost", 0})
+	}
 	for _, t := range e.waiting {
 		i.disownLocked(t)
 		t.finish(answer)
@@ -234,6 +267,7 @@ func (i *instance) failed(e *entry, err error) {
 	i.destroying = false
 	i.discardLocked()
 	i.doneLocked(e)
+	i.expireQueuedLocked()
 	i.dispatchLocked()
 	i.forgetLocked()
 }
@@ -264,10 +298,19 @@ func (i *instance) destroyedLocked() {
 			t.finish(errIncarnationGone)
 		}
 	}
-	for _, conn := range i.conns {
-		conn.close(closing{troupev1.CloseReason_CLOSE_REASON_DESTROYED, "the actor was destroyed", -1})
-	}
+	i.bereaveLocked()
+}
+
+// bereaveLocked gives up the connections of an incarnation that is no more.
+func (i *instance) bereaveLocked() {
+	i.closeLocked(closing{troupev1.CloseReason_CLOSE_REASON_DESTROYED, "the actor was destroyed", -1})
 	i.conns = nil
+}
+
+func (i *instance) closeLocked(why closing) {
+	for _, conn := range i.conns {
+		conn.close(why)
+	}
 }
 
 var (

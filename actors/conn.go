@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/troupe-dev/troupe/actors/store"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"google.golang.org/protobuf/proto"
 )
@@ -32,6 +33,7 @@ type Conn struct {
 	params  proto.Message
 	state   proto.Message
 	inst    *instance
+	actor   store.ID // the incarnation that opened it
 
 	mu       sync.Mutex
 	queue    []*Frame     // guarded by mu; waits for the stream's goroutine
@@ -81,6 +83,7 @@ func newConn(inst *instance, subject string, params proto.Message) *Conn {
 		subject:  subject,
 		params:   params,
 		inst:     inst,
+		actor:    inst.id,
 		signaled: make(chan struct{}, 1),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/actors/store/embedded"
 	"github.com/troupe-dev/troupe/actors/store/memory"
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
@@ -196,4 +198,62 @@ func TestP10_EnsureSaysNothingThatIsNotDurable(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestP34_AStreamNeverShowsAnotherIncarnation has a destroy take effect whose answer
+// is lost.
+func TestP34_AStreamNeverShowsAnotherIncarnation(t *testing.T) {
+	t.Parallel()
+	faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+	k := newKit(t, faulty, actors.OnDisconnect(func(*counter, context.Context, *actors.Conn) error {
+		t.Error("the hook ran at an actor that the connection does not belong to")
+		return nil
+	}))
+	k.mustAdd("a", 1)
+	k.mustAdd("a", 1)
+	sub := k.subscribe("a", nil)
+	await(t, "opened frame", sub.opened)
+	faulty.FailCommitAfter(store.ErrUnknown)
+	_, err := k.Destroy(t.Context(), k.to(counterv1connect.CounterGetProcedure, "a", nil).Target)
+	wantFailure(t, err, failure{connect.CodeUnavailable, "outcome_unknown", unknown})
+	if got := k.mustAdd("a", 1); got != 1 {
+		t.Fatalf("the count is %d, want 1", got)
+	}
+	if last := await(t, "closing frame", sub.closed); last.GetReconnectAfter() == nil {
+		t.Errorf("the stream closed with %v", last)
+	}
+	if err := <-sub.ended; err != nil || len(sub.frames) > 0 {
+		t.Errorf("the stream ended with %v after %d events", err, len(sub.frames))
+	}
+}
+
+// TestAnActorThatEndsInItsFirstTurn creates and destroys in one batch.
+func TestAnActorThatEndsInItsFirstTurn(t *testing.T) {
+	t.Parallel()
+	disk, err := embedded.Open(t.TempDir(), embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = disk.Close() })
+	for name, inner := range map[string]store.Store{"memory": memory.New(memory.Options{}), "embedded": disk} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := newKit(t, inner)
+			k.increment = func(_ context.Context, c *counter, _ *counterv1.IncrementRequest) error { c.Destroy(); return nil }
+			var callers sync.WaitGroup
+			for range 8 {
+				callers.Go(func() {
+					for range 20 {
+						if got, err := k.add(t.Context(), "a", 7); err != nil || got != 7 {
+							t.Errorf("the reply is %d, %v", got, err)
+						}
+					}
+				})
+			}
+			callers.Wait()
+			if _, err := inner.Load(t.Context(), k.to(counterv1connect.CounterGetProcedure, "a", nil).Address); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("Load says %v", err)
+			}
+		})
+	}
 }

@@ -54,8 +54,9 @@ type Host struct {
 	stop     chan struct{}
 	running  sync.WaitGroup
 	stopOne  sync.Once
+	stopped  chan struct{} // closed once nothing of the host runs
 
-	subscribers sync.WaitGroup
+	subscribers sync.WaitGroup // open subscriptions, and turns whose callers have left
 }
 
 // NewHost checks cfg and the registered types and returns a host that runs, until
@@ -85,6 +86,7 @@ func NewHost(cfg Config) (*Host, error) {
 		committer: newCommitter(cfg.Store),
 		drained:   make(chan struct{}),
 		stop:      make(chan struct{}),
+		stopped:   make(chan struct{}),
 		tokens:    sync.Pool{New: func() any { return make(chan struct{}, 1) }},
 	}
 	if h.log == nil {
@@ -180,8 +182,8 @@ func (h *Host) find(ctx context.Context, call *Call) (*instance, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("look up an actor id: %w", err)
 		}
-		if record.Type != typ.name {
-			return nil, notFound()
+		if record.Type != typ.name || record.Namespace != call.Address.Namespace {
+			return nil, notFound() // before the table gets an entry that nobody would forget
 		}
 		i = h.table.get(h, typ, record.Address)
 	}
@@ -196,19 +198,24 @@ func (h *Host) await(ctx context.Context, i *instance, t *turn) error {
 	if err := i.enqueue(t); err != nil {
 		return err
 	}
+	return h.answer(ctx, t)
+}
+
+// answer waits until a turn is answered or its caller leaves.
+func (h *Host) answer(ctx context.Context, t *turn) error {
 	select {
 	case <-t.ready:
 		h.tokens.Put(t.ready)
 		return t.err
 	case <-ctx.Done():
-		return t.abandon(ctx.Err())
+		return h.abandon(t, ctx.Err())
 	}
 }
 
 // abandon answers a caller who leaves. A turn that waits never runs. One that runs
 // past its caller's deadline is given up; one whose caller went away goes on. One
 // that has run may be durable or not.
-func (t *turn) abandon(cause error) error {
+func (h *Host) abandon(t *turn, cause error) error {
 	code, reason := connect.CodeCanceled, "canceled"
 	if errors.Is(cause, context.DeadlineExceeded) {
 		code, reason = connect.CodeDeadlineExceeded, "deadline_exceeded"
@@ -216,6 +223,7 @@ func (t *turn) abandon(cause error) error {
 	if t.status.CompareAndSwap(turnQueued, turnSealed) {
 		t.inst.mu.Lock()
 		t.inst.queue.remove(t)
+		t.inst.dispatchLocked() // who waited behind it may run beside the readers that run
 		t.inst.mu.Unlock()
 		return &refusalError{refusal(code, reason, notExecuted, "the call ended while it waited for its turn")}
 	}
@@ -223,7 +231,15 @@ func (t *turn) abandon(cause error) error {
 		t.end(context.DeadlineExceeded)
 		return &refusalError{refusal(code, reason, notExecuted, "the turn did not end in time and was rolled back")}
 	}
-	t.left = true
+	if t.status.Load() == turnSealed { // somebody else's answer is on its way
+		<-t.ready
+		return t.err
+	}
+	h.subscribers.Go(func() { // while in flight: Shutdown waits for it
+		if <-t.ready; t.err == nil && t.opened != nil {
+			h.disconnect(t.opened)
+		}
+	})
 	return &refusalError{refusal(code, reason, unknown, "the call ended before its answer was ready")}
 }
 

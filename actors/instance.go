@@ -60,9 +60,13 @@ type instance struct {
 
 // enqueue puts a turn at the end of the mailbox and starts it if it may run.
 func (i *instance) enqueue(t *turn) error {
-	t.inst = i
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	return i.enqueueLocked(t)
+}
+
+func (i *instance) enqueueLocked(t *turn) error {
+	t.inst = i
 	if i.gone {
 		return errIncarnationGone
 	}
@@ -114,7 +118,7 @@ func (i *instance) nextLocked() *turn {
 // execute runs a turn and returns the one that this worker runs next, or nil.
 func (i *instance) execute(t *turn) *turn {
 	var change *change
-	err := i.prepare(t)
+	err := protect(func() error { return i.prepare(t) })
 	if err == nil {
 		change, err = i.perform(t)
 	}
@@ -124,8 +128,8 @@ func (i *instance) execute(t *turn) *turn {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.settleLocked(t, change, err)
-	if t.sleep && i.queue.len == 0 {
-		i.dropLocked()
+	if t.sleep {
+		i.dropLocked() // also for who waits: the hook has undone what OnWake set up
 	}
 	if t.shared {
 		i.readers--

@@ -39,6 +39,9 @@ func (h *Host) Ensure(ctx context.Context, target Target, input []byte) (d Descr
 		err = notFound()
 	case errors.Is(err, store.ErrNotFound):
 		created, d, err = h.create(ctx, m, target, input)
+		if errors.Is(err, store.ErrNotFound) {
+			err = notFound() // destroyed at once
+		}
 	}
 	if err != nil {
 		return Description{}, false, wireError(ctx, h.log, m, err)
@@ -59,21 +62,53 @@ func (h *Host) create(ctx context.Context, m *Method, target Target, input []byt
 	return t.reply.Created, d, err
 }
 
+// describe describes an actor as it is durable. The store shows what has begun, so
+// describe waits for the commits that are under way and looks again if one fails.
 func (h *Host) describe(ctx context.Context, target Target) (Description, error) {
-	var record store.Record
-	var err error
-	if target.ID.IsZero() {
-		record, err = h.store.Load(ctx, target.Address)
-	} else {
-		record, err = h.store.LoadID(ctx, target.ID)
-		if err == nil && (record.Namespace != target.Address.Namespace || target.Address.Type != "" && record.Type != target.Address.Type) {
-			err = store.ErrNotFound
+	for {
+		record, err := h.load(ctx, target)
+		addr := target.Address
+		if err == nil {
+			addr = record.Address
 		}
+		if i := h.table.peek(addr); i != nil {
+			if failed := i.durable(ctx); failed == errDiscarded || failed == errUnknownOutcome { //nolint:errorlint // our own, never wrapped
+				continue
+			} else if failed != nil {
+				return Description{}, failed
+			}
+		}
+		if err != nil {
+			return Description{}, err
+		}
+		return h.annotate(record), nil
 	}
-	if err != nil {
-		return Description{}, err
+}
+
+func (h *Host) load(ctx context.Context, target Target) (store.Record, error) {
+	if target.ID.IsZero() {
+		return h.store.Load(ctx, target.Address)
 	}
-	return h.annotate(record), nil
+	record, err := h.store.LoadID(ctx, target.ID)
+	if err == nil && (record.Namespace != target.Address.Namespace || target.Address.Type != "" && record.Type != target.Address.Type) {
+		err = store.ErrNotFound
+	}
+	return record, err
+}
+
+// durable waits for the commits that are under way.
+func (i *instance) durable(ctx context.Context) error {
+	i.mu.Lock()
+	if i.entry == nil {
+		i.mu.Unlock()
+		return nil
+	}
+	t := i.host.newTurn(ctx, i.typ, nil, nil)
+	t.inst = i
+	t.status.Store(turnSettled)
+	i.entry.waiting = append(i.entry.waiting, t)
+	i.mu.Unlock()
+	return i.host.answer(ctx, t)
 }
 
 func (h *Host) annotate(record store.Record) Description {
@@ -120,6 +155,10 @@ func (h *Host) Destroy(ctx context.Context, target Target) (store.ID, error) {
 // List describes actors in order of namespace, type and key. Records come without
 // their state.
 func (h *Host) List(ctx context.Context, q store.ListQuery) ([]Description, error) {
+	if err := h.enter(); err != nil {
+		return nil, err
+	}
+	defer h.leave()
 	records, err := h.store.List(ctx, q)
 	if err != nil {
 		return nil, wireError(ctx, h.log, h.methods[0], err)

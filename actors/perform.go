@@ -30,6 +30,9 @@ type change struct {
 // that runs by itself can find the actor absent from memory.
 func (i *instance) prepare(t *turn) error {
 	if t.body == nil {
+		if t.sleep {
+			return errAbsent
+		}
 		record, err := i.host.store.Load(t, i.addr)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
@@ -125,6 +128,9 @@ func (i *instance) create(t *turn) error {
 	if err != nil {
 		return err
 	}
+	if t.status.Load() != turnRunning {
+		return context.DeadlineExceeded
+	}
 	created.dirty = true
 	t.events = nil
 	i.mu.Lock()
@@ -147,6 +153,9 @@ func (i *instance) enter(t *turn, b *body) error {
 		if woken, err = i.collect(t, b); err != nil {
 			return err
 		}
+		if t.status.Load() != turnRunning {
+			return context.DeadlineExceeded
+		}
 		t.events = nil
 	}
 	i.mu.Lock()
@@ -156,6 +165,8 @@ func (i *instance) enter(t *turn, b *body) error {
 	}
 	if woken.dirty {
 		i.commitLocked(nil, woken, store.OpUpdate)
+	} else {
+		i.deliverLocked(woken)
 	}
 	i.body, t.body = b, b
 	i.host.table.addID(i.id, i)
@@ -173,6 +184,9 @@ func (i *instance) newBody() *body {
 }
 
 func (i *instance) identifyLocked(id store.ID, createdAt time.Time) {
+	if id != i.id {
+		i.bereaveLocked() // a destroy whose outcome was unknown took effect
+	}
 	i.id, i.idText, i.createdAt, i.cursor = id, id.String(), createdAt, ""
 }
 
@@ -185,6 +199,11 @@ func (i *instance) perform(t *turn) (*change, error) {
 	b := t.body
 	if t.readOnly {
 		if err := protect(func() error { return t.run(t, b) }); err != nil {
+			if _, panicked := errors.AsType[*panicError](err); panicked {
+				i.mu.Lock()
+				i.dropLocked() // readers beside it keep what they have
+				i.mu.Unlock()
+			}
 			return nil, err
 		}
 		return &change{body: b, eventHead: i.eventHead}, nil
@@ -202,7 +221,8 @@ func (i *instance) perform(t *turn) (*change, error) {
 	sealed := !t.status.CompareAndSwap(turnRunning, turnSettled)
 	if err == nil && !sealed {
 		var c *change
-		if c, err = i.collect(t, b); err == nil {
+		err = protect(func() (err error) { c, err = i.collect(t, b); return err })
+		if err == nil {
 			return c, nil
 		}
 	}

@@ -25,7 +25,11 @@ func (h *Host) sweep(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case now := <-ticker.C:
-			h.table.all(func(i *instance) { i.sleepIfIdle(now) })
+			h.table.all(func(i *instance) {
+				if !h.closing.Load() { // sleepAll takes over
+					i.sleepIfIdle(now)
+				}
+			})
 		}
 	}
 }
@@ -83,21 +87,20 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	if h.inFlight.Load() == 0 {
 		h.drainOne.Do(func() { close(h.drained) })
 	}
-	finished := make(chan struct{})
-	go func() {
-		defer close(finished)
-		<-h.drained
-		h.subscribers.Wait()
-		h.sleepAll()
-		h.stopOne.Do(func() {
+	h.stopOne.Do(func() {
+		go func() {
+			defer close(h.stopped)
+			<-h.drained
+			h.subscribers.Wait()
+			h.sleepAll()
 			close(h.stop)
 			h.workers.close()
 			h.committer.close()
-		})
-		h.running.Wait()
-	}()
+			h.running.Wait()
+		}()
+	})
 	select {
-	case <-finished:
+	case <-h.stopped:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("actors: %d calls were still running when the time to stop was over: %w", h.inFlight.Load(), ctx.Err())
@@ -110,7 +113,8 @@ func (h *Host) sleepAll() {
 	h.table.all(func(i *instance) {
 		i.mu.Lock()
 		defer i.mu.Unlock()
-		if i.idleLocked() {
+		// One that is not idle has been answered and settles, or is at its sleep hook.
+		if i.idleLocked() || i.body != nil && i.typ.hooks.sleep != nil {
 			if t := i.sleepLocked(); t != nil {
 				hooks = append(hooks, t)
 			}
@@ -118,7 +122,7 @@ func (h *Host) sleepAll() {
 	})
 	for _, t := range hooks {
 		<-t.ready
-		if t.err != nil && !errors.Is(t.err, errAbsent) {
+		if t.err != nil && !errors.Is(t.err, errAbsent) && !errors.Is(t.err, errIncarnationGone) {
 			h.log.Error("an actor did not go to sleep well", slog.Any("error", t.err))
 		}
 	}

@@ -74,9 +74,6 @@ func (h *Host) connect(ctx context.Context, call *Call) (*Conn, Reply, error) {
 	}
 	t, err := h.submit(ctx, call, params, false, open)
 	if err != nil {
-		if t != nil && t.left {
-			go h.hangUp(t) // it may still open the connection
-		}
 		return nil, Reply{}, err
 	}
 	return t.opened, t.reply, nil
@@ -121,13 +118,6 @@ func open(t *turn, b *body) error {
 	return nil
 }
 
-// hangUp closes the connection of a turn whose caller did not wait for it.
-func (h *Host) hangUp(t *turn) {
-	if <-t.ready; t.err == nil && t.opened != nil {
-		h.disconnect(t.opened)
-	}
-}
-
 // disconnect takes a connection away from its actor and runs the disconnect hook.
 func (h *Host) disconnect(conn *Conn) {
 	i := conn.inst
@@ -140,12 +130,20 @@ func (h *Host) disconnect(conn *Conn) {
 		i.mu.Unlock()
 		return
 	}
-	i.mu.Unlock()
-	t := h.newTurn(context.Background(), i.typ, nil, func(t *turn, b *body) error {
+	ctx := context.Background()
+	t := h.newTurn(ctx, i.typ, nil, func(t *turn, b *body) error {
+		if i.id != conn.actor {
+			return errAbsent
+		}
 		t.conn, t.connState = conn, conn.state
 		return hook(b.actor, t, conn)
 	})
-	if err := h.await(context.Background(), i, t); err != nil && !errors.Is(err, errAbsent) && !errors.Is(err, errIncarnationGone) {
+	err := i.enqueueLocked(t) // before anybody can forget the instance
+	i.mu.Unlock()
+	if err == nil {
+		err = h.answer(ctx, t)
+	}
+	if err != nil && !errors.Is(err, errAbsent) && !errors.Is(err, errIncarnationGone) {
 		i.logger().Error("the disconnect hook failed", slog.Any("error", err))
 	}
 }

@@ -58,7 +58,6 @@ type turn struct {
 	status     atomic.Uint32
 	reply      Reply
 	err        error
-	left       bool          // the caller did not wait for the token
 	ready      chan struct{} // holds one token once reply and err are final
 
 	ending struct {

@@ -120,18 +120,26 @@ func (p *workers) watch(stop <-chan struct{}) {
 				if now.After(t.deadline) {
 					t.expire()
 				}
-				t.inst.expireQueued(now)
+				t.inst.expireQueued()
 			}
 		}
 	}
 }
 
-// expireQueued gives up the turns whose time ends while they wait. A mailbox that
-// holds turns has one that runs, so looking at the actors of busy workers finds
-// them all.
-func (i *instance) expireQueued(now time.Time) {
+// expireQueued gives up the turns whose time ends while they wait for a turn that
+// runs. Those that wait for a commit are given up when it is settled.
+func (i *instance) expireQueued() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.expireQueuedLocked()
+	i.dispatchLocked() // who waited behind them may run beside the readers that run
+}
+
+func (i *instance) expireQueuedLocked() {
+	if i.queue.head == nil {
+		return
+	}
+	now := time.Now()
 	for t := i.queue.head; t != nil; {
 		next := t.next
 		if now.After(t.deadline) {
