@@ -8,38 +8,40 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors/store"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 )
 
-// commitsInFlight is how many batches may be on their way to the disk at once.
-const commitsInFlight = 2
+// maxGather is how long changes of a busy actor may gather before its worker sees
+// to their commit and leaves the actor's next turn to another one.
+const maxGather = 500 * time.Microsecond
 
-// committer groups what turns change into batches, without a timer: while batches
-// are on their way to the disk, the next one gathers. It is the only path by which
+// committer groups what turns change into batches, without a timer: while one batch
+// is on its way to the disk, the next one gathers. It is the only path by which
 // replies and events of turns leave: see [instance.settled].
 //
-// It has no goroutine that begins commits: whoever finds a batch that can go, the
-// worker whose turn was the first in it or the goroutine that settled the one
-// before, sends it off. A lone caller so waits for no handover.
+// It has no goroutine of its own. A worker that finds changes and nobody committing
+// becomes the leader: it commits what has gathered, again and again, until nothing
+// more gathers. A lone caller so waits for no handover, and batches settle in the
+// order in which they began because one goroutine does both. (Leader and followers:
+// DeWitt et al., Implementation Techniques for Main Memory Database Systems, 1984,
+// for the group commit; Hendler et al., Flat Combining, 2010, for the role.)
 type committer struct {
-	store   store.Store
-	flights chan *batch // in the order in which they began
+	store store.Store
 
 	mu        sync.Mutex
-	gathering *batch // guarded by mu
-	flying    int    // guarded by mu; begun and not settled
-	beginning bool   // guarded by mu; someone is in store.Commit
-	closing   bool   // guarded by mu
-	closed    bool   // guarded by mu; flights is
+	idle      *sync.Cond // signaled when leading ends
+	leading   bool       // guarded by mu; a worker commits
+	gathering *batch     // guarded by mu
 }
 
 // batch is one group commit.
 type batch struct {
 	entries []*entry
-	writes  []*store.Write
+	since   time.Time // when the first entry came
 	pending store.Pending
 }
 
@@ -58,61 +60,81 @@ type entry struct {
 }
 
 func newCommitter(s store.Store) *committer {
-	return &committer{store: s, flights: make(chan *batch, commitsInFlight), gathering: new(batch)}
+	c := &committer{store: s, gathering: new(batch)}
+	c.idle = sync.NewCond(&c.mu)
+	return c
 }
 
-// run settles batches until close, and returns when all that has begun is settled.
-func (c *committer) run() {
-	for b := range c.flights {
+// flush commits and settles what has gathered, and what gathers meanwhile, unless
+// somebody does so already.
+func (c *committer) flush() {
+	b := c.lead()
+	for b != nil {
 		b.pending.Wait()
-		c.mu.Lock()
-		c.flying--
-		c.mu.Unlock()
-		c.flush() // the disk is idle: what has gathered comes before the answers
+		next := c.take() // the disk works on it while the answers go out
 		for _, e := range b.entries {
 			e.inst.settled(e)
 		}
-		c.endIfIdle()
-	}
-}
-
-// close ends run once all that has gathered is settled. Nobody may add to it.
-func (c *committer) close() {
-	c.mu.Lock()
-	c.closing = true
-	c.mu.Unlock()
-	c.endIfIdle()
-}
-
-func (c *committer) endIfIdle() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing && !c.closed && c.flying == 0 && len(c.gathering.entries) == 0 {
-		c.closed = true
-		close(c.flights)
-	}
-}
-
-// flush sends off what has gathered, if there is room on the way to the disk.
-func (c *committer) flush() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for !c.beginning && c.flying < commitsInFlight && len(c.gathering.entries) > 0 {
-		b := c.gathering
-		c.gathering = &batch{entries: make([]*entry, 0, len(b.entries)+8)}
-		c.flying++
-		c.beginning = true
-		c.mu.Unlock()
-		b.writes = make([]*store.Write, 0, len(b.entries))
-		for _, e := range b.entries {
-			if !e.skip {
-				b.writes = append(b.writes, &e.write)
-			}
+		if b = next; b == nil {
+			c.resign()
+			b = c.lead() // something may have gathered after take
 		}
-		b.pending = c.store.Commit(context.Background(), b.writes)
-		c.flights <- b // has room: flying is bounded by its capacity
-		c.mu.Lock()
-		c.beginning = false
+	}
+}
+
+// lead makes the caller the leader and begins the first commit, if there is
+// something to commit and no leader.
+func (c *committer) lead() *batch {
+	c.mu.Lock()
+	if c.leading || len(c.gathering.entries) == 0 {
+		c.mu.Unlock()
+		return nil
+	}
+	c.leading = true
+	c.mu.Unlock()
+	return c.take()
+}
+
+func (c *committer) resign() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leading = false
+	c.idle.Broadcast()
+}
+
+// take begins the commit of what has gathered; nil if nothing has.
+func (c *committer) take() *batch {
+	c.mu.Lock()
+	b := c.gathering
+	if len(b.entries) == 0 {
+		c.mu.Unlock()
+		return nil
+	}
+	c.gathering = &batch{entries: make([]*entry, 0, len(b.entries)+8)}
+	c.mu.Unlock()
+	writes := make([]*store.Write, 0, len(b.entries))
+	for _, e := range b.entries {
+		if !e.skip {
+			writes = append(writes, &e.write)
+		}
+	}
+	b.pending = c.store.Commit(context.Background(), writes)
+	return b
+}
+
+// stale reports whether changes have gathered for long and nobody commits them.
+func (c *committer) stale() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.leading && len(c.gathering.entries) > 0 && time.Since(c.gathering.since) > maxGather
+}
+
+// drain waits until everything that has gathered is settled.
+func (c *committer) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.leading || len(c.gathering.entries) > 0 {
+		c.idle.Wait()
 	}
 }
 
@@ -124,6 +146,9 @@ func (c *committer) add(i *instance, change *change, op store.Op) *entry {
 	fresh := e == nil || e.batch != c.gathering
 	if fresh {
 		e = &entry{inst: i, batch: c.gathering, write: store.Write{Op: op, Expect: i.revision}}
+		if len(c.gathering.entries) == 0 {
+			c.gathering.since = time.Now()
+		}
 		c.gathering.entries = append(c.gathering.entries, e)
 	} else if op == store.OpDestroy {
 		e.skip = e.write.Op == store.OpCreate

@@ -82,7 +82,6 @@ func NewHost(cfg Config) (*Host, error) {
 		heartbeat: cfg.Heartbeat,
 		types:     make(map[string]*actorType, len(cfg.Registry.types)),
 		table:     newTable(),
-		workers:   newWorkers(),
 		committer: newCommitter(cfg.Store),
 		drained:   make(chan struct{}),
 		stop:      make(chan struct{}),
@@ -99,7 +98,7 @@ func NewHost(cfg Config) (*Host, error) {
 		h.types[t.name] = t
 		h.methods = append(h.methods, t.methods...)
 	}
-	h.running.Go(h.committer.run)
+	h.workers = newWorkers(h.committer)
 	h.running.Go(func() { h.workers.watch(h.stop) })
 	h.running.Go(func() { h.sweep(h.stop) })
 	return h, nil

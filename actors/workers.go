@@ -20,6 +20,8 @@ const expiryInterval = 50 * time.Millisecond
 // its stack is in the cache. The number of busy workers is bounded by the calls
 // that the edge admits.
 type workers struct {
+	committer *committer
+
 	mu   sync.Mutex
 	idle []*worker            // guarded by mu
 	all  map[*worker]struct{} // guarded by mu
@@ -34,8 +36,8 @@ type worker struct {
 	current atomic.Pointer[turn]
 }
 
-func newWorkers() *workers {
-	return &workers{all: make(map[*worker]struct{}), wake: make(chan struct{}, 1)}
+func newWorkers(c *committer) *workers {
+	return &workers{committer: c, all: make(map[*worker]struct{}), wake: make(chan struct{}, 1)}
 }
 
 // start runs a turn on a worker of its own, and after it the turns that its actor
@@ -66,14 +68,7 @@ func (p *workers) start(t *turn) {
 func (p *workers) work(w *worker) {
 	defer p.wg.Done()
 	for t := range w.turns {
-		for t != nil {
-			w.current.Store(t)
-			i := t.inst
-			if t = i.execute(t); i.changed.Swap(false) {
-				i.host.committer.flush()
-			}
-		}
-		w.current.Store(nil)
+		p.run(w, t)
 		p.busy.Add(-1)
 		p.mu.Lock()
 		if len(p.idle) >= maxIdleWorkers || p.all == nil {
@@ -83,6 +78,25 @@ func (p *workers) work(w *worker) {
 		}
 		p.idle = append(p.idle, w)
 		p.mu.Unlock()
+	}
+}
+
+// run runs a turn and those of its actor that follow it, and sees to it that what
+// they changed is committed.
+func (p *workers) run(w *worker, t *turn) {
+	changed := false
+	for i := t.inst; t != nil; {
+		w.current.Store(t)
+		t = i.execute(t)
+		changed = i.changed.Swap(false) || changed
+		if t != nil && changed && p.committer.stale() {
+			p.start(t)
+			break
+		}
+	}
+	w.current.Store(nil)
+	if changed {
+		p.committer.flush()
 	}
 }
 
