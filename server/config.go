@@ -71,6 +71,9 @@ type Limits struct {
 	// ConnectionsPerIP is the number of open connections of one address. 0 is
 	// no limit.
 	ConnectionsPerIP int
+	// ConnectionRate is the number of new connections a second, after a burst
+	// of four times as many: 500.
+	ConnectionRate int
 	// StreamsPerConnection is the number of calls at once on one HTTP/2
 	// connection: 128.
 	StreamsPerConnection int
@@ -106,6 +109,7 @@ const DefaultListen = "127.0.0.1:8080"
 func DefaultLimits() Limits {
 	return Limits{
 		Connections:          10_000,
+		ConnectionRate:       500,
 		StreamsPerConnection: 128,
 		Calls:                4_096,
 		Subscriptions:        10_000,
@@ -124,6 +128,7 @@ func (l Limits) withDefaults() Limits {
 	d := DefaultLimits()
 	for _, n := range []struct{ value, fallback *int }{
 		{&l.Connections, &d.Connections},
+		{&l.ConnectionRate, &d.ConnectionRate},
 		{&l.StreamsPerConnection, &d.StreamsPerConnection},
 		{&l.Calls, &d.Calls},
 		{&l.Subscriptions, &d.Subscriptions},
@@ -152,7 +157,7 @@ func (l Limits) withDefaults() Limits {
 func (l Limits) validate() error {
 	var errs []error
 	for name, value := range map[string]int{
-		"Connections": l.Connections, "ConnectionsPerIP": l.ConnectionsPerIP, "StreamsPerConnection": l.StreamsPerConnection,
+		"Connections": l.Connections, "ConnectionsPerIP": l.ConnectionsPerIP, "ConnectionRate": l.ConnectionRate, "StreamsPerConnection": l.StreamsPerConnection,
 		"Calls": l.Calls, "Subscriptions": l.Subscriptions, "RequestBytes": l.RequestBytes,
 		"ResponseBytes": l.ResponseBytes, "HeaderBytes": l.HeaderBytes,
 	} {

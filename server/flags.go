@@ -64,6 +64,7 @@ func (s *settings) flags(output io.Writer) *flag.FlagSet {
 
 	l := &s.Limits
 	f.IntVar(&l.Connections, "max-connections", l.Connections, "open connections")
+	f.IntVar(&l.ConnectionRate, "max-connection-rate", l.ConnectionRate, "new connections a second, after a burst of four times as many")
 	f.IntVar(&l.ConnectionsPerIP, "max-connections-per-ip", l.ConnectionsPerIP, "open connections of one address; 0 is no limit")
 	f.IntVar(&l.StreamsPerConnection, "max-streams-per-connection", l.StreamsPerConnection, "calls at once on one HTTP/2 connection")
 	f.IntVar(&l.Calls, "max-calls", l.Calls, "calls in flight")

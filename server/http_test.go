@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -275,8 +277,31 @@ func TestConnectionLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := b.dial(t)
-	if _, err := second.Read(make([]byte, 1)); err == nil {
-		t.Error("a connection too many is served")
+	answer, _ := io.ReadAll(second)
+	if !strings.HasPrefix(string(answer), "HTTP/1.1 503 ") || !strings.Contains(string(answer), "Retry-After: 1\r\n") {
+		t.Errorf("a connection too many reads %q", answer)
+	}
+}
+
+func TestConnectionRate(t *testing.T) {
+	t.Parallel()
+	l := limitListener(nil, Limits{Connections: 1000, ConnectionRate: 2}, true, slog.New(slog.DiscardHandler))
+	now := l.filled
+	for _, step := range []struct {
+		after time.Duration
+		tries int
+		want  int
+	}{{0, 20, 8}, {time.Second, 20, 2}, {250 * time.Millisecond, 20, 0}, {250 * time.Millisecond, 20, 1}, {time.Hour, 20, 8}} {
+		now = now.Add(step.after)
+		got := 0
+		for range step.tries {
+			if l.admit(netip.Addr{}, now) {
+				got++
+			}
+		}
+		if got != step.want {
+			t.Errorf("after %v, %d of %d connections are let in, want %d", step.after, got, step.tries, step.want)
+		}
 	}
 }
 

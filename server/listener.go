@@ -4,27 +4,44 @@
 package server
 
 import (
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // limitedListener bounds the number of open connections, of all addresses and of
-// each. A connection too many is closed as soon as it is accepted.
+// each, and how many come in a second. A connection too many is answered with 503
+// and closed as soon as it is accepted.
 type limitedListener struct {
 	net.Listener
 	log        *slog.Logger
-	all, perIP int // perIP 0 is no limit
+	plain      bool // a refusal can be written
+	all, perIP int  // perIP 0 is no limit
+	rate       int
 
-	mu   sync.Mutex // guards what follows
-	open int
-	byIP map[netip.Addr]int
-	full bool // the last connection was refused: the log says so once
+	mu     sync.Mutex // guards what follows
+	open   int
+	byIP   map[netip.Addr]int
+	tokens float64   // connections that may come at once: a token bucket
+	filled time.Time // when tokens was true
+	full   bool      // the last connection was refused: the log says so once
 }
 
-func limitListener(l net.Listener, limits Limits, log *slog.Logger) *limitedListener {
-	return &limitedListener{Listener: l, log: log, all: limits.Connections, perIP: limits.ConnectionsPerIP, byIP: make(map[netip.Addr]int)}
+// burst is how many seconds' worth of new connections may come at once.
+const burst = 4
+
+// busyAnswer is what a refused peer reads.
+const busyAnswer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+func limitListener(l net.Listener, limits Limits, plain bool, log *slog.Logger) *limitedListener {
+	return &limitedListener{
+		Listener: l, log: log, plain: plain,
+		all: limits.Connections, perIP: limits.ConnectionsPerIP, rate: limits.ConnectionRate,
+		byIP: make(map[netip.Addr]int), tokens: float64(burst * limits.ConnectionRate), filled: time.Now(),
+	}
 }
 
 // Accept implements [net.Listener].
@@ -35,24 +52,30 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		ip := ipOf(conn)
-		if l.admit(ip) {
+		if l.admit(ip, time.Now()) {
 			return &limitedConn{Conn: conn, closed: sync.OnceFunc(func() { l.leave(ip) })}, nil
+		}
+		if l.plain {
+			_, _ = io.WriteString(conn, busyAnswer) // fits into the empty socket buffer
 		}
 		_ = conn.Close()
 	}
 }
 
-func (l *limitedListener) admit(ip netip.Addr) bool {
+func (l *limitedListener) admit(ip netip.Addr, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open >= l.all || l.perIP > 0 && l.byIP[ip] >= l.perIP {
+	l.tokens = min(l.tokens+now.Sub(l.filled).Seconds()*float64(l.rate), float64(burst*l.rate))
+	l.filled = now
+	if l.open >= l.all || l.tokens < 1 || l.perIP > 0 && l.byIP[ip] >= l.perIP {
 		if !l.full {
 			l.full = true
-			l.log.Warn("connections are refused", "open", l.open, "limit", l.all, "limit_per_ip", l.perIP)
+			l.log.Warn("connections are refused", "open", l.open, "limit", l.all, "limit_per_ip", l.perIP, "limit_per_second", l.rate)
 		}
 		return false
 	}
 	l.full = false
+	l.tokens--
 	l.open++
 	if l.perIP > 0 {
 		l.byIP[ip]++

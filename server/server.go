@@ -189,7 +189,7 @@ func (s *Server) Serve(listener net.Listener) error {
 	if warnings := s.cfg.warnings(); len(warnings) > 0 {
 		s.cfg.Logger.Warn("INSECURE SETTINGS", "count", len(warnings), "settings", warnings)
 	}
-	limited := limitListener(listener, s.cfg.Limits, s.cfg.Logger)
+	limited := limitListener(listener, s.cfg.Limits, s.cfg.TLS == nil, s.cfg.Logger)
 	var err error
 	if s.cfg.TLS != nil {
 		err = s.http.ServeTLS(limited, "", "")
