@@ -59,6 +59,12 @@ type Call struct {
 	// Codec encodes the reply, inside the turn, and the frames of a
 	// subscription.
 	Codec Codec
+	// Detach, unless nil, answers the caller while its own goroutine is still
+	// in the turn. The host may then run the turn on that goroutine, which
+	// saves two handovers, and the turn's time limit holds all the same: if
+	// the turn does not end in time, Detach is called from another goroutine,
+	// once, and [Host.Call] returns after it, when the turn's code lets it.
+	Detach func(err *connect.Error)
 	// Info, unless nil, is the caller's metadata; handlers reach it by
 	// [connect.CallInfoForServerContext]. Response headers that the method
 	// sets are kept with the reply and dropped by a rollback.

@@ -67,19 +67,37 @@ func newCommitter(s store.Store) *committer {
 
 // flush commits and settles what has gathered, and what gathers meanwhile, unless
 // somebody does so already.
-func (c *committer) flush() {
-	b := c.lead()
-	for b != nil {
-		b.pending.Wait()
-		next := c.take() // the disk works on it while the answers go out
-		for _, e := range b.entries {
-			e.inst.settled(e)
-		}
-		if b = next; b == nil {
-			c.resign()
-			b = c.lead() // something may have gathered after take
+func (c *committer) flush() { c.follow(c.lead()) }
+
+// flushOnce is flush for a goroutine that has something else to do after its own
+// batch: somebody else leads on.
+func (c *committer) flushOnce() {
+	if b := c.lead(); b != nil {
+		if next := c.settle(b); next != nil {
+			go c.follow(next) // drain waits for it
 		}
 	}
+}
+
+func (c *committer) follow(b *batch) {
+	for b != nil {
+		b = c.settle(b)
+	}
+}
+
+// settle waits for a batch, answers those who wait for it, and returns the next one,
+// begun; nil once the caller leads no more.
+func (c *committer) settle(b *batch) *batch {
+	b.pending.Wait()
+	next := c.take() // the disk works on it while the answers go out
+	for _, e := range b.entries {
+		e.inst.settled(e)
+	}
+	if next == nil {
+		c.resign()
+		next = c.lead() // something may have gathered after take
+	}
+	return next
 }
 
 // lead makes the caller the leader and begins the first commit, if there is

@@ -194,8 +194,12 @@ func (h *Host) find(ctx context.Context, call *Call) (*instance, error) {
 
 // await queues a turn and waits until it is answered or its caller leaves.
 func (h *Host) await(ctx context.Context, i *instance, t *turn) error {
-	if err := i.enqueue(t); err != nil {
+	mine, err := i.enqueue(t)
+	switch {
+	case err != nil:
 		return err
+	case mine:
+		h.workers.lend(t)
 	}
 	return h.answer(ctx, t)
 }

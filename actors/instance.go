@@ -58,11 +58,18 @@ type instance struct {
 	conns      []*Conn
 }
 
-// enqueue puts a turn at the end of the mailbox and starts it if it may run.
-func (i *instance) enqueue(t *turn) error {
+// enqueue puts a turn at the end of the mailbox and starts it if it may run. A turn
+// that can borrow its caller's goroutine is left to the caller then: mine says so.
+func (i *instance) enqueue(t *turn) (mine bool, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.enqueueLocked(t)
+	if t.call == nil || t.call.Detach == nil || i.gone || i.queue.head != nil {
+		return false, i.enqueueLocked(t)
+	}
+	t.inst = i
+	i.queue.push(t)
+	t.borrows = i.nextLocked() == t
+	return t.borrows, nil
 }
 
 func (i *instance) enqueueLocked(t *turn) error {

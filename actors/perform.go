@@ -294,12 +294,24 @@ func protect(f func() error) (err error) {
 // expire gives up a turn whose time is over, running or not. Its caller is
 // answered; code that still runs can no longer commit.
 func (t *turn) expire() {
+	err := errOutOfTime
 	switch {
 	case t.status.CompareAndSwap(turnQueued, turnSealed):
 	case t.status.CompareAndSwap(turnRunning, turnSealed):
 		t.end(context.DeadlineExceeded)
+		if t.borrows { // its caller cannot answer: it is in the turn
+			go func() {
+				t.call.Detach(err.wire)
+				t.finish(err)
+			}()
+			return
+		}
 	default:
 		return
 	}
-	t.finish(&refusalError{refusal(connect.CodeDeadlineExceeded, "deadline_exceeded", notExecuted, "the turn did not end in time and was rolled back")})
+	t.finish(err)
 }
+
+// errOutOfTime answers a turn that did not end in time.
+var errOutOfTime = &refusalError{refusal(connect.CodeDeadlineExceeded, "deadline_exceeded", notExecuted,
+	"the turn did not end in time and was rolled back")}

@@ -39,6 +39,7 @@ type turn struct {
 	body       *body // what the turn runs on
 	next, prev *turn // in the mailbox
 	readOnly   bool
+	borrows    bool                         // runs on its caller's goroutine
 	shared     bool                         // runs beside other read-only turns
 	run        func(t *turn, b *body) error // what the turn does
 	call       *Call                        // nil for the runtime's own turns

@@ -24,6 +24,7 @@ type workers struct {
 
 	mu   sync.Mutex
 	idle []*worker            // guarded by mu
+	lent []*worker            // guarded by mu; stand-ins for callers, not in use
 	all  map[*worker]struct{} // guarded by mu
 	wg   sync.WaitGroup
 
@@ -43,12 +44,7 @@ func newWorkers(c *committer) *workers {
 // start runs a turn on a worker of its own, and after it the turns that its actor
 // gives out.
 func (p *workers) start(t *turn) {
-	if p.busy.Add(1) == 1 {
-		select {
-		case p.wake <- struct{}{}:
-		default:
-		}
-	}
+	p.wakeWatch()
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
 		w := p.idle[n-1]
@@ -97,6 +93,44 @@ func (p *workers) run(w *worker, t *turn) {
 	w.current.Store(nil)
 	if changed {
 		p.committer.flush()
+	}
+}
+
+// wakeWatch tells the watchdog that one more is busy.
+func (p *workers) wakeWatch() {
+	if p.busy.Add(1) == 1 {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// lend runs a turn on the goroutine of its caller. A worker without a goroutine
+// stands in for it, so that the watchdog sees the turn.
+func (p *workers) lend(t *turn) {
+	p.wakeWatch()
+	var w *worker
+	p.mu.Lock()
+	if n := len(p.lent); n > 0 {
+		w, p.lent = p.lent[n-1], p.lent[:n-1]
+	} else {
+		w = new(worker)
+		p.all[w] = struct{}{}
+	}
+	p.mu.Unlock()
+	w.current.Store(t)
+	next := t.inst.execute(t)
+	w.current.Store(nil)
+	p.busy.Add(-1)
+	p.mu.Lock()
+	p.lent = append(p.lent, w)
+	p.mu.Unlock()
+	if next != nil {
+		p.start(next)
+	}
+	if t.inst.changed.Swap(false) {
+		p.committer.flushOnce()
 	}
 }
 

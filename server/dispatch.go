@@ -59,6 +59,11 @@ func (e *edge) call(ctx context.Context, m *actors.Method, stream connect.Server
 	if err != nil {
 		return err
 	}
+	if x.call.Info.Protocol == connect.ProtocolNameConnect {
+		if place, _ := ctx.Value(seatKey{}).(*seat); place != nil && place.guard != nil {
+			x.call.Detach = place.guard.detach
+		}
+	}
 	reply, err := e.runner.Call(ctx, &x.call)
 	if err != nil {
 		return err

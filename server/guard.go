@@ -4,10 +4,17 @@
 package server
 
 import (
+	"bytes"
+	"context"
 	"io"
+	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
 )
 
 // bufferedBytes is what net/http takes of a response without waiting for the peer;
@@ -26,8 +33,11 @@ type guard struct {
 	request      *http.Request
 	body         io.ReadCloser // the request's own
 	writeTimeout time.Duration
-	reading      bool // the body's time runs
-	writing      bool // the response's time runs
+	errors       *connecthttp.ErrorWriter
+	detach       func(*connect.Error) // answerEarly
+	detached     bool                 // answered while the handler still runs
+	reading      bool                 // the body's time runs
+	writing      bool                 // the response's time runs
 }
 
 var (
@@ -39,14 +49,15 @@ var (
 var guards = sync.Pool{New: func() any {
 	g := new(guard)
 	g.bite = g.cut
+	g.detach = g.answerEarly
 	return g
 }}
 
 // newGuard puts a guard in place of r's body and starts the body's time.
 // [guard.release] must follow when the handler has returned.
-func newGuard(w http.ResponseWriter, r *http.Request, limits *Limits) *guard {
+func newGuard(w http.ResponseWriter, r *http.Request, limits *Limits, errors *connecthttp.ErrorWriter) *guard {
 	g := guards.Get().(*guard) //nolint:forcetypeassert // the pool's only type
-	g.ResponseWriter, g.request, g.body, g.writeTimeout = w, r, r.Body, limits.WriteTimeout
+	g.ResponseWriter, g.request, g.body, g.writeTimeout, g.errors = w, r, r.Body, limits.WriteTimeout, errors
 	if r.ContentLength != 0 && r.Body != http.NoBody {
 		g.reading = true
 		r.Body = g
@@ -93,12 +104,18 @@ func (g *guard) answer() { g.request.Body = g.body }
 
 // WriteHeader implements [http.ResponseWriter].
 func (g *guard) WriteHeader(status int) {
+	if g.detached {
+		return
+	}
 	g.answer()
 	g.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements [http.ResponseWriter].
 func (g *guard) Write(p []byte) (written int, err error) {
+	if g.detached {
+		return len(p), nil
+	}
 	g.answer()
 	if len(p) <= bufferedBytes {
 		return g.ResponseWriter.Write(p)
@@ -121,6 +138,9 @@ func (g *guard) Write(p []byte) (written int, err error) {
 
 // Flush implements [http.Flusher].
 func (g *guard) Flush() {
+	if g.detached {
+		return
+	}
 	g.answer()
 	if flusher, ok := g.ResponseWriter.(http.Flusher); ok {
 		flusher.Flush()
@@ -138,6 +158,51 @@ func (g *guard) release() {
 		g.stop()
 	}
 	g.answer()
-	g.ResponseWriter, g.request, g.body = nil, nil, nil
+	g.ResponseWriter, g.request, g.body, g.detached = nil, nil, nil, false
 	guards.Put(g)
+}
+
+// answerEarly answers the request with an error while its handler is stuck in a
+// turn, which is where [actors.Call.Detach] calls it from: nothing else uses the
+// guard meanwhile. What the handler writes later is dropped. The length is given,
+// so that the answer is complete although the handler has not returned, and the
+// connection is not used again.
+func (g *guard) answerEarly(err *connect.Error) {
+	g.answer()
+	header := g.ResponseWriter.Header()
+	whole := &wholeAnswer{header: header, status: http.StatusOK}
+	_ = g.errors.Write(whole, g.request, err) // into memory
+	header.Set("Content-Length", strconv.Itoa(whole.body.Len()))
+	header.Set("Connection", "close")
+	g.ResponseWriter.WriteHeader(whole.status)
+	_, _ = g.ResponseWriter.Write(whole.body.Bytes()) // the caller may be gone
+	_ = http.NewResponseController(g.ResponseWriter).Flush()
+	g.detached = true
+}
+
+// wholeAnswer collects an answer.
+type wholeAnswer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements [http.ResponseWriter].
+func (a *wholeAnswer) Header() http.Header { return a.header }
+
+// WriteHeader implements [http.ResponseWriter].
+func (a *wholeAnswer) WriteHeader(status int) { a.status = status }
+
+// Write implements [http.ResponseWriter].
+func (a *wholeAnswer) Write(p []byte) (int, error) { return a.body.Write(p) }
+
+// seat is a connection's place for the guard of its request. It is in the context
+// of every request of the connection, so that a call finds its guard without a
+// context of its own. On HTTP/2, where requests share a connection, it stays empty.
+type seat struct{ guard *guard }
+
+type seatKey struct{}
+
+func withSeat(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, seatKey{}, new(seat))
 }

@@ -178,8 +178,17 @@ func (rt *router) serveUnary(w http.ResponseWriter, r *http.Request, found *rout
 	}
 	defer rt.calls.leave()
 	capTimeout(r.Header, rt.limits.ActionTimeout)
-	guard := newGuard(w, r, &rt.limits)
+	guard := newGuard(w, r, &rt.limits, rt.errors)
+	var place *seat
+	if r.ProtoMajor == 1 {
+		if place, _ = r.Context().Value(seatKey{}).(*seat); place != nil {
+			place.guard = guard
+		}
+	}
 	found.handler.ServeHTTP(guard, r)
+	if place != nil {
+		place.guard = nil
+	}
 	guard.release()
 }
 
@@ -211,7 +220,7 @@ func (rt *router) openStream(w http.ResponseWriter, r *http.Request, found *rout
 	writer := newStreamWriter(w, rt.limits.WriteTimeout)
 	r = r.WithContext(context.WithValue(r.Context(), streamWriterKey{}, writer))
 	if found.spec.StreamType == connect.StreamTypeServer {
-		return writer, r, newGuard(w, r, &rt.limits)
+		return writer, r, newGuard(w, r, &rt.limits, rt.errors)
 	}
 	return writer, r, nil
 }

@@ -173,7 +173,8 @@ func (s *Server) newHTTPServer() *http.Server {
 			PingTimeout:                   10 * time.Second,
 			WriteByteTimeout:              10 * time.Second,
 		},
-		ErrorLog: slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug), // what broken clients do
+		ErrorLog:    slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug), // what broken clients do
+		ConnContext: withSeat,
 		BaseContext: func(l net.Listener) context.Context {
 			return context.WithValue(context.Background(), loopbackKey{}, isLoopback(l.Addr().String()))
 		},
