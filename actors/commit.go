@@ -23,10 +23,10 @@ const maxGather = 500 * time.Microsecond
 // is on its way to the disk, the next one gathers. It is the only path by which
 // replies and events of turns leave: see [instance.settled].
 //
-// It has no goroutine of its own. A worker that finds changes and nobody committing
-// becomes the leader: it commits what has gathered, again and again, until nothing
-// more gathers. A lone caller so waits for no handover, and batches settle in the
-// order in which they began because one goroutine does both. (Leader and followers:
+// It has no goroutine of its own. Whoever finds changes after a turn and nobody
+// committing becomes the leader: it commits what has gathered, again and again,
+// until nothing more gathers. A lone caller so waits for no handover, and batches
+// settle in the order in which they began because one goroutine does both. (See
 // DeWitt et al., Implementation Techniques for Main Memory Database Systems, 1984,
 // for the group commit; Hendler et al., Flat Combining, 2010, for the role.)
 type committer struct {

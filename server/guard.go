@@ -169,7 +169,7 @@ func (g *guard) release() {
 // connection is not used again.
 func (g *guard) answerEarly(err *connect.Error) {
 	g.answer()
-	header := g.ResponseWriter.Header()
+	header := g.Header()
 	whole := &wholeAnswer{header: header, status: http.StatusOK}
 	_ = g.errors.Write(whole, g.request, err) // into memory
 	header.Set("Content-Length", strconv.Itoa(whole.body.Len()))

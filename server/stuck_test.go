@@ -111,7 +111,7 @@ func fetch(t *testing.T, client *http.Client, r *http.Request) (status int, body
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close() //nolint:errcheck // read to its end
+	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
