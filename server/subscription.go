@@ -4,8 +4,10 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -18,7 +20,7 @@ type streamWriter struct {
 	watchdog
 
 	limit time.Duration
-	since time.Time // when the watchdog was armed; zero if it is not
+	burst *bytes.Buffer // frames that wait for the rest of their burst; nil if none
 }
 
 func newStreamWriter(w http.ResponseWriter, limit time.Duration) *streamWriter {
@@ -41,24 +43,44 @@ func (s *streamWriter) flush() error {
 	return http.NewResponseController(s.ResponseWriter).Flush()
 }
 
-// write writes one enveloped frame, and flushes unless more is about to follow.
-// Within a burst the watch goes on from write to write and is set anew once in a
-// while, because each is soon followed by the next.
+// gatherBytes is how much of a burst is written at a time. Below it net/http would
+// cut the burst into its small buffers, a system call each.
+const gatherBytes = 32 << 10
+
+// bursts keeps the buffers of bursts between their streams.
+var bursts = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// write writes one enveloped frame, and flushes unless more is about to follow: the
+// frames of a burst are gathered first.
 func (s *streamWriter) write(frame []byte, more bool) error {
-	if s.since.IsZero() || !more {
-		if now := time.Now(); s.since.IsZero() || now.Sub(s.since) > s.limit/8 {
-			s.arm(s.limit)
-			s.since = now
-		}
+	if more && s.burst == nil {
+		s.burst = bursts.Get().(*bytes.Buffer) //nolint:forcetypeassert // the pool's only type
 	}
-	_, err := s.Write(frame)
-	if err != nil || more {
-		return err
+	if s.burst == nil {
+		return s.send(frame, true)
 	}
-	err = s.flush()
-	s.disarm()
-	s.since = time.Time{}
+	s.burst.Write(frame)
+	if more && s.burst.Len() < gatherBytes {
+		return nil
+	}
+	err := s.send(s.burst.Bytes(), !more)
+	s.burst.Reset()
+	if !more || err != nil {
+		bursts.Put(s.burst)
+		s.burst = nil
+	}
 	return err
+}
+
+// send writes to the response, in time.
+func (s *streamWriter) send(data []byte, flush bool) error {
+	s.arm(s.limit)
+	_, err := s.ResponseWriter.Write(data)
+	if err == nil && flush {
+		err = s.flush()
+	}
+	s.disarm()
+	return err //nolint:wrapcheck // the peer is gone: the runtime only ends the stream
 }
 
 // finish leaves the writer for the last bytes of the response, with a time of
