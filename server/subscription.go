@@ -75,7 +75,7 @@ func (s *streamWriter) write(frame []byte, more bool) error {
 // send writes to the response, in time.
 func (s *streamWriter) send(data []byte, flush bool) error {
 	s.arm(s.limit)
-	_, err := s.ResponseWriter.Write(data)
+	_, err := s.Write(data)
 	if err == nil && flush {
 		err = s.flush()
 	}
