@@ -69,13 +69,13 @@ func newCommitter(s store.Store) *committer {
 // somebody does so already.
 func (c *committer) flush() { c.follow(c.lead()) }
 
-// flushOnce is flush for a goroutine that has something else to do after its own
-// batch: somebody else leads on.
-func (c *committer) flushOnce() {
-	if b := c.lead(); b != nil {
-		if next := c.settle(b); next != nil {
-			go c.follow(next) // drain waits for it
-		}
+// flushBeside is flush for a goroutine that must not wait for the disk.
+func (c *committer) flushBeside() {
+	c.mu.Lock()
+	needed := !c.leading && len(c.gathering.entries) > 0
+	c.mu.Unlock()
+	if needed {
+		go c.flush() // drain waits for it
 	}
 }
 

@@ -4,15 +4,18 @@
 package actors_test
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors/store"
 	"github.com/troupe-dev/troupe/actors/store/memory"
 	"github.com/troupe-dev/troupe/actors/store/storetest"
+	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
 	"pgregory.net/rapid"
 )
@@ -165,5 +168,32 @@ func TestP9_AgainstAModel(t *testing.T) {
 				}
 			},
 		})
+	})
+}
+
+// A call that lent its goroutine must not wait for the disk on it.
+func TestALentCallIsAnsweredWhileItsCommitHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+		k := newKit(t, faulty)
+		k.mustAdd("a", 1)
+		hold := faulty.HoldWaits()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		call := k.to(counterv1connect.CounterIncrementProcedure, "a", &counterv1.IncrementRequest{Amount: 1})
+		call.Detach = func(err *connect.Error) { t.Errorf("a turn that has run was given up: %v", err) }
+		answered := make(chan error, 1)
+		go func() { _, err := k.Call(ctx, call); answered <- err }()
+		pass(2 * time.Second)
+		synctest.Wait()
+		select {
+		case err := <-answered:
+			wantFailure(t, err, failure{connect.CodeDeadlineExceeded, "deadline_exceeded", unknown})
+		default:
+			t.Error("the caller waits for the disk past its deadline")
+		}
+		hold.Release()
+		k.mustCount("a", 2)
 	})
 }

@@ -130,7 +130,7 @@ func (p *workers) lend(t *turn) {
 		p.start(next)
 	}
 	if t.inst.changed.Swap(false) {
-		p.committer.flushOnce()
+		p.committer.flushBeside() // the caller may have to answer before the disk does
 	}
 }
 
