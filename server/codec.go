@@ -67,12 +67,8 @@ func (c *binaryCodec) Append(dst []byte, message proto.Message) ([]byte, error) 
 
 // MarshalWrite implements [connect.Codec].
 func (c *binaryCodec) MarshalWrite(ctx context.Context, dst io.Writer, message any) error {
-	if raw, ok := message.(*rawMessage); ok {
-		_, err := dst.Write(*raw)
+	if written, err := writeEncoded(dst, message, c); written {
 		return err
-	}
-	if frame, ok := message.(*actors.Frame); ok {
-		return writeFrame(dst, frame, c)
 	}
 	return c.BinaryCodec.MarshalWrite(ctx, dst, message)
 }
@@ -94,12 +90,8 @@ func (c *jsonCodec) Append(dst []byte, message proto.Message) ([]byte, error) {
 
 // MarshalWrite implements [connect.Codec].
 func (c *jsonCodec) MarshalWrite(ctx context.Context, dst io.Writer, message any) error {
-	if raw, ok := message.(*rawMessage); ok {
-		_, err := dst.Write(*raw)
+	if written, err := writeEncoded(dst, message, c); written {
 		return err
-	}
-	if frame, ok := message.(*actors.Frame); ok {
-		return writeFrame(dst, frame, c)
 	}
 	return c.JSONCodec.MarshalWrite(ctx, dst, message)
 }
@@ -118,12 +110,19 @@ func (c *jsonCodec) UnmarshalRead(ctx context.Context, src io.Reader, message an
 	return c.UnmarshalOptions.Unmarshal(data, target)
 }
 
-// writeFrame writes the bytes that every subscriber of one codec shares.
-func writeFrame(dst io.Writer, frame *actors.Frame, codec actors.Codec) error {
-	encoded, err := frame.Encoded(codec)
-	if err != nil {
-		return err
+// writeEncoded writes a message that is encoded already, and says whether it is one.
+func writeEncoded(dst io.Writer, message any, codec actors.Codec) (written bool, err error) {
+	var encoded []byte
+	switch message := message.(type) {
+	case *rawMessage:
+		encoded = *message
+	case *actors.Frame: // whose bytes every subscriber of one codec shares
+		if encoded, err = message.Encoded(codec); err != nil {
+			return true, err
+		}
+	default:
+		return false, nil
 	}
 	_, err = dst.Write(encoded)
-	return err
+	return true, err
 }
