@@ -150,6 +150,17 @@ func (b *body) writing(what string) *turn {
 	return b.turn
 }
 
+// reading returns the turn that ctx belongs to, which may read the actor.
+func (b *body) reading(ctx context.Context, what string) *turn {
+	if b.turn != nil {
+		return b.turn
+	}
+	if t := turnOf(ctx); t != nil && t.inst == b.inst {
+		return t
+	}
+	panic("actors: " + what + " with a context that is not that of a turn of the actor") //nolint:forbidigo // misuse by the author: it ends that action
+}
+
 // restore makes the state what it was before the turn.
 func (b *body) restore() error {
 	if b.state == nil {

@@ -24,6 +24,8 @@ type change struct {
 	dirty      bool   // something must be stored
 	eventHead  uint64
 	deliveries []delivery
+	rows       overlay          // what turns can read
+	writes     []store.RowWrite // what only the store reads
 }
 
 // prepare brings the actor into memory and resolves the turn's target. Only a turn
@@ -132,7 +134,6 @@ func (i *instance) create(t *turn) error {
 		return context.DeadlineExceeded
 	}
 	created.dirty = true
-	t.events = nil
 	i.mu.Lock()
 	i.commitLocked(nil, created, store.OpCreate)
 	i.mu.Unlock()
@@ -156,7 +157,6 @@ func (i *instance) enter(t *turn, b *body) error {
 		if t.status.Load() != turnRunning {
 			return context.DeadlineExceeded
 		}
-		t.events = nil
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -226,7 +226,7 @@ func (i *instance) perform(t *turn) (*change, error) {
 			return c, nil
 		}
 	}
-	t.events, t.destroy = nil, false
+	t.events, t.rows, t.destroy = nil, nil, false
 	if _, panicked := errors.AsType[*panicError](err); !panicked && !sealed {
 		if b.restore() == nil {
 			return nil, err
@@ -240,7 +240,10 @@ func (i *instance) perform(t *turn) (*change, error) {
 
 // collect makes the change of a turn whose code went well.
 func (i *instance) collect(t *turn, b *body) (*change, error) {
-	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, dirty: t.destroy}
+	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, dirty: t.destroy || len(t.rows) > 0}
+	if t.rowBytes > maxCommitBytes {
+		return nil, errCommitTooLarge
+	}
 	if b.state != nil {
 		options := proto.MarshalOptions{}
 		size := options.Size(b.state)
@@ -278,6 +281,7 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 			}
 		}
 	}
+	t.events, t.rows, t.rowBytes, t.kvKeys = nil, nil, 0, 0 // the turn may go on with another part
 	return c, nil
 }
 

@@ -52,8 +52,11 @@ type turn struct {
 	opened    *Conn         // the connection that the turn opens
 	connState proto.Message
 	events    []pendingEvent
-	destroy   bool // the actor ends with the turn
-	sleep     bool // the actor leaves memory after the turn
+	rows      overlay // what the turn writes besides the state
+	rowBytes  int     // of rows, and of what they replaced
+	kvKeys    int     // of rows
+	destroy   bool    // the actor ends with the turn
+	sleep     bool    // the actor leaves memory after the turn
 
 	generation uint32
 	status     atomic.Uint32
