@@ -48,18 +48,28 @@ func (i *instance) prepare(t *turn) error {
 		if !t.wants(record.ID) {
 			return notFound()
 		}
-		if t.call != nil && t.call.Resolve == Create && t.call.ID.IsZero() {
-			return alreadyExists(record.ID.String())
+		if err := t.occupied(record.ID); err != nil {
+			return err
 		}
 		return i.wake(t, record)
 	}
-	switch {
-	case !t.wants(i.id):
+	if !t.wants(i.id) {
 		return notFound()
-	case t.call != nil && t.call.Resolve == Create && t.call.ID.IsZero():
-		return alreadyExists(i.idText)
 	}
-	return nil
+	return t.occupied(i.id)
+}
+
+// occupied refuses a creation of an actor that exists, unless it may be the creation
+// of that actor, sent again.
+func (t *turn) occupied(id store.ID) error {
+	switch {
+	case t.call == nil || t.call.Resolve != Create || !t.call.ID.IsZero():
+		return nil
+	case t.repeatable():
+		t.exists = true
+		return nil
+	}
+	return alreadyExists(id.String())
 }
 
 func (i *instance) prepareAbsent(t *turn) error {
