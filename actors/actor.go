@@ -138,9 +138,9 @@ type body struct {
 	actor    Instance
 	handlers []connect.ServerFunc
 	state    proto.Message
-	snapshot []byte  // state, encoded, as the newest turn left it
-	turn     *turn   // the writing turn that runs
-	replies  replies // nil until a call carries an idempotency key
+	snapshot []byte   // state, encoded, as the newest turn left it
+	turn     *turn    // the writing turn that runs
+	replies  *replies // nil until a call carries an idempotency key
 }
 
 // writing returns the writing turn that runs.

@@ -237,6 +237,9 @@ func (i *instance) perform(t *turn) (*change, error) {
 		}
 	}
 	t.events, t.rows, t.destroy = nil, nil, false
+	if t.kept {
+		b.replies = nil // they count one that is not there, and lack those it replaced
+	}
 	if _, panicked := errors.AsType[*panicError](err); !panicked && !sealed {
 		if b.restore() == nil {
 			return nil, err

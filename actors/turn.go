@@ -56,6 +56,7 @@ type turn struct {
 	rowBytes  int     // of rows, and of what they replaced
 	kvKeys    int     // of rows
 	exists    bool    // resolve wants it absent; only a reply given before can answer
+	kept      bool    // the reply is to be kept for a repeated request
 	destroy   bool    // the actor ends with the turn
 	sleep     bool    // the actor leaves memory after the turn
 

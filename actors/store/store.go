@@ -210,6 +210,9 @@ type Range struct {
 	Limit int
 	// Reverse begins at the end of the range.
 	Reverse bool
+	// KeysOnly leaves out the Value and Due of the rows, and need not read
+	// them.
+	KeysOnly bool
 }
 
 // DueRow is a row found by the due index.
