@@ -304,11 +304,13 @@ func TestP36_TheCursorOfACutStreamIsWhatItsPeerHasSeen(t *testing.T) {
 	t.Parallel()
 	k := newKit(t, nil)
 	gate := make(chan struct{}, 2000)
-	var last *counterv1.CounterEvent
 	slow := make(chan *counterv1.CounterEvent, 2000)
 	sub := k.subscribe("a", func(_ *actors.Call, r *recorder) { r.gate, r.frames = gate, slow })
 	gate <- struct{}{}
 	await(t, "opened frame", sub.opened)
+	k.mustAdd("a", 1)
+	gate <- struct{}{}
+	last := await(t, "event", slow)
 	for range 400 {
 		k.mustAdd("a", 1)
 	}
