@@ -116,7 +116,7 @@ func (w *world) expect(key string, events []event) {
 // endStreamsOf says that the streams of an actor end; endStreams, that all do.
 func (w *world) endStreamsOf(key string, reason troupev1.CloseReason) {
 	for _, s := range w.streams {
-		if s.key == key {
+		if s.key == key && !s.ended {
 			s.ended, s.reason = true, reason
 		}
 	}
@@ -124,7 +124,7 @@ func (w *world) endStreamsOf(key string, reason troupev1.CloseReason) {
 
 func (w *world) endStreams(reason troupev1.CloseReason) {
 	for _, s := range w.streams {
-		s.ended, s.reason = true, reason
+		w.endStreamsOf(s.key, reason)
 	}
 }
 
