@@ -30,6 +30,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Heartbeat is the longest silence of a subscription. 0 means 15 s.
 	Heartbeat time.Duration
+	// CheckReads encodes the state before and after each read-only action, and
+	// fails one that changed it. It is for development and tests.
+	CheckReads bool
 }
 
 // Host runs actors. Its methods may be called concurrently.
@@ -39,6 +42,7 @@ type Host struct {
 	validate  func(proto.Message) error
 	log       *slog.Logger
 	heartbeat time.Duration
+	checks    bool // Config.CheckReads
 	types     map[string]*actorType
 	methods   []*Method
 
@@ -49,6 +53,7 @@ type Host struct {
 	tokens   sync.Pool // the channels of answered turns
 	inFlight atomic.Int64
 	closing  atomic.Bool
+	abrupt   atomic.Bool   // closing, and hooks do not run any more
 	drained  chan struct{} // closed once closing and nothing is in flight
 	drainOne sync.Once
 	stop     chan struct{}
@@ -80,6 +85,7 @@ func NewHost(cfg Config) (*Host, error) {
 		validate:  cfg.Validate,
 		log:       cfg.Logger,
 		heartbeat: cfg.Heartbeat,
+		checks:    cfg.CheckReads,
 		types:     make(map[string]*actorType, len(cfg.Registry.types)),
 		table:     newTable(),
 		committer: newCommitter(cfg.Store),

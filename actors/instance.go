@@ -14,9 +14,6 @@ import (
 	"github.com/troupe-dev/troupe/actors/store"
 )
 
-// maxUndurable is how many turns of one actor may run ahead of the disk.
-const maxUndurable = 64
-
 // instance is the one place in this process where an actor's turns are put in
 // order. It exists while the actor is in memory, has connections or has calls
 // waiting; it owns no goroutine.
@@ -105,7 +102,7 @@ func (i *instance) nextLocked() *turn {
 		case i.writing:
 			return nil
 		case t.shared:
-		case i.readers > 0, i.body == nil && i.undurable > 0, i.undurable >= maxUndurable:
+		case i.readers > 0, i.body == nil && i.undurable > 0, i.undurable >= i.typ.limits.undurable:
 			return nil
 		}
 		i.queue.remove(t)

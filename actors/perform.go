@@ -208,8 +208,8 @@ func (i *instance) perform(t *turn) (*change, error) {
 	}
 	b := t.body
 	if t.readOnly {
-		if err := protect(func() error { return t.run(t, b) }); err != nil {
-			if _, panicked := errors.AsType[*panicError](err); panicked {
+		if err := protect(func() error { return t.read(b) }); err != nil {
+			if spoiled(err) {
 				i.mu.Lock()
 				i.dropLocked() // readers beside it keep what they have
 				i.mu.Unlock()

@@ -133,6 +133,7 @@ type limits struct {
 	replyBytes     int
 	replyRetention time.Duration
 	replyRecords   int
+	undurable      int
 }
 
 // defaultLimits are the defaults of every type.
@@ -146,6 +147,7 @@ func defaultLimits() limits {
 		replyBytes:     4 << 20,
 		replyRetention: 24 * time.Hour,
 		replyRecords:   10_000,
+		undurable:      defaultUndurable,
 	}
 }
 

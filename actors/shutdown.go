@@ -73,8 +73,11 @@ func (i *instance) sleepLocked() *turn {
 // Shutdown ends every subscription with a closing frame, refuses new calls, waits
 // for the turns that run and for their commits, and puts every actor to sleep. If
 // ctx ends first it returns at once with an error; what was acknowledged is
-// durable all the same.
+// durable all the same. If ctx has ended already, no sleep or disconnect hook runs.
 func (h *Host) Shutdown(ctx context.Context) error {
+	if ctx.Err() != nil {
+		h.abrupt.Store(true)
+	}
 	h.closing.Store(true)
 	h.table.all(func(i *instance) {
 		i.mu.Lock()
@@ -92,7 +95,9 @@ func (h *Host) Shutdown(ctx context.Context) error {
 			defer close(h.stopped)
 			<-h.drained
 			h.subscribers.Wait()
-			h.sleepAll()
+			if !h.abrupt.Load() {
+				h.sleepAll()
+			}
 			close(h.stop)
 			h.committer.drain()
 			h.workers.close()

@@ -125,7 +125,7 @@ func (h *Host) disconnect(conn *Conn) {
 	was := len(i.conns)
 	i.conns = without(i.conns, conn)
 	hook := i.typ.hooks.disconnect
-	if hook == nil || len(i.conns) == was {
+	if hook == nil || len(i.conns) == was || h.abrupt.Load() {
 		i.forgetLocked()
 		i.mu.Unlock()
 		return

@@ -53,6 +53,10 @@ type Config struct {
 	// loopback address. Empty means auto.
 	Reflection string
 
+	// Development makes the server look for mistakes of actors that cost too much
+	// to look for in production: see [actors.Config.CheckReads].
+	Development bool
+
 	// Namespaces are the tenants that calls may name; "*" allows every one.
 	// Empty means "default" alone.
 	Namespaces []string

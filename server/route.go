@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -57,6 +58,7 @@ type router struct {
 	noGet         bool // procedures do not answer HTTP GET
 	calls         gate
 	subscriptions gate
+	guards        *sync.Pool
 }
 
 func newRouter(limits Limits, errors *connecthttp.ErrorWriter) *router {
@@ -68,6 +70,7 @@ func newRouter(limits Limits, errors *connecthttp.ErrorWriter) *router {
 		limits:        limits,
 		calls:         gate{limit: int64(limits.Calls)},
 		subscriptions: gate{limit: int64(limits.Subscriptions)},
+		guards:        newGuards(),
 	}
 }
 
@@ -178,7 +181,7 @@ func (rt *router) serveUnary(w http.ResponseWriter, r *http.Request, found *rout
 	}
 	defer rt.calls.leave()
 	capTimeout(r.Header, rt.limits.ActionTimeout)
-	guard := newGuard(w, r, &rt.limits, rt.errors)
+	guard := newGuard(rt.guards, w, r, &rt.limits, rt.errors)
 	var place *seat
 	if r.ProtoMajor == 1 {
 		if place, _ = r.Context().Value(seatKey{}).(*seat); place != nil {
@@ -220,7 +223,7 @@ func (rt *router) openStream(w http.ResponseWriter, r *http.Request, found *rout
 	writer := newStreamWriter(w, rt.limits.WriteTimeout)
 	r = r.WithContext(context.WithValue(r.Context(), streamWriterKey{}, writer))
 	if found.spec.StreamType == connect.StreamTypeServer {
-		return writer, r, newGuard(w, r, &rt.limits, rt.errors)
+		return writer, r, newGuard(rt.guards, w, r, &rt.limits, rt.errors)
 	}
 	return writer, r, nil
 }

@@ -45,7 +45,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	host, err := actors.NewHost(actors.Config{Registry: cfg.Registry, Store: cfg.Store, Validate: validator.check, Logger: cfg.Logger})
+	host, err := actors.NewHost(actors.Config{Registry: cfg.Registry, Store: cfg.Store, Validate: validator.check, Logger: cfg.Logger, CheckReads: cfg.Development})
 	if err != nil {
 		return nil, err
 	}
