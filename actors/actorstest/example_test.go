@@ -141,17 +141,23 @@ func TestExampleCrash(t *testing.T) {
 	t.Parallel()
 	srv, visits, life := setup(t)
 	mustAdd(t, visits, 3, 3)
+	once := counterv1connect.NewCounterClient(srv.Dial(troupe.WithoutRetries()).GetOrCreate("acme", "visits"))
 
 	srv.CrashBeforeCommit()
-	_, err := visits.Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1})
+	_, err := once.Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1})
 	wantError(t, err, connect.CodeUnavailable, unknown)
 	wantCount(t, visits, 3)
 
 	srv.CrashAfterCommit()
-	_, err = visits.Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1})
+	_, err = once.Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1})
 	wantError(t, err, connect.CodeUnavailable, unknown)
 	wantCount(t, visits, 4)
 	life.want(t, 3, 0)
+
+	// The stock client sends the call again under its idempotency key: one effect.
+	srv.CrashAfterCommit()
+	mustAdd(t, visits, 1, 5)
+	wantCount(t, visits, 5)
 }
 
 func TestExampleReadOnlyWrite(t *testing.T) {
