@@ -291,8 +291,11 @@ func (i *instance) settled(e *entry) {
 // revision) and those that run now.
 func (i *instance) failed(e *entry, err error) {
 	answer := errDiscarded
-	if errors.Is(err, store.ErrUnknown) {
+	switch {
+	case errors.Is(err, store.ErrUnknown):
 		answer = errUnknownOutcome
+	case errors.Is(err, store.ErrFull):
+		answer = errStoreFull
 	}
 	i.logger().Error("a commit failed; the turns that saw it are discarded",
 		slog.Any("error", err), slog.Int("turns", e.turns))
@@ -364,4 +367,7 @@ var (
 	// errUnknownOutcome answers a turn whose commit may or may not be durable.
 	errUnknownOutcome error = &refusalError{refusal(connect.CodeUnavailable, "outcome_unknown", unknown,
 		"the store cannot say whether the call took effect")}
+	// errStoreFull answers a turn whose change the store has no room for.
+	errStoreFull error = &refusalError{retryable(refusal(connect.CodeResourceExhausted, "store_full", notExecuted,
+		"the server has no room left to store a change"), time.Second)}
 )

@@ -31,6 +31,7 @@ type pending struct {
 	store  *Store
 	writes []*store.Write
 	batch  *pebble.Batch // nil if there is nothing to wait for
+	number uint64        // of the batch in the log
 }
 
 // Commit implements [store.Store]. The batch is one record of the engine's log:
@@ -49,16 +50,24 @@ func (s *Store) Commit(_ context.Context, writes []*store.Write) store.Pending {
 		}
 		return p
 	}
-	batch := s.db.NewBatch()
+	forEnd, forElse := s.room()
+	if forEnd != nil {
+		for _, w := range writes {
+			w.Err = forEnd
+		}
+		return p
+	}
+	// A batch whose every write is refused is stored too: what they were refused
+	// for may itself be on its way to the disk, so there is something to wait for.
+	batch := s.newBatchLocked()
+	p.number = s.logged
 	for _, w := range writes {
-		if w.Err = s.checkLocked(w); w.Err == nil {
+		if w.Err = forElse; w.Err == nil || w.Op == store.OpDestroy {
+			w.Err = s.checkLocked(w)
+		}
+		if w.Err == nil {
 			s.addLocked(batch, w)
 		}
-	}
-	if batch.Empty() {
-		// Every write was refused. What they were refused for may itself be
-		// on its way to the disk, so there is still something to wait for.
-		_ = batch.LogData(nil, nil) // never fails
 	}
 	if err := s.apply(batch, pebble.Sync); err != nil {
 		s.fail(err)
@@ -105,6 +114,7 @@ func (p *pending) Wait() {
 		p.store.fail(fmt.Errorf("sync the log: %w", err))
 		return
 	}
+	p.store.syncedTo(p.number)
 	_ = p.batch.Close() // gives its memory back; fails only if called twice
 	p.batch = nil
 }
