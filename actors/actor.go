@@ -138,8 +138,9 @@ type body struct {
 	actor    Instance
 	handlers []connect.ServerFunc
 	state    proto.Message
-	snapshot []byte // state, encoded, as the newest turn left it
-	turn     *turn  // the writing turn that runs
+	snapshot []byte  // state, encoded, as the newest turn left it
+	turn     *turn   // the writing turn that runs
+	replies  replies // nil until a call carries an idempotency key
 }
 
 // writing returns the writing turn that runs.
@@ -148,6 +149,17 @@ func (b *body) writing(what string) *turn {
 		panic("actors: " + what + " in a read-only action or outside a turn; only a writing action or hook may change the actor") //nolint:forbidigo // misuse by the author: it ends that action
 	}
 	return b.turn
+}
+
+// reading returns the turn that ctx belongs to, which may read the actor.
+func (b *body) reading(ctx context.Context, what string) *turn {
+	if b.turn != nil {
+		return b.turn
+	}
+	if t := turnOf(ctx); t != nil && t.inst == b.inst {
+		return t
+	}
+	panic("actors: " + what + " with a context that is not that of a turn of the actor") //nolint:forbidigo // misuse by the author: it ends that action
 }
 
 // restore makes the state what it was before the turn.

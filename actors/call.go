@@ -56,6 +56,10 @@ type Call struct {
 	// Subject is who calls; empty is anonymous. A connection belongs to the
 	// subject that opened it.
 	Subject string
+	// IdempotencyKey, unless empty, makes repeated requests of one subject and
+	// method have one effect and the first one's reply. Read-only methods and
+	// subscriptions ignore it.
+	IdempotencyKey string
 	// Codec encodes the reply, inside the turn, and the frames of a
 	// subscription.
 	Codec Codec

@@ -181,6 +181,12 @@ func (c *committer) add(i *instance, change *change, op store.Op) *entry {
 		EventHead: change.eventHead,
 		CreatedAt: i.createdAt,
 	}
+	switch op {
+	case store.OpDestroy: // takes every row with it
+		e.write.Rows = nil
+	default:
+		e.write.Rows = append(append(e.write.Rows, change.rows.writes(e)...), change.writes...)
+	}
 	c.mu.Unlock()
 	return e
 }
@@ -192,6 +198,7 @@ func (i *instance) commitLocked(t *turn, c *change, op store.Op) {
 	i.changed.Store(true)
 	i.revision++
 	i.eventHead = c.eventHead
+	i.coverLocked(c.rows)
 	i.undurable++
 	c.body.snapshot = c.state
 	i.destroying = op == store.OpDestroy
@@ -327,6 +334,7 @@ func (i *instance) disownLocked(t *turn) {
 
 func (i *instance) doneLocked(e *entry) {
 	i.undurable -= e.turns
+	i.uncoverLocked(e)
 	if i.entry == e {
 		i.entry = nil
 	}

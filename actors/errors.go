@@ -23,6 +23,7 @@ import (
 // Outcomes of a failed action; see [troupev1.Outcome].
 const (
 	notExecuted = troupev1.Outcome_OUTCOME_NOT_EXECUTED
+	committed   = troupev1.Outcome_OUTCOME_COMMITTED
 	unknown     = troupev1.Outcome_OUTCOME_UNKNOWN
 )
 

@@ -101,6 +101,7 @@ func NewHost(cfg Config) (*Host, error) {
 	h.workers = newWorkers(h.committer)
 	h.running.Go(func() { h.workers.watch(h.stop) })
 	h.running.Go(func() { h.sweep(h.stop) })
+	h.running.Go(func() { h.expire(h.stop) })
 	return h, nil
 }
 
@@ -143,6 +144,9 @@ func (h *Host) call(ctx context.Context, call *Call) (*turn, error) {
 
 // runAction is what the turn of an action does.
 func runAction(t *turn, b *body) error {
+	if t.repeatable() {
+		return t.once(b)
+	}
 	if err := t.join(b); err != nil {
 		return err
 	}

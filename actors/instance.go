@@ -51,6 +51,7 @@ type instance struct {
 	// was never stored.
 	generation uint32
 	changed    atomic.Bool // something was committed and not flushed since
+	rows       overlay     // what turns have written and is not durable
 	entry      *entry      // the newest part of a commit that is not durable; nil if all is
 	undurable  int         // turns that have changed something and are not durable
 	destroying bool        // a turn has destroyed the actor; its commit is under way
@@ -175,6 +176,7 @@ func (i *instance) forgetLocked() {
 // the store again.
 func (i *instance) discardLocked() {
 	i.generation++
+	i.rows = nil
 	i.dropLocked()
 }
 

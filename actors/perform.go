@@ -24,6 +24,8 @@ type change struct {
 	dirty      bool   // something must be stored
 	eventHead  uint64
 	deliveries []delivery
+	rows       overlay          // what turns can read
+	writes     []store.RowWrite // what only the store reads
 }
 
 // prepare brings the actor into memory and resolves the turn's target. Only a turn
@@ -46,18 +48,28 @@ func (i *instance) prepare(t *turn) error {
 		if !t.wants(record.ID) {
 			return notFound()
 		}
-		if t.call != nil && t.call.Resolve == Create && t.call.ID.IsZero() {
-			return alreadyExists(record.ID.String())
+		if err := t.occupied(record.ID); err != nil {
+			return err
 		}
 		return i.wake(t, record)
 	}
-	switch {
-	case !t.wants(i.id):
+	if !t.wants(i.id) {
 		return notFound()
-	case t.call != nil && t.call.Resolve == Create && t.call.ID.IsZero():
-		return alreadyExists(i.idText)
 	}
-	return nil
+	return t.occupied(i.id)
+}
+
+// occupied refuses a creation of an actor that exists, unless it may be the creation
+// of that actor, sent again.
+func (t *turn) occupied(id store.ID) error {
+	switch {
+	case t.call == nil || t.call.Resolve != Create || !t.call.ID.IsZero():
+		return nil
+	case t.repeatable():
+		t.exists = true
+		return nil
+	}
+	return alreadyExists(id.String())
 }
 
 func (i *instance) prepareAbsent(t *turn) error {
@@ -132,7 +144,6 @@ func (i *instance) create(t *turn) error {
 		return context.DeadlineExceeded
 	}
 	created.dirty = true
-	t.events = nil
 	i.mu.Lock()
 	i.commitLocked(nil, created, store.OpCreate)
 	i.mu.Unlock()
@@ -156,7 +167,6 @@ func (i *instance) enter(t *turn, b *body) error {
 		if t.status.Load() != turnRunning {
 			return context.DeadlineExceeded
 		}
-		t.events = nil
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -226,7 +236,7 @@ func (i *instance) perform(t *turn) (*change, error) {
 			return c, nil
 		}
 	}
-	t.events, t.destroy = nil, false
+	t.events, t.rows, t.destroy = nil, nil, false
 	if _, panicked := errors.AsType[*panicError](err); !panicked && !sealed {
 		if b.restore() == nil {
 			return nil, err
@@ -240,7 +250,10 @@ func (i *instance) perform(t *turn) (*change, error) {
 
 // collect makes the change of a turn whose code went well.
 func (i *instance) collect(t *turn, b *body) (*change, error) {
-	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, dirty: t.destroy}
+	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, dirty: t.destroy || len(t.rows) > 0}
+	if t.rowBytes > maxCommitBytes {
+		return nil, errCommitTooLarge
+	}
 	if b.state != nil {
 		options := proto.MarshalOptions{}
 		size := options.Size(b.state)
@@ -278,6 +291,7 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 			}
 		}
 	}
+	t.events, t.rows, t.rowBytes, t.kvKeys = nil, nil, 0, 0 // the turn may go on with another part
 	return c, nil
 }
 

@@ -125,23 +125,27 @@ type actorType struct {
 
 // limits bounds what one actor of a type may take.
 type limits struct {
-	sleepAfter    time.Duration
-	actionTimeout time.Duration
-	hookTimeout   time.Duration
-	mailbox       int
-	stateBytes    int
-	replyBytes    int
+	sleepAfter     time.Duration
+	actionTimeout  time.Duration
+	hookTimeout    time.Duration
+	mailbox        int
+	stateBytes     int
+	replyBytes     int
+	replyRetention time.Duration
+	replyRecords   int
 }
 
 // defaultLimits are the defaults of every type.
 func defaultLimits() limits {
 	return limits{
-		sleepAfter:    30 * time.Second,
-		actionTimeout: 60 * time.Second,
-		hookTimeout:   10 * time.Second,
-		mailbox:       256,
-		stateBytes:    1 << 20,
-		replyBytes:    4 << 20,
+		sleepAfter:     30 * time.Second,
+		actionTimeout:  60 * time.Second,
+		hookTimeout:    10 * time.Second,
+		mailbox:        256,
+		stateBytes:     1 << 20,
+		replyBytes:     4 << 20,
+		replyRetention: 24 * time.Hour,
+		replyRecords:   10_000,
 	}
 }
 

@@ -52,8 +52,12 @@ type turn struct {
 	opened    *Conn         // the connection that the turn opens
 	connState proto.Message
 	events    []pendingEvent
-	destroy   bool // the actor ends with the turn
-	sleep     bool // the actor leaves memory after the turn
+	rows      overlay // what the turn writes besides the state
+	rowBytes  int     // of rows, and of what they replaced
+	kvKeys    int     // of rows
+	exists    bool    // resolve wants it absent; only a reply given before can answer
+	destroy   bool    // the actor ends with the turn
+	sleep     bool    // the actor leaves memory after the turn
 
 	generation uint32
 	status     atomic.Uint32
@@ -197,6 +201,8 @@ type turnStream struct {
 	body    []byte
 	limit   int
 	sent    bool
+	keep    bool     // keep the reply in binary too
+	binary  []byte   // the reply in binary, to be kept
 	small   [64]byte // what most replies fit into
 }
 
@@ -242,6 +248,13 @@ func (s *turnStream) Send(src any) error {
 			"the reply has %d bytes and may have %d", len(body), s.limit)}
 	}
 	s.body = body
+	if s.keep {
+		if s.binary = body; s.codec.Name() != connect.CodecNameProto {
+			if s.binary, err = proto.Marshal(message); err != nil {
+				return fmt.Errorf("encode the reply: %w", err)
+			}
+		}
+	}
 	return nil
 }
 

@@ -183,6 +183,7 @@ func (m *metadata) rest(call *actors.Call) (err error) {
 	if len(m.idempotency) > maxIdempotencyKey {
 		return badIdempotencyKey.errorf("idempotency-key has at most %d bytes", maxIdempotencyKey)
 	}
+	call.IdempotencyKey = m.idempotency
 	return nil
 }
 

@@ -50,6 +50,12 @@ type Store interface {
 	// most limit of them, out of the given shard. It sees what Load sees.
 	Due(ctx context.Context, shard uint16, kind Kind, until time.Time, after *DueRow, limit int) ([]DueRow, error)
 
+	// Expire removes rows of one kind whose Due time is not after until, at most
+	// limit of them, out of the given shard, and returns how many. It neither
+	// looks at nor changes the revision of their actors: it is for rows that
+	// nobody reads any more once they are due. It is not durable by itself.
+	Expire(ctx context.Context, shard uint16, kind Kind, until time.Time, limit int) (int, error)
+
 	// List returns records without their state, in order of namespace, type
 	// and key, at most q.Limit of them.
 	List(ctx context.Context, q ListQuery) ([]Record, error)

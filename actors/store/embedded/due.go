@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -128,6 +129,49 @@ func getDueRow(r pebble.Reader, key []byte, due int64) (row store.Row, live bool
 		return row, false, err
 	}
 	return stored.row(key[rowOffset:]), true, nil
+}
+
+// Expire implements [store.Store]. Nothing waits for the disk: a row that comes back
+// after a crash is due again.
+func (s *Store) Expire(ctx context.Context, shard uint16, kind store.Kind, until time.Time, limit int) (int, error) {
+	rows, err := s.Due(ctx, shard, kind, until, nil, limit)
+	if err != nil {
+		return 0, err
+	}
+	for batch := range slices.Chunk(rows, maxRemovals) {
+		if err := s.expireSome(kind, batch); err != nil {
+			return 0, err
+		}
+	}
+	return len(rows), nil
+}
+
+// expireSome removes rows that stand where they were found, with their places.
+func (s *Store) expireSome(kind store.Kind, rows []store.DueRow) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed() != nil {
+		return nil // nothing can be removed, and nothing needs to be
+	}
+	batch := s.db.NewBatch()
+	for _, row := range rows {
+		due := micros(row.Due)
+		s.scratch = appendRowKey(s.scratch[:0], row.ID, kind, row.Key)
+		_, live, err := getDueRow(s.db, s.scratch, due)
+		if err != nil {
+			return errors.Join(readError("read a due row", err), batch.Close())
+		}
+		if live {
+			_ = batch.Delete(s.scratch, nil) // never fails
+			s.scratch = appendDueKey(s.scratch[:0], row.ID.Shard(), kind, due, row.ID, row.Key)
+			_ = batch.Delete(s.scratch, nil)
+		}
+	}
+	if err := s.apply(batch, pebble.NoSync); err != nil {
+		s.fail(err)
+		return readError("remove rows that are over", err)
+	}
+	return batch.Close()
 }
 
 // removeStale removes places of the due index that led to no row, unless they do by

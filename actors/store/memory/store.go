@@ -161,6 +161,27 @@ func (s *Store) Due(ctx context.Context, shard uint16, kind store.Kind, until ti
 	return found, nil
 }
 
+// Expire implements [store.Store].
+func (s *Store) Expire(ctx context.Context, shard uint16, kind store.Kind, until time.Time, limit int) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, errClosed
+	}
+	places := s.due[dueList{shard, kind}]
+	n := 0
+	for n < len(places) && n < limit && places[n].due <= until.UnixMicro() {
+		n++
+	}
+	for _, p := range slices.Clone(places[:n]) {
+		s.writeRowLocked(s.ids[p.id], store.RowWrite{Kind: kind, Op: store.RowDelete, Row: store.Row{Key: []byte(p.key)}})
+	}
+	return n, nil
+}
+
 // List implements [store.Store].
 func (s *Store) List(ctx context.Context, q store.ListQuery) ([]store.Record, error) {
 	switch {

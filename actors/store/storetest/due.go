@@ -187,3 +187,46 @@ func testDue(t *testing.T, target Target) {
 		same(t, "in the end", due(t, s, r.ID.Shard(), kind, second(n), nil, 7), []store.DueRow(nil))
 	})
 }
+
+func testExpire(t *testing.T, target Target) {
+	const kind = store.KindIdempotency
+	s := open(t, target)
+	rs := together(s, 2)
+	shard := rs[0].ID.Shard()
+	expire := func(until time.Time, limit, want int) {
+		t.Helper()
+		n, err := s.Expire(context.Background(), shard, kind, until, limit)
+		if err != nil || n != want {
+			t.Fatalf("Expire removed %d rows, %v; want %d", n, err, want)
+		}
+	}
+	expire(second(100), 10, 0)
+	must(t, s,
+		create(rs[0], putDue(kind, "a", "0a", second(1)), putDue(kind, "b", "0b", second(2)), putDue(kind, "c", "0c", second(9)), put(kind, "never", "0n")),
+		create(rs[1], putDue(kind, "a", "1a", second(1)), putDue(kind, "moved", "", second(1)), putDue(store.KindSchedule, "other", "", second(1))))
+	rs[1] = next(rs[1], "")
+	must(t, s, update(rs[1], putDue(kind, "moved", "1m", second(9))))
+
+	expire(second(1).Add(-time.Microsecond), 10, 0)
+	expire(second(5), 1, 1)
+	expire(second(5), 10, 2)
+	expire(second(5), 10, 0)
+	for _, r := range rs {
+		rows, err := s.Scan(context.Background(), r.ID, kind, store.Range{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows {
+			if !row.Due.IsZero() && row.Due.Before(second(9)) {
+				t.Errorf("%s is still there", row.Value)
+			}
+		}
+	}
+	same(t, "what is left", due(t, s, shard, kind, second(10), nil, 9), []store.DueRow{
+		dueRow(rs[0], "c", "0c", second(9)), dueRow(rs[1], "moved", "1m", second(9)),
+	})
+	same(t, "another kind", due(t, s, shard, store.KindSchedule, second(10), nil, 9), []store.DueRow{dueRow(rs[1], "other", "", second(1))})
+	// The actors go on as if nothing had been.
+	must(t, s, update(next(rs[0], "state"), putDue(kind, "a", "again", second(3))))
+	expire(second(3), 10, 1)
+}
