@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors/store"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 )
 
 // maxGather is how long changes of a busy actor may gather before its worker sees
@@ -202,6 +203,14 @@ func (i *instance) commitLocked(t *turn, c *change, op store.Op) {
 	i.undurable++
 	c.body.snapshot = c.state
 	i.destroying = op == store.OpDestroy
+	if seedbug.On(3) && t != nil {
+		t.finish(nil)
+		t = nil
+	}
+	if seedbug.On(4) {
+		deliver(c.deliveries)
+		c.deliveries = nil
+	}
 	if t != nil {
 		i.entry.waiting = append(i.entry.waiting, t)
 	}
@@ -299,7 +308,7 @@ func (i *instance) settled(e *entry) {
 func (i *instance) failed(e *entry, err error) {
 	answer := errDiscarded
 	switch {
-	case errors.Is(err, store.ErrUnknown):
+	case errors.Is(err, store.ErrUnknown) && !seedbug.On(21):
 		answer = errUnknownOutcome
 	case errors.Is(err, store.ErrFull):
 		answer = errStoreFull

@@ -12,6 +12,7 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 )
 
 // maxUndurable is how many turns of one actor may run ahead of the disk.
@@ -78,7 +79,7 @@ func (i *instance) enqueueLocked(t *turn) error {
 	if i.gone {
 		return errIncarnationGone
 	}
-	if t.call != nil && i.queue.len >= i.typ.limits.mailbox {
+	if t.call != nil && i.queue.len >= i.typ.limits.mailbox && !seedbug.On(18) {
 		return &refusalError{retryable(refusal(connect.CodeResourceExhausted, "mailbox_full", notExecuted,
 			"%d calls wait for this actor; try again later", i.queue.len), 100*time.Millisecond)}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 )
 
 const (
@@ -67,6 +68,8 @@ func (s *Store) Commit(_ context.Context, writes []*store.Write) store.Pending {
 		}
 		if w.Err == nil {
 			s.addLocked(batch, w)
+		} else if seedbug.On(23) {
+			forElse = w.Err
 		}
 	}
 	if err := s.apply(batch, pebble.Sync); err != nil {
@@ -105,7 +108,7 @@ func (p *pending) Wait() {
 	if p.batch == nil {
 		return
 	}
-	if err := p.batch.SyncWait(); err != nil {
+	if err := p.batch.SyncWait(); err != nil && !seedbug.On(14) {
 		for _, w := range p.writes {
 			if w.Err == nil {
 				w.Err = unknown(err)
@@ -290,6 +293,10 @@ func (s *Store) destroyLocked(batch *pebble.Batch, r *store.Record) {
 	_ = batch.Delete(s.scratch, nil) // never fails, as below
 	s.scratch = appendIDKey(s.scratch[:0], r.ID)
 	_ = batch.Delete(s.scratch, nil)
-	s.deleteStoredLocked(batch, appendRowKey(nil, r.ID, 0, nil), appendRowKey(nil, r.ID, afterKinds, nil))
+	last := store.Kind(afterKinds)
+	if seedbug.On(17) {
+		last = store.KindIdempotency
+	}
+	s.deleteStoredLocked(batch, appendRowKey(nil, r.ID, 0, nil), appendRowKey(nil, r.ID, last, nil))
 	s.revisions.drop(r.ID)
 }
