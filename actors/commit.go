@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors/store"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 )
 
 // maxGather is how long changes of a busy actor may gather before its worker sees
@@ -202,6 +203,14 @@ func (i *instance) commitLocked(t *turn, c *change, op store.Op) {
 	i.undurable++
 	c.body.snapshot = c.state
 	i.destroying = op == store.OpDestroy
+	if seedbug.On(3) && t != nil {
+		t.finish(nil)
+		t = nil
+	}
+	if seedbug.On(4) {
+		deliver(c.deliveries)
+		c.deliveries = nil
+	}
 	if t != nil {
 		i.entry.waiting = append(i.entry.waiting, t)
 	}
@@ -298,8 +307,11 @@ func (i *instance) settled(e *entry) {
 // revision) and those that run now.
 func (i *instance) failed(e *entry, err error) {
 	answer := errDiscarded
-	if errors.Is(err, store.ErrUnknown) {
+	switch {
+	case errors.Is(err, store.ErrUnknown) && !seedbug.On(21):
 		answer = errUnknownOutcome
+	case errors.Is(err, store.ErrFull):
+		answer = errStoreFull
 	}
 	i.logger().Error("a commit failed; the turns that saw it are discarded",
 		slog.Any("error", err), slog.Int("turns", e.turns))
@@ -372,4 +384,7 @@ var (
 	// errUnknownOutcome answers a turn whose commit may or may not be durable.
 	errUnknownOutcome error = &refusalError{refusal(connect.CodeUnavailable, "outcome_unknown", unknown,
 		"the store cannot say whether the call took effect")}
+	// errStoreFull answers a turn whose change the store has no room for.
+	errStoreFull error = &refusalError{retryable(refusal(connect.CodeResourceExhausted, "store_full", notExecuted,
+		"the server has no room left to store a change"), time.Second)}
 )

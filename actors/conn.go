@@ -15,6 +15,7 @@ import (
 
 	"github.com/troupe-dev/troupe/actors/store"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -106,6 +107,9 @@ func (c *Conn) push(frames ...*Frame) {
 			break
 		}
 		if len(c.queue)+int(c.taken.Load()) >= connBufferFrames || c.bytes+frame.size() > connBufferBytes && c.bytes > 0 {
+			if seedbug.On(11) {
+				continue
+			}
 			c.closing = &closing{troupev1.CloseReason_CLOSE_REASON_SLOW, "the subscriber does not read fast enough", 0}
 			c.queue, c.bytes = nil, 0
 			break

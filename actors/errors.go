@@ -15,6 +15,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connectproto"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -129,6 +130,9 @@ func wireError(ctx context.Context, log *slog.Logger, m *Method, err error) *con
 	}
 	log.LogAttrs(ctx, slog.LevelError, "an action failed", attrs...)
 	wire := connect.Errorf(connect.CodeInternal, "internal error %s", id).WithCause(err)
+	if seedbug.On(16) {
+		wire = connect.Errorf(connect.CodeInternal, "internal error %s: %s", id, err)
+	}
 	wire = withDetail(wire, &errdetails.ErrorInfo{Reason: "internal", Domain: runtimeDomain})
 	return withDetail(wire, &troupev1.Outcome{Outcome: notExecuted, CorrelationId: id})
 }

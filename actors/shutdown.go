@@ -11,6 +11,7 @@ import (
 	"time"
 
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 )
 
 // sweepInterval is how exactly [SleepAfter] is kept.
@@ -83,6 +84,9 @@ func (h *Host) Shutdown(ctx context.Context) error {
 		i.mu.Lock()
 		conns := i.conns
 		i.mu.Unlock()
+		if seedbug.On(19) {
+			return
+		}
 		for _, conn := range conns {
 			conn.close(closing{troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, "the server is stopping", time.Second})
 		}

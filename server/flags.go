@@ -23,6 +23,7 @@ type settings struct {
 	Config
 
 	dataDir          string
+	minFree          int64
 	tlsCert, tlsKey  string
 	configFile       string
 	logFormat        string
@@ -47,6 +48,7 @@ func (s *settings) flags(output io.Writer) *flag.FlagSet {
 
 	f.StringVar(&s.Listen, "listen", DefaultListen, "`address` to listen on")
 	f.StringVar(&s.dataDir, "data-dir", "troupe-data", "`directory` of the embedded store; made if absent")
+	f.Int64Var(&s.minFree, "min-free-bytes", 256<<20, "`bytes` of the disk that are kept free: with less, changes are refused; negative keeps none")
 	f.StringVar(&s.configFile, "config", "", "JSON `file` of flags: {\"listen\": \"127.0.0.1:8080\", \"namespaces\": [\"default\"]}")
 	f.Var(list{&s.Namespaces}, "namespaces", "comma-separated `names` of the tenants; * is any (default \"default\")")
 

@@ -100,7 +100,7 @@ func (p *program) run(ctx context.Context, args []string, env func(string) strin
 		return fmt.Errorf("-listen %s: %w (%w)", settings.Listen, err, errUsage)
 	}
 
-	store, err := embedded.Open(settings.dataDir, embedded.Options{})
+	store, err := embedded.Open(settings.dataDir, embedded.Options{MinFreeBytes: settings.minFree, Logger: settings.Logger})
 	if err != nil {
 		return err
 	}

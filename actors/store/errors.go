@@ -20,6 +20,10 @@ var (
 	// Write is or will be durable.
 	ErrUnknown = errors.New("store: the outcome of the commit is unknown")
 
+	// ErrFull is a Write's Err when the driver has no room for it. Nothing of
+	// the Write was stored; it may be tried again once there is room.
+	ErrFull = errors.New("store: no room is left")
+
 	// ErrCorrupt is returned when stored bytes fail their checksum or cannot
 	// be decoded. They are never served and never written over.
 	ErrCorrupt = errors.New("store: stored data is corrupt")

@@ -128,7 +128,7 @@ type Write struct {
 	// Rows are applied in order. OpDestroy removes every row by itself.
 	Rows []RowWrite
 	// Err is set by the driver before Pending.Wait returns: nil,
-	// [ErrExists], [ErrConflict], [ErrUnknown] or a failure that is known to
+	// [ErrExists], [ErrConflict], [ErrUnknown], [ErrFull] or a failure that is known to
 	// have changed nothing.
 	Err error
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 )
 
 const (
@@ -31,6 +32,7 @@ type pending struct {
 	store  *Store
 	writes []*store.Write
 	batch  *pebble.Batch // nil if there is nothing to wait for
+	number uint64        // of the batch in the log
 }
 
 // Commit implements [store.Store]. The batch is one record of the engine's log:
@@ -49,16 +51,26 @@ func (s *Store) Commit(_ context.Context, writes []*store.Write) store.Pending {
 		}
 		return p
 	}
-	batch := s.db.NewBatch()
-	for _, w := range writes {
-		if w.Err = s.checkLocked(w); w.Err == nil {
-			s.addLocked(batch, w)
+	forEnd, forElse := s.room()
+	if forEnd != nil {
+		for _, w := range writes {
+			w.Err = forEnd
 		}
+		return p
 	}
-	if batch.Empty() {
-		// Every write was refused. What they were refused for may itself be
-		// on its way to the disk, so there is still something to wait for.
-		_ = batch.LogData(nil, nil) // never fails
+	// A batch whose every write is refused is stored too: what they were refused
+	// for may itself be on its way to the disk, so there is something to wait for.
+	batch := s.newBatchLocked()
+	p.number = s.logged
+	for _, w := range writes {
+		if w.Err = forElse; w.Err == nil || w.Op == store.OpDestroy {
+			w.Err = s.checkLocked(w)
+		}
+		if w.Err == nil {
+			s.addLocked(batch, w)
+		} else if seedbug.On(23) {
+			forElse = w.Err
+		}
 	}
 	if err := s.apply(batch, pebble.Sync); err != nil {
 		s.fail(err)
@@ -96,7 +108,7 @@ func (p *pending) Wait() {
 	if p.batch == nil {
 		return
 	}
-	if err := p.batch.SyncWait(); err != nil {
+	if err := p.batch.SyncWait(); err != nil && !seedbug.On(14) {
 		for _, w := range p.writes {
 			if w.Err == nil {
 				w.Err = unknown(err)
@@ -105,6 +117,7 @@ func (p *pending) Wait() {
 		p.store.fail(fmt.Errorf("sync the log: %w", err))
 		return
 	}
+	p.store.syncedTo(p.number)
 	_ = p.batch.Close() // gives its memory back; fails only if called twice
 	p.batch = nil
 }
@@ -280,6 +293,10 @@ func (s *Store) destroyLocked(batch *pebble.Batch, r *store.Record) {
 	_ = batch.Delete(s.scratch, nil) // never fails, as below
 	s.scratch = appendIDKey(s.scratch[:0], r.ID)
 	_ = batch.Delete(s.scratch, nil)
-	s.deleteStoredLocked(batch, appendRowKey(nil, r.ID, 0, nil), appendRowKey(nil, r.ID, afterKinds, nil))
+	last := store.Kind(afterKinds)
+	if seedbug.On(17) {
+		last = store.KindIdempotency
+	}
+	s.deleteStoredLocked(batch, appendRowKey(nil, r.ID, 0, nil), appendRowKey(nil, r.ID, last, nil))
 	s.revisions.drop(r.ID)
 }

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -29,6 +30,10 @@ import (
 const (
 	childDir   = "TROUPE_STORE_CHILD_DIR"
 	childFault = "TROUPE_STORE_CHILD_FAULT" // syncs of the log fail after that many
+	childCall  = "TROUPE_STORE_CHILD_CALL"  // this call of the disk fails, and the child ends by itself
+	childErrno = "TROUPE_STORE_CHILD_ERRNO" // with that error
+
+	childBatches = 200 // how many it writes before it does
 )
 
 func TestMain(m *testing.M) {
@@ -51,12 +56,30 @@ func child(dir string) error {
 		}
 		opts.FS = failingSyncs(vfs.Default, n)
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	last := uint64(0)
+	if call := os.Getenv(childCall); call != "" {
+		n, err := strconv.ParseInt(call, 10, 64)
+		errno, errnoErr := strconv.Atoi(os.Getenv(childErrno))
+		if err := errors.Join(err, errnoErr); err != nil {
+			return err
+		}
+		opts.MemtableBytes = 64 << 10
+		opts.FS = failingCall(vfs.Default, n, syscall.Errno(errno)) //nolint:gosec // small
+		last = childBatches
+	}
 	s, err := embedded.Open(dir, opts)
 	if err != nil {
 		return err
 	}
-	load := &storetest.Load{Store: s, Ack: func(batch uint64) { _, _ = fmt.Fprintln(os.Stdout, batch) }}
-	return load.Run(context.Background())
+	load := &storetest.Load{Store: s, Ack: func(batch uint64) {
+		_, _ = fmt.Fprintln(os.Stdout, batch)
+		if batch == last {
+			stop()
+		}
+	}}
+	return errors.Join(load.Run(ctx), s.Close())
 }
 
 // failingSyncs fails every sync of a log after n of them have succeeded.
@@ -129,7 +152,7 @@ func readAck(t *testing.T, out *bufio.Reader) uint64 {
 	return n
 }
 
-func TestKill(t *testing.T) {
+func TestP11_Kill(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for round := range 8 {
@@ -158,9 +181,9 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// TestFailedSync has the disk refuse a sync: the process ends with status 1, and what
+// TestP13_AFailedSyncEndsTheProcess has the disk refuse a sync: the process ends with status 1, and what
 // it has acknowledged before is there.
-func TestFailedSync(t *testing.T) {
+func TestP13_AFailedSyncEndsTheProcess(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	closeStore(t, openDir(t, dir, small()))
@@ -181,8 +204,8 @@ func TestFailedSync(t *testing.T) {
 	closeStore(t, s)
 }
 
-// TestFatal replaces the end of the process, to look at what is left of the store.
-func TestFatal(t *testing.T) {
+// TestP13_NothingIsWrittenAfterAFailure replaces the end of the process, to look at what is left of the store.
+func TestP13_NothingIsWrittenAfterAFailure(t *testing.T) {
 	t.Parallel()
 	var fatal atomic.Int32
 	opts := small()

@@ -50,8 +50,8 @@ func alter(t *testing.T, fsys vfs.FS, tag byte, change func(value []byte) []byte
 	}
 }
 
-// TestDamagedValues changes stored values in a way that the engine cannot notice.
-func TestDamagedValues(t *testing.T) {
+// TestP14_DamagedValues changes stored values in a way that the engine cannot notice.
+func TestP14_DamagedValues(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	damages := map[string]func([]byte) []byte{
@@ -122,8 +122,8 @@ func TestDamagedValues(t *testing.T) {
 	}
 }
 
-// TestMovedValue puts a sound value under the key of another actor.
-func TestMovedValue(t *testing.T) {
+// TestP14_MovedValue puts a sound value under the key of another actor.
+func TestP14_MovedValue(t *testing.T) {
 	t.Parallel()
 	opts := small()
 	opts.FS = vfs.NewMem()

@@ -191,20 +191,24 @@ func (s *Store) removeStale(places [][]byte) error {
 func (s *Store) removeSome(places [][]byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed() != nil {
+	if s.failed() != nil || s.space.low.Load() {
 		return nil // reads go on
 	}
-	batch := s.db.NewBatch()
+	var dead [][]byte
 	for _, place := range places {
 		due, id, key, _ := parseDueKey(place)
 		s.scratch = appendRowKey(s.scratch[:0], id, store.Kind(place[dueOffset-1]), key)
 		_, live, err := getDueRow(s.db, s.scratch, due)
 		if err != nil {
-			return errors.Join(readError("read a due row", err), batch.Close())
+			return readError("read a due row", err)
 		}
 		if !live {
-			_ = batch.Delete(place, nil) // never fails
+			dead = append(dead, place)
 		}
+	}
+	batch := s.newBatchLocked()
+	for _, place := range dead {
+		_ = batch.Delete(place, nil) // never fails
 	}
 	if err := s.apply(batch, pebble.NoSync); err != nil {
 		s.fail(err)

@@ -31,6 +31,13 @@ type Options struct {
 	// when large states are overwritten.
 	InlineValues bool
 
+	// MinFreeBytes is how much of the disk is kept free: below it a write is
+	// refused with [store.ErrFull], a destroy below half of it, and reads go
+	// on. It is what the engine needs to work off what it has accepted, which
+	// it cannot do on a full disk: the process would end. 0 means 256 MiB; a
+	// negative number keeps nothing free.
+	MinFreeBytes int64
+
 	// Logger receives what the storage engine reports; nil discards it.
 	Logger *slog.Logger
 
@@ -50,6 +57,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MemtableBytes == 0 {
 		o.MemtableBytes = 32 << 20
+	}
+	if o.MinFreeBytes == 0 {
+		o.MinFreeBytes = 256 << 20
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

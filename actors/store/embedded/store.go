@@ -8,7 +8,8 @@
 //
 // store.go opens and closes; commit.go is the write path, with revision.go beside
 // it; load.go, scan.go, list.go and due.go read; key.go and value.go are the layout
-// on disk, meta.go describes it.
+// on disk, meta.go describes it. What a disk may do to it: space.go when it is full,
+// tail.go and value.go when it gives back something else than it was given.
 package embedded
 
 import (
@@ -36,6 +37,7 @@ type Store struct {
 	// failure is set once nothing can be made durable any more.
 	failure atomic.Pointer[error]
 
+	space     space
 	marks     marks
 	revisions revisions
 	keys      sync.Pool // of *[]byte, for the keys of reads
@@ -45,6 +47,10 @@ type Store struct {
 	mu sync.Mutex
 	// scratch is a key being made, guarded by mu.
 	scratch []byte
+	// logged is the number of the newest batch, guarded by mu; synced that of
+	// the newest one known to be durable: see newBatchLocked.
+	logged uint64
+	synced atomic.Uint64
 	// dues are the places that the batch being made adds to the due index,
 	// guarded by mu.
 	dues []duePlace
@@ -82,6 +88,11 @@ func (s *Store) open() error {
 	}
 	if err == nil && desc.Exists && desc.FormatMajorVersion > engineVersion {
 		return fmt.Errorf("%w: a newer version of Troupe wrote it; run that version", store.ErrFormat)
+	}
+	if err == nil && desc.Exists {
+		if err := checkLog(s.opts.FS, s.dir); err != nil {
+			return readError("look at the log", err)
+		}
 	}
 	if s.db, err = pebble.Open(s.dir, s.engineOptions()); err != nil {
 		return readError("open the database", err)
@@ -145,6 +156,10 @@ func (s *Store) Info() store.Info {
 func (s *Store) Close() error {
 	if err := s.failed(); err != nil {
 		return err // the engine is not to be touched again; the process is ending
+	}
+	if err := s.seal(); err != nil {
+		s.fail(err)
+		return err
 	}
 	return errors.Join(s.db.Close(), s.lock.Close())
 }
