@@ -56,6 +56,12 @@ type Call struct {
 	// Subject is who calls; empty is anonymous. A connection belongs to the
 	// subject that opened it.
 	Subject string
+	// Internal says that the call comes from inside: from another actor or from
+	// the program that runs the host. The edge leaves it false.
+	Internal bool
+	// Chain is the actors whose turns wait for the call, the first caller first.
+	// The edge leaves it empty: it is nothing that a client can say.
+	Chain []store.Address
 	// Codec encodes the reply, inside the turn, and the frames of a
 	// subscription.
 	Codec Codec
@@ -69,6 +75,8 @@ type Call struct {
 	// [connect.CallInfoForServerContext]. Response headers that the method
 	// sets are kept with the reply and dropped by a rollback.
 	Info *connect.CallInfo
+
+	caller *turn // the turn that waits for the call in this process; nil without one
 }
 
 // Codec encodes messages for one wire encoding.

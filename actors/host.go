@@ -41,16 +41,19 @@ type Host struct {
 	heartbeat time.Duration
 	types     map[string]*actorType
 	methods   []*Method
+	named     map[string]*Method // methods by procedure
 
 	table     *table
 	workers   *workers
 	committer *committer
+	waits     waits // direct calls that wait
 
 	tokens   sync.Pool // the channels of answered turns
 	inFlight atomic.Int64
 	closing  atomic.Bool
 	drained  chan struct{} // closed once closing and nothing is in flight
 	drainOne sync.Once
+	halting  chan struct{} // closed when Shutdown begins
 	stop     chan struct{}
 	running  sync.WaitGroup
 	stopOne  sync.Once
@@ -81,9 +84,11 @@ func NewHost(cfg Config) (*Host, error) {
 		log:       cfg.Logger,
 		heartbeat: cfg.Heartbeat,
 		types:     make(map[string]*actorType, len(cfg.Registry.types)),
+		named:     make(map[string]*Method),
 		table:     newTable(),
 		committer: newCommitter(cfg.Store),
 		drained:   make(chan struct{}),
+		halting:   make(chan struct{}),
 		stop:      make(chan struct{}),
 		stopped:   make(chan struct{}),
 		tokens:    sync.Pool{New: func() any { return make(chan struct{}, 1) }},
@@ -97,6 +102,9 @@ func NewHost(cfg Config) (*Host, error) {
 	for _, t := range cfg.Registry.types {
 		h.types[t.name] = t
 		h.methods = append(h.methods, t.methods...)
+		for _, m := range t.methods {
+			h.named[m.Spec.Procedure] = m
+		}
 	}
 	h.workers = newWorkers(h.committer)
 	h.running.Go(func() { h.workers.watch(h.stop) })
@@ -125,6 +133,9 @@ func (h *Host) Call(ctx context.Context, call *Call) (Reply, error) {
 
 func (h *Host) call(ctx context.Context, call *Call) (*turn, error) {
 	typ := call.Method.owner
+	if err := h.checkChain(call); err != nil {
+		return nil, err
+	}
 	if err := h.check(call.Request); err != nil {
 		return nil, err
 	}
@@ -200,6 +211,9 @@ func (h *Host) await(ctx context.Context, i *instance, t *turn) error {
 		return err
 	case mine:
 		h.workers.lend(t)
+	}
+	if t.call != nil && t.call.caller != nil {
+		return h.answerCaller(ctx, t)
 	}
 	return h.answer(ctx, t)
 }
