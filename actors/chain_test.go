@@ -156,7 +156,7 @@ func TestP21_MutualCallsDoNotWaitForEachOther(t *testing.T) {
 	}
 }
 
-// TestP21_AChainBehindARingFails: what waits for a ring through another actor's
+// TestP21_ARingThroughAMailboxIsFound: what waits for a ring through another actor's
 // mailbox is part of it, what only stands behind it is not.
 func TestP21_ARingThroughAMailboxIsFound(t *testing.T) {
 	t.Parallel()
@@ -174,7 +174,7 @@ func TestP21_ARingThroughAMailboxIsFound(t *testing.T) {
 			return err
 		}
 		answers := make(map[string]chan error)
-		for _, key := range []string{"b", "c", "a"} {
+		for _, key := range []string{"b", "a", "c"} {
 			answers[key] = make(chan error, 1)
 			go func() { _, err := k.add(t.Context(), key, 100); answers[key] <- err }()
 			synctest.Wait()
