@@ -76,7 +76,8 @@ type Call struct {
 	// sets are kept with the reply and dropped by a rollback.
 	Info *connect.CallInfo
 
-	caller *turn // the turn that waits for the call in this process; nil without one
+	caller   *turn     // the turn that waits for the call in this process; nil without one
+	delivery *delivery // the message that the call delivers; nil for any other call
 }
 
 // Codec encodes messages for one wire encoding.

@@ -179,11 +179,18 @@ func passOn(ctx context.Context, to *connect.Header) {
 			}
 		}
 	}
-	if info, ok := connect.CallInfoForServerContext(ctx); ok {
-		for _, name := range traceHeaders {
-			if values := info.RequestHeader().Values(name); len(values) > 0 && !to.Has(name) {
-				to.SetValues(name, slices.Clone(values))
-			}
+	passOnTrace(ctx, to)
+}
+
+// passOnTrace adds the trace of the call that ctx serves, unless there is one already.
+func passOnTrace(ctx context.Context, to *connect.Header) {
+	info, ok := connect.CallInfoForServerContext(ctx)
+	if !ok {
+		return
+	}
+	for _, name := range traceHeaders {
+		if values := info.RequestHeader().Values(name); len(values) > 0 && !to.Has(name) {
+			to.SetValues(name, slices.Clone(values))
 		}
 	}
 }

@@ -154,6 +154,11 @@ func (h *Host) call(ctx context.Context, call *Call) (*turn, error) {
 
 // runAction is what the turn of an action does.
 func runAction(t *turn, b *body) error {
+	if t.call.delivery != nil {
+		if taken, err := t.take(t.call.delivery); taken || err != nil {
+			return err
+		}
+	}
 	if err := t.join(b); err != nil {
 		return err
 	}

@@ -244,6 +244,9 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 	if t.rowBytes > maxCommitBytes {
 		return nil, errCommitTooLarge
 	}
+	if err := t.checkOutbox(); err != nil {
+		return nil, err
+	}
 	if b.state != nil {
 		options := proto.MarshalOptions{}
 		size := options.Size(b.state)
