@@ -77,7 +77,7 @@ type Call struct {
 	Info *connect.CallInfo
 
 	caller   *turn     // the turn that waits for the call in this process; nil without one
-	delivery *delivery // the message that the call delivers; nil for any other call
+	postmark *postmark // the message that the call delivers; nil for any other call
 }
 
 // Codec encodes messages for one wire encoding.

@@ -263,6 +263,7 @@ func (i *instance) deliverLocked(c *change) {
 // settled answers everything that waited for an entry whose fate is known: first
 // the events, then the replies. It is called by one goroutine, in commit order.
 func (i *instance) settled(e *entry) {
+	i.host.learn(&e.write) // whatever its fate: a row that is not there is not found
 	if err := e.write.Err; err != nil && !e.skip {
 		i.failed(e, err)
 		return

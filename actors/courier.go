@@ -59,7 +59,12 @@ type letter struct {
 	message *storagev1.OutboxMessage
 }
 
-func newCouriers(ctx context.Context, h *Host) *couriers {
+func newCouriers(h *Host) *couriers {
+	ctx, cancel := context.WithCancel(context.Background())
+	h.running.Go(func() {
+		<-h.quit
+		cancel()
+	})
 	return &couriers{host: h, ctx: ctx, slots: make(chan struct{}, maxCouriers), active: make(map[queue]bool)}
 }
 
@@ -119,7 +124,7 @@ func (c *couriers) round(q queue) (more bool, err error) {
 	defer h.leave()
 	var letters []letter
 	if err := h.within(c.ctx, q.from, q.id, true, func(t *turn) (err error) { letters, err = t.pickUp(q.key); return err }); err != nil {
-		return false, ignoreGone(err)
+		return false, ignoreAbsent(err)
 	}
 	var taken uint64 // the number of the newest message that was taken
 	var failed *storagev1.OutboxMessage
@@ -139,11 +144,11 @@ func (c *couriers) round(q queue) (more bool, err error) {
 	}
 	ctx := context.WithoutCancel(c.ctx)
 	err = h.within(ctx, q.from, q.id, false, func(t *turn) (err error) { more, err = t.signOff(q.key, taken, failed); return err })
-	return more, ignoreGone(err)
+	return more, ignoreAbsent(err)
 }
 
-// ignoreGone forgives that the sender is destroyed: its messages are gone with it.
-func ignoreGone(err error) error {
+// ignoreAbsent forgives that the sender is destroyed: its messages are gone with it.
+func ignoreAbsent(err error) error {
 	if errors.Is(err, errAbsent) {
 		return nil
 	}
@@ -252,7 +257,7 @@ func (t *turn) signOff(queue string, taken uint64, failed *storagev1.OutboxMessa
 			}
 			if failed.GetAttempts() >= maxAttempts {
 				t.deleteRow(store.KindOutbox, row.Key)
-				t.putRow(store.KindOutbox, store.Row{Key: numbered([]byte{outboxDead}, numberOf(row.Key)), Value: value})
+				t.putRow(store.KindOutbox, store.Row{Key: numbered([]byte{outboxDead}, numberOf(row.Key)), Value: value, Due: shelved})
 				failed = nil
 				continue
 			}

@@ -101,7 +101,7 @@ type readerSink directStream
 
 // Send implements [Sink].
 func (s *readerSink) Send(frame *Frame, _ bool) error {
-	halting := s.handles.host.halting
+	quit := s.handles.host.quit
 	var parting <-chan time.Time
 	for {
 		select {
@@ -109,8 +109,8 @@ func (s *readerSink) Send(frame *Frame, _ bool) error {
 			return nil
 		case <-s.ctx.Done():
 			return s.ctx.Err()
-		case <-halting:
-			halting, parting = nil, time.After(partingTime)
+		case <-quit:
+			quit, parting = nil, time.After(partingTime)
 		case <-parting:
 			return errUnread
 		}

@@ -30,6 +30,12 @@ type Config struct {
 	Logger *slog.Logger
 	// Heartbeat is the longest silence of a subscription. 0 means 15 s.
 	Heartbeat time.Duration
+	// ScheduledTurns is how many actors may run a schedule at one time. 0 means
+	// 64. What is due beyond it waits.
+	ScheduledTurns int
+	// WakeRate is how many sleeping actors are woken in a second for what is due.
+	// 0 means 500.
+	WakeRate int
 }
 
 // Host runs actors. Its methods may be called concurrently.
@@ -48,12 +54,16 @@ type Host struct {
 	committer *committer
 	waits     waits // direct calls that wait
 
+	process     uint64 // tells this host from others of the store, before and after it
+	startedAt   time.Time
+	dispatchers map[store.Kind]*dispatcher // of rows that fall due
+
 	tokens   sync.Pool // the channels of answered turns
 	inFlight atomic.Int64
 	closing  atomic.Bool
 	drained  chan struct{} // closed once closing and nothing is in flight
 	drainOne sync.Once
-	halting  chan struct{} // closed when Shutdown begins
+	quit     chan struct{} // closed once closing
 	stop     chan struct{}
 	running  sync.WaitGroup
 	stopOne  sync.Once
@@ -70,6 +80,8 @@ func NewHost(cfg Config) (*Host, error) {
 		return nil, errors.New("actors: Config.Registry is nil: pass the registry that the actor types were registered with")
 	case cfg.Store == nil:
 		return nil, errors.New("actors: Config.Store is nil: open one, such as store/embedded or store/memory")
+	case cfg.ScheduledTurns < 0 || cfg.WakeRate < 0:
+		return nil, errors.New("actors: Config.ScheduledTurns and Config.WakeRate must not be negative")
 	}
 	if err := errors.Join(cfg.Registry.errs...); err != nil {
 		return nil, fmt.Errorf("actors: %w", err)
@@ -88,7 +100,7 @@ func NewHost(cfg Config) (*Host, error) {
 		table:     newTable(),
 		committer: newCommitter(cfg.Store),
 		drained:   make(chan struct{}),
-		halting:   make(chan struct{}),
+		quit:      make(chan struct{}),
 		stop:      make(chan struct{}),
 		stopped:   make(chan struct{}),
 		tokens:    sync.Pool{New: func() any { return make(chan struct{}, 1) }},
@@ -109,6 +121,7 @@ func NewHost(cfg Config) (*Host, error) {
 	h.workers = newWorkers(h.committer)
 	h.running.Go(func() { h.workers.watch(h.stop) })
 	h.running.Go(func() { h.sweep(h.stop) })
+	h.dispatch(cfg)
 	return h, nil
 }
 
@@ -154,8 +167,8 @@ func (h *Host) call(ctx context.Context, call *Call) (*turn, error) {
 
 // runAction is what the turn of an action does.
 func runAction(t *turn, b *body) error {
-	if t.call.delivery != nil {
-		if taken, err := t.take(t.call.delivery); taken || err != nil {
+	if t.call.postmark != nil {
+		if taken, err := t.take(t.call.postmark); taken || err != nil {
 			return err
 		}
 	}

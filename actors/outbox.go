@@ -216,23 +216,23 @@ func (t *turn) putOutboxHead(head *storagev1.Outbox) error {
 	return nil
 }
 
-// delivery says which message a call delivers.
-type delivery struct {
+// postmark says which message a call delivers.
+type postmark struct {
 	from   store.ID
 	number uint64
 }
 
 // take notes that the turn takes a message, or says that an earlier one has.
-func (t *turn) take(d *delivery) (taken bool, err error) {
-	key := append([]byte{outboxTaken}, d.from[:]...)
+func (t *turn) take(p *postmark) (taken bool, err error) {
+	key := append([]byte{outboxTaken}, p.from[:]...)
 	inbox := new(storagev1.Inbox)
 	if err := t.readOutbox(key, inbox); err != nil {
 		return false, err
 	}
-	if inbox.GetNumber() >= d.number {
+	if inbox.GetNumber() >= p.number {
 		return true, nil
 	}
-	inbox.Number = d.number
+	inbox.Number = p.number
 	value, err := proto.Marshal(inbox)
 	if err != nil {
 		return false, fmt.Errorf("encode a row of the inbox: %w", err)
@@ -240,15 +240,6 @@ func (t *turn) take(d *delivery) (taken bool, err error) {
 	t.putRow(store.KindOutbox, store.Row{Key: key, Value: value})
 	return false, nil
 }
-
-// noReply is the codec of a message, whose reply nobody reads.
-type noReply struct{}
-
-// Name implements [Codec].
-func (noReply) Name() string { return "proto" }
-
-// Append implements [Codec].
-func (noReply) Append(dst []byte, _ proto.Message) ([]byte, error) { return dst, nil }
 
 // messageCall makes the call that delivers a message.
 func (h *Host) messageCall(from store.Address, id store.ID, number uint64, m *storagev1.OutboxMessage) (*Call, error) {
@@ -266,7 +257,7 @@ func (h *Host) messageCall(from store.Address, id store.ID, number uint64, m *st
 		Internal: true,
 		Codec:    noReply{},
 		Info:     &connect.CallInfo{Spec: method.Spec, Codec: noReply{}.Name()},
-		delivery: &delivery{id, number},
+		postmark: &postmark{id, number},
 	}
 	if len(m.GetId()) == len(call.ID) {
 		call.ID = store.ID(m.GetId())

@@ -88,7 +88,7 @@ func (h *Host) Shutdown(ctx context.Context) error {
 		h.drainOne.Do(func() { close(h.drained) })
 	}
 	h.stopOne.Do(func() {
-		close(h.halting)
+		close(h.quit)
 		go func() {
 			defer close(h.stopped)
 			<-h.drained

@@ -60,6 +60,8 @@ type turn struct {
 	destroy   bool    // the actor ends with the turn
 	sleep     bool    // the actor leaves memory after the turn
 
+	scheduled *ScheduleRun // nil unless a schedule runs
+
 	generation uint32
 	status     atomic.Uint32
 	reply      Reply
