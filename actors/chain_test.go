@@ -226,6 +226,55 @@ func TestP21_ReadsThatCallEachOtherGoOn(t *testing.T) {
 	})
 }
 
+// TestP21_ATurnWaitsForItsOwnCallsOnly: a read that runs beside one that waits is no part
+// of that one's ring.
+func TestP21_ATurnWaitsForItsOwnCallsOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, nil)
+		k.mustAdd("c", 1)
+		gate, open := make(chan struct{}), make(chan struct{})
+		k.increment = func(ctx context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			switch key := c.Key()[0]; {
+			case req.GetAmount() == 1:
+			case key == "a":
+				<-open
+				_, err := c.peer("b").Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+				return err
+			case key == "b":
+				_, err := c.peer("c").Get(ctx, new(counterv1.GetRequest))
+				return err
+			}
+			return nil
+		}
+		first := true
+		k.get = func(ctx context.Context, c *counter) error {
+			if first { // called by b
+				first = false
+				<-gate
+				return nil
+			}
+			_, err := c.peer("a").Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+			return err
+		}
+		answers := make(chan error, 3)
+		for _, call := range []func() error{
+			func() error { _, err := k.add(t.Context(), "a", 100); return err },
+			func() error { _, err := k.add(t.Context(), "b", 100); return err },
+			func() error { _, err := k.count(t.Context(), "c"); return err }, // waits for a
+		} {
+			go func() { answers <- call() }()
+			synctest.Wait()
+		}
+		close(open) // a waits for b, which waits for c's other read
+		synctest.Wait()
+		close(gate)
+		if err := errors.Join(<-answers, <-answers, <-answers); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestP21_NoCallsOfManyActorsHang lets actors call each other at random: every call
 // ends without a time limit, and what was counted is what went well.
 func TestP21_NoCallsOfManyActorsHang(t *testing.T) {

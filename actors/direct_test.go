@@ -174,39 +174,77 @@ func TestP10_ADirectCallWaitsForTheEarlierTurns(t *testing.T) {
 	})
 }
 
-// TestP12_ADirectCallOfATurnThatIsDiscardedDoesNotLeave fails the commit that the call
-// waits for.
-func TestP12_ADirectCallOfATurnThatIsDiscardedDoesNotLeave(t *testing.T) {
+// TestADirectCallDoesNotWaitForACommitThatWaitsForIt has both turns run by one worker,
+// which commits after them.
+func TestADirectCallDoesNotWaitForACommitThatWaitsForIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
-		k := newKit(t, faulty)
+		k := newKit(t, nil)
 		k.mustAdd("a", 1)
-		var failed error
+		queued := make(chan struct{})
 		k.increment = func(ctx context.Context, c *counter, req *counterv1.IncrementRequest) error {
-			if c.Key()[0] == "b" {
-				t.Error("the call has left")
-			} else if req.GetAmount() > 1 {
-				_, failed = c.peer("b").Increment(ctx, &counterv1.IncrementRequest{Amount: c.State().GetCount()})
-				return failed
+			switch {
+			case c.Key()[0] == "b":
+			case req.GetAmount() == 1:
+				<-queued
+			default:
+				_, err := c.peer("b").Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+				return err
 			}
 			return nil
 		}
-		hold := faulty.HoldWaits()
-		faulty.FailCommit(errors.New("disk full"))
-		first, second := make(chan error, 1), make(chan error, 1)
-		go func() { _, err := k.add(t.Context(), "a", 1); first <- err }()
-		synctest.Wait()
-		go func() { _, err := k.add(t.Context(), "a", 10); second <- err }()
-		synctest.Wait()
-		hold.Release()
-		discarded := failure{connect.CodeAborted, "turn_discarded", notExecuted}
-		wantFailure(t, <-first, discarded)
-		wantFailure(t, <-second, discarded)
-		wantFailure(t, failed, discarded)
-		k.increment = nil
-		k.mustCount("a", 1)
+		answers := make(chan error, 2)
+		for n := range int64(2) {
+			go func() { _, err := k.add(t.Context(), "a", n+1); answers <- err }()
+			synctest.Wait()
+		}
+		begun := time.Now()
+		close(queued)
+		if err := errors.Join(<-answers, <-answers); err != nil || time.Since(begun) > 0 {
+			t.Errorf("after %s: %v", time.Since(begun), err)
+		}
 	})
+}
+
+// TestP12_ADirectCallOfATurnThatIsDiscardedDoesNotLeave fails the commit that the call
+// waits for, and one that has failed before the call is made.
+func TestP12_ADirectCallOfATurnThatIsDiscardedDoesNotLeave(t *testing.T) {
+	t.Parallel()
+	for _, before := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+			k := newKit(t, faulty)
+			k.mustAdd("a", 1)
+			var failed error
+			hold := faulty.HoldWaits()
+			k.increment = func(ctx context.Context, c *counter, req *counterv1.IncrementRequest) error {
+				switch {
+				case c.Key()[0] == "b":
+					t.Error("the call has left")
+				case req.GetAmount() > 1:
+					if before {
+						pass(2 * time.Second)
+					}
+					_, failed = c.peer("b").Increment(ctx, &counterv1.IncrementRequest{Amount: c.State().GetCount()})
+					return failed
+				}
+				return nil
+			}
+			faulty.FailCommit(errors.New("disk full"))
+			first, second := make(chan error, 1), make(chan error, 1)
+			go func() { _, err := k.add(t.Context(), "a", 1); first <- err }()
+			synctest.Wait()
+			go func() { _, err := k.add(t.Context(), "a", 10); second <- err }()
+			pass(time.Second)
+			hold.Release()
+			discarded := failure{connect.CodeAborted, "turn_discarded", notExecuted}
+			wantFailure(t, <-first, discarded)
+			wantFailure(t, <-second, discarded)
+			wantFailure(t, failed, discarded)
+			k.increment = nil
+			k.mustCount("a", 1)
+		})
+	}
 }
 
 func TestDirectCallsFromReadsHooksAndOutside(t *testing.T) {
