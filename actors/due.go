@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"sync"
@@ -48,27 +47,23 @@ var shelved = time.Date(9999, time.January, 1, 0, 0, 0, 0, time.UTC)
 // It keeps one time for each shard, that of its next row, however many rows there
 // are: it reads all shards once when it starts, a shard again when that time has
 // come, and learns of new rows from the commits that hold them. What is due is read
-// a page at a time, and no faster than it is settled.
+// a page at a time, and no faster than it is settled: see [lane].
 type dispatcher struct {
 	host   *Host
 	kind   store.Kind
 	settle settleDue
-	slots  chan struct{} // holds a token for each lane
-	wakes  *bucket
-	news   chan struct{} // holds a token when a time has come that is before asleep
+	news   chan struct{} // holds a token when a time has come that is before pause
 
-	mu     sync.Mutex
-	next   []int64            // guarded by mu; per shard, in microseconds
-	asleep int64              // guarded by mu; when run looks again by itself
-	lanes  map[store.ID]*lane // guarded by mu; the actors whose rows are settled now
-}
+	slots    chan struct{} // holds a token for each lane that is served
+	wakes    *bucket
+	sleepers chan *lane // wait to wake their actors
 
-// lane is the rows of one actor that wait to be settled, one after the other.
-type lane struct {
-	id      store.ID
-	waiting [][]byte         // keys, in order
-	due     map[string]int64 // of those that wait and of the one that is settled now
-	more    bool             // the store has some that did not fit
+	mu      sync.Mutex
+	next    []int64            // guarded by mu; per shard, in microseconds
+	pause   int64              // guarded by mu; until when run sleeps
+	lanes   map[store.ID]*lane // guarded by mu; of the actors whose rows are in memory
+	backlog []uint16           // guarded by mu; shards with sleepers that did not fit, in order
+	behind  map[uint16]bool    // guarded by mu; those in backlog
 }
 
 // never is a time at which nothing falls due.
@@ -84,19 +79,22 @@ func (h *Host) dispatch(cfg Config) {
 	}
 	for _, d := range h.dispatchers {
 		h.running.Go(func() { d.run(h.quit) })
+		h.running.Go(func() { d.wake(h.quit) })
 	}
 }
 
 func newDispatcher(h *Host, kind store.Kind, concurrent int, wakes *bucket, settle settleDue) *dispatcher {
 	d := &dispatcher{
-		host:   h,
-		kind:   kind,
-		settle: settle,
-		slots:  make(chan struct{}, concurrent),
-		wakes:  wakes,
-		news:   make(chan struct{}, 1),
-		next:   make([]int64, h.shards),
-		lanes:  make(map[store.ID]*lane),
+		host:     h,
+		kind:     kind,
+		settle:   settle,
+		news:     make(chan struct{}, 1),
+		slots:    make(chan struct{}, concurrent),
+		wakes:    wakes,
+		sleepers: make(chan *lane, duePage),
+		next:     make([]int64, h.shards),
+		lanes:    make(map[store.ID]*lane),
+		behind:   make(map[uint16]bool),
 	}
 	for shard := range d.next {
 		d.next[shard] = never
@@ -139,7 +137,7 @@ func (d *dispatcher) expectLocked(shard uint16, at int64) {
 		return
 	}
 	d.next[shard] = at
-	if at < d.asleep {
+	if at < d.pause {
 		select {
 		case d.news <- struct{}{}:
 		default:
@@ -201,7 +199,7 @@ func (d *dispatcher) soonest() (uint16, time.Time) {
 			soonest, first = uint16(shard), at
 		}
 	}
-	d.asleep = first
+	d.pause = first
 	return soonest, time.UnixMicro(first)
 }
 
@@ -222,10 +220,16 @@ func (d *dispatcher) read(ctx context.Context, shard uint16, quit <-chan struct{
 		if err != nil {
 			return err
 		}
+		fits := true
 		for n := range rows {
-			if !d.handOut(&rows[n], quit) {
+			if full, stop := d.handOut(&rows[n], quit); stop {
 				return nil
+			} else if full {
+				fits = false
 			}
+		}
+		if !fits && len(rows) == duePage {
+			return nil // wake has the shard read again
 		}
 		if len(rows) < duePage {
 			return d.foresee(ctx, shard, &store.DueRow{ID: lastID, Row: store.Row{Due: now}})
@@ -244,151 +248,4 @@ func (d *dispatcher) foresee(ctx context.Context, shard uint16, after *store.Due
 		d.expect(shard, rows[0].Due)
 	}
 	return err
-}
-
-// handOut puts a row into its actor's lane. A new lane needs a slot, and one that
-// wakes its actor a token; false means that the host stops.
-func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) bool {
-	if d.queue(row, nil) {
-		return true
-	}
-	if d.host.table.withID(row.ID) == nil && !d.wakes.take(quit) {
-		return false
-	}
-	select {
-	case d.slots <- struct{}{}:
-	case <-quit:
-		return false
-	}
-	l := &lane{id: row.ID, due: make(map[string]int64, 1)}
-	d.queue(row, l)
-	d.host.running.Go(func() {
-		defer func() { <-d.slots }()
-		d.serve(l)
-	})
-	return true
-}
-
-// queue puts a row into its actor's lane, which is fresh if there is none.
-func (d *dispatcher) queue(row *store.DueRow, fresh *lane) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l := d.lanes[row.ID]
-	if l == nil {
-		if l = fresh; l == nil {
-			return false
-		}
-		d.lanes[row.ID] = l
-	}
-	key := string(row.Key)
-	switch _, known := l.due[key]; {
-	case known:
-	case len(l.waiting) >= duePage:
-		l.more = true
-	default:
-		l.waiting = append(l.waiting, row.Key)
-		l.due[key] = row.Due.UnixMicro()
-	}
-	return true
-}
-
-// serve settles the rows of a lane until none is left.
-func (d *dispatcher) serve(l *lane) {
-	for {
-		d.mu.Lock()
-		if len(l.waiting) == 0 {
-			delete(d.lanes, l.id)
-			if l.more {
-				d.expectLocked(l.id.Shard(), time.Now().UnixMicro())
-			}
-			d.mu.Unlock()
-			return
-		}
-		key := l.waiting[0]
-		l.waiting = l.waiting[1:]
-		d.mu.Unlock()
-
-		err := d.settleRow(context.Background(), l.id, key)
-
-		d.mu.Lock()
-		delete(l.due, string(key))
-		switch {
-		case err == nil, d.host.closing.Load():
-		case errors.Is(err, errDueAgain):
-			d.expectLocked(l.id.Shard(), time.Now().UnixMicro())
-		default:
-			d.host.log.Warn("a row that is due could not be settled", slog.String("actor_id", l.id.String()), slog.Any("error", err))
-			d.expectLocked(l.id.Shard(), time.Now().Add(dueRetry).UnixMicro())
-		}
-		d.mu.Unlock()
-	}
-}
-
-// settleRow settles a row if it is still due. The index was read before commits
-// that were under way were durable; the row is not handed out before they are.
-func (d *dispatcher) settleRow(ctx context.Context, id store.ID, key []byte) error {
-	h := d.host
-	if err := h.enter(); err != nil {
-		return err
-	}
-	defer h.leave()
-	rows, err := h.store.Scan(ctx, id, d.kind, store.Range{From: key, To: append(key[:len(key):len(key)], 0), Limit: 1})
-	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() || rows[0].Due.After(time.Now()) {
-		return err
-	}
-	var addr store.Address
-	if i := h.table.withID(id); i != nil {
-		addr = i.addr
-	} else if record, err := h.store.LoadID(ctx, id); errors.Is(err, store.ErrNotFound) {
-		return nil
-	} else if err != nil {
-		return err
-	} else {
-		addr = record.Address
-	}
-	if h.types[addr.Type] == nil {
-		return fmt.Errorf("this server has no actor type %q", addr.Type)
-	}
-	if i := h.table.peek(addr); i != nil {
-		if err := i.durable(ctx); err != nil {
-			return err
-		}
-	}
-	return d.settle(ctx, addr, store.DueRow{ID: id, Row: rows[0]})
-}
-
-// bucket lets so many through in a second, and a tenth of them at once.
-type bucket struct {
-	interval time.Duration
-	burst    time.Duration
-
-	mu   sync.Mutex
-	next time.Time // guarded by mu
-}
-
-func newBucket(perSecond int) *bucket {
-	return &bucket{interval: time.Second / time.Duration(perSecond), burst: time.Second / 10}
-}
-
-// take waits for its turn; false means that quit was closed first.
-func (b *bucket) take(quit <-chan struct{}) bool {
-	b.mu.Lock()
-	now := time.Now()
-	if full := now.Add(-b.burst); b.next.Before(full) {
-		b.next = full
-	}
-	b.next = b.next.Add(b.interval)
-	wait := b.next.Sub(now)
-	b.mu.Unlock()
-	if wait <= 0 {
-		return true
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-quit:
-		return false
-	}
 }
