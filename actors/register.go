@@ -131,6 +131,8 @@ type limits struct {
 	mailbox       int
 	stateBytes    int
 	replyBytes    int
+	streamTimeout time.Duration
+	waitUntil     time.Duration
 }
 
 // defaultLimits are the defaults of every type.
@@ -142,6 +144,8 @@ func defaultLimits() limits {
 		mailbox:       256,
 		stateBytes:    1 << 20,
 		replyBytes:    4 << 20,
+		streamTimeout: time.Hour,
+		waitUntil:     15 * time.Second,
 	}
 }
 

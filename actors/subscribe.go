@@ -328,6 +328,8 @@ func (t *turn) createConnState(b *body) error {
 		b.turn = nil
 		defer func() { b.turn = writing }()
 	}
+	b.reads.Add(1)
+	defer b.reads.Add(-1)
 	state, err := hook(b.actor, t, t.params)
 	t.connState = state
 	return err

@@ -61,6 +61,8 @@ type turn struct {
 	sleep     bool    // the actor leaves memory after the turn
 
 	scheduled *ScheduleRun // nil unless a schedule runs
+	enters    *body        // whom the turn was entered at, by code beside it; else nil
+	aside     *aside       // what it does about such code; nil if nothing
 
 	generation uint32
 	status     atomic.Uint32
