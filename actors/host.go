@@ -33,6 +33,12 @@ type Config struct {
 	// CheckReads encodes the state before and after each read-only action, and
 	// fails one that changed it. It is for development and tests.
 	CheckReads bool
+	// ScheduledTurns is how many actors may run a schedule at one time. 0 means
+	// 64. What is due beyond it waits.
+	ScheduledTurns int
+	// WakeRate is how many sleeping actors are woken in a second for what is due.
+	// 0 means 500.
+	WakeRate int
 }
 
 // Host runs actors. Its methods may be called concurrently.
@@ -45,10 +51,16 @@ type Host struct {
 	checks    bool // Config.CheckReads
 	types     map[string]*actorType
 	methods   []*Method
+	named     map[string]*Method // methods by procedure
 
 	table     *table
 	workers   *workers
 	committer *committer
+	waits     waits // direct calls that wait
+
+	process     uint64 // tells this host from others of the store, before and after it
+	startedAt   time.Time
+	dispatchers map[store.Kind]*dispatcher // of rows that fall due
 
 	tokens   sync.Pool // the channels of answered turns
 	inFlight atomic.Int64
@@ -56,12 +68,15 @@ type Host struct {
 	abrupt   atomic.Bool   // closing, and hooks do not run any more
 	drained  chan struct{} // closed once closing and nothing is in flight
 	drainOne sync.Once
+	quit     chan struct{} // closed once closing
 	stop     chan struct{}
 	running  sync.WaitGroup
 	stopOne  sync.Once
 	stopped  chan struct{} // closed once nothing of the host runs
 
-	subscribers sync.WaitGroup // open subscriptions, and turns whose callers have left
+	subscribers sync.WaitGroup // open streams, and turns whose callers have left
+	works       works          // what runs beside the actors
+	silent      atomic.Bool    // nothing enters a turn any more
 }
 
 // NewHost checks cfg and the registered types and returns a host that runs, until
@@ -72,6 +87,8 @@ func NewHost(cfg Config) (*Host, error) {
 		return nil, errors.New("actors: Config.Registry is nil: pass the registry that the actor types were registered with")
 	case cfg.Store == nil:
 		return nil, errors.New("actors: Config.Store is nil: open one, such as store/embedded or store/memory")
+	case cfg.ScheduledTurns < 0 || cfg.WakeRate < 0:
+		return nil, errors.New("actors: Config.ScheduledTurns and Config.WakeRate must not be negative")
 	}
 	if err := errors.Join(cfg.Registry.errs...); err != nil {
 		return nil, fmt.Errorf("actors: %w", err)
@@ -87,9 +104,11 @@ func NewHost(cfg Config) (*Host, error) {
 		heartbeat: cfg.Heartbeat,
 		checks:    cfg.CheckReads,
 		types:     make(map[string]*actorType, len(cfg.Registry.types)),
+		named:     make(map[string]*Method),
 		table:     newTable(),
 		committer: newCommitter(cfg.Store),
 		drained:   make(chan struct{}),
+		quit:      make(chan struct{}),
 		stop:      make(chan struct{}),
 		stopped:   make(chan struct{}),
 		tokens:    sync.Pool{New: func() any { return make(chan struct{}, 1) }},
@@ -103,11 +122,15 @@ func NewHost(cfg Config) (*Host, error) {
 	for _, t := range cfg.Registry.types {
 		h.types[t.name] = t
 		h.methods = append(h.methods, t.methods...)
+		for _, m := range t.methods {
+			h.named[m.Spec.Procedure] = m
+		}
 	}
 	h.workers = newWorkers(h.committer)
 	h.running.Go(func() { h.workers.watch(h.stop) })
 	h.running.Go(func() { h.sweep(h.stop) })
 	h.running.Go(func() { h.expire(h.stop) })
+	h.dispatch(cfg)
 	return h, nil
 }
 
@@ -131,25 +154,39 @@ func (h *Host) Call(ctx context.Context, call *Call) (Reply, error) {
 }
 
 func (h *Host) call(ctx context.Context, call *Call) (*turn, error) {
-	typ := call.Method.owner
-	if err := h.check(call.Request); err != nil {
+	params, err := h.admit(ctx, call)
+	if err != nil {
 		return nil, err
-	}
-	var params proto.Message
-	if typ.hasConn && call.Conn == "" {
-		var err error
-		if params, err = h.params(typ, call.Params); err != nil {
-			return nil, err
-		}
-		if err := beforeConnect(ctx, typ, call, params); err != nil {
-			return nil, err
-		}
 	}
 	return h.submit(ctx, call, params, call.Method.ReadOnly, runAction)
 }
 
+// admit checks a call and runs the hook that may refuse it. It returns the
+// parameters that a call outside a connection carries.
+func (h *Host) admit(ctx context.Context, call *Call) (params proto.Message, err error) {
+	typ := call.Method.owner
+	if err := h.checkChain(call); err != nil {
+		return nil, err
+	}
+	if err := h.check(call.Request); err != nil {
+		return nil, err
+	}
+	if !typ.hasConn || call.Conn != "" {
+		return nil, nil //nolint:nilnil // there are none
+	}
+	if params, err = h.params(typ, call.Params); err != nil {
+		return nil, err
+	}
+	return params, beforeConnect(ctx, typ, call, params)
+}
+
 // runAction is what the turn of an action does.
 func runAction(t *turn, b *body) error {
+	if t.call.postmark != nil {
+		if taken, err := t.take(t.call.postmark); taken || err != nil {
+			return err
+		}
+	}
 	if t.repeatable() {
 		return t.once(b)
 	}
@@ -211,6 +248,9 @@ func (h *Host) await(ctx context.Context, i *instance, t *turn) error {
 	case mine:
 		h.workers.lend(t)
 	}
+	if t.call != nil && t.call.caller != nil {
+		return h.answerCaller(ctx, t)
+	}
 	return h.answer(ctx, t)
 }
 
@@ -252,6 +292,9 @@ func (h *Host) abandon(t *turn, cause error) error {
 		if <-t.ready; t.err == nil && t.opened != nil {
 			h.disconnect(t.opened)
 		}
+		t.inst.mu.Lock()
+		t.releaseLocked() // of a streaming action
+		t.inst.mu.Unlock()
 	})
 	return &refusalError{refusal(code, reason, unknown, "the call ended before its answer was ready")}
 }

@@ -40,7 +40,10 @@ type Attempt struct {
 	Key []string
 	// Subject is who calls; empty is anonymous.
 	Subject string
-	// Header is the caller's metadata; nil inside the process.
+	// Internal says that another actor calls, or the program that runs the host:
+	// nobody from outside.
+	Internal bool
+	// Header is the caller's metadata; nil if there is none.
 	Header *connect.Header
 }
 

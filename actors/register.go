@@ -134,6 +134,8 @@ type limits struct {
 	replyRetention time.Duration
 	replyRecords   int
 	undurable      int
+	streamTimeout  time.Duration
+	waitUntil      time.Duration
 }
 
 // defaultLimits are the defaults of every type.
@@ -148,6 +150,8 @@ func defaultLimits() limits {
 		replyRetention: 24 * time.Hour,
 		replyRecords:   10_000,
 		undurable:      defaultUndurable,
+		streamTimeout:  time.Hour,
+		waitUntil:      15 * time.Second,
 	}
 }
 

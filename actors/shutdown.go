@@ -40,7 +40,8 @@ func (h *Host) sweep(stop <-chan struct{}) {
 func (i *instance) sleepIfIdle(now time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.gone || now.Sub(i.lastUsed) < i.typ.limits.sleepAfter || !i.idleLocked() {
+	idle := now.Sub(i.lastUsed)
+	if i.gone || idle < i.typ.limits.sleepAfter || !i.idleLocked() || i.body.keptLocked(idle) {
 		return
 	}
 	i.sleepLocked()
@@ -71,10 +72,12 @@ func (i *instance) sleepLocked() *turn {
 	return t
 }
 
-// Shutdown ends every subscription with a closing frame, refuses new calls, waits
-// for the turns that run and for their commits, and puts every actor to sleep. If
-// ctx ends first it returns at once with an error; what was acknowledged is
-// durable all the same. If ctx has ended already, no sleep or disconnect hook runs.
+// Shutdown ends every subscription with a closing frame and the context of whatever
+// runs beside an actor, refuses new calls, waits for the turns that run, for their
+// commits, for streaming actions and for other work beside the actors, that for
+// [WaitUntilTimeout] at most, and puts every actor to sleep. If ctx ends first it
+// returns at once with an error; what was acknowledged is durable all the same. If
+// ctx has ended already, no sleep or disconnect hook runs.
 func (h *Host) Shutdown(ctx context.Context) error {
 	if ctx.Err() != nil {
 		h.abrupt.Store(true)
@@ -83,6 +86,9 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	h.table.all(func(i *instance) {
 		i.mu.Lock()
 		conns := i.conns
+		if i.body != nil {
+			i.body.stopIfClosingLocked()
+		}
 		i.mu.Unlock()
 		if seedbug.On(19) {
 			return
@@ -95,10 +101,13 @@ func (h *Host) Shutdown(ctx context.Context) error {
 		h.drainOne.Do(func() { close(h.drained) })
 	}
 	h.stopOne.Do(func() {
+		close(h.quit)
 		go func() {
 			defer close(h.stopped)
 			<-h.drained
 			h.subscribers.Wait()
+			h.works.await()
+			h.silent.Store(true)
 			if !h.abrupt.Load() {
 				h.sleepAll()
 			}

@@ -66,6 +66,9 @@ func (s *Subscription) Close() {
 func (h *Host) connect(ctx context.Context, call *Call) (*Conn, Reply, error) {
 	typ := call.Method.owner
 	params := call.Request
+	if err := h.checkChain(call); err != nil {
+		return nil, Reply{}, err
+	}
 	if err := h.check(params); err != nil {
 		return nil, Reply{}, err
 	}
@@ -282,7 +285,7 @@ func beforeConnect(ctx context.Context, typ *actorType, call *Call, params proto
 	if typ.hooks.beforeConnect == nil {
 		return nil
 	}
-	attempt := Attempt{Namespace: call.Address.Namespace, Subject: call.Subject}
+	attempt := Attempt{Namespace: call.Address.Namespace, Subject: call.Subject, Internal: call.Internal}
 	if call.ID.IsZero() {
 		attempt.Key, _ = wire.DecodeKey(call.Address.Key) // canonical already
 	}
@@ -325,6 +328,8 @@ func (t *turn) createConnState(b *body) error {
 		b.turn = nil
 		defer func() { b.turn = writing }()
 	}
+	b.reads.Add(1)
+	defer b.reads.Add(-1)
 	state, err := hook(b.actor, t, t.params)
 	t.connState = state
 	return err

@@ -57,8 +57,14 @@ type turn struct {
 	kvKeys    int     // of rows
 	exists    bool    // resolve wants it absent; only a reply given before can answer
 	kept      bool    // the reply is to be kept for a repeated request
+	sent      int     // messages to other actors
+	spoiled   error   // what the turn fails with at its end
 	destroy   bool    // the actor ends with the turn
 	sleep     bool    // the actor leaves memory after the turn
+
+	scheduled *ScheduleRun // nil unless a schedule runs
+	enters    *body        // whom the turn was entered at, by code beside it; else nil
+	aside     *aside       // what it does about such code; nil if nothing
 
 	generation uint32
 	status     atomic.Uint32

@@ -26,6 +26,7 @@ type directory interface {
 	Ensure(ctx context.Context, target actors.Target, input []byte) (d actors.Description, created bool, err error)
 	Destroy(ctx context.Context, target actors.Target) (store.ID, error)
 	List(ctx context.Context, q store.ListQuery) ([]actors.Description, error)
+	deadList
 }
 
 // actorService is the lifecycle API.

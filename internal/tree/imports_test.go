@@ -43,6 +43,7 @@ var theirs = map[string][]string{
 	"connectrpc.com/cors":                       {"server"},
 	"connectrpc.com/grpcreflect/v2":             {"server"},
 	"github.com/cockroachdb/pebble/v2":          {"actors/store/embedded"},
+	"github.com/netresearch/go-cron":            {"actors"},
 	"github.com/rs/cors":                        {"server"},
 	"golang.org/x/sys":                          {"actors/store/embedded", "server", "bench"},
 	"google.golang.org/genproto/googleapis/rpc": {"actors", "server", "clients/go"},

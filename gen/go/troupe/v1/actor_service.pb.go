@@ -842,6 +842,472 @@ func (x *ListResponse) GetNextPageToken() string {
 	return ""
 }
 
+// DeadSchedule is a schedule that has failed for good.
+type DeadSchedule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One incarnation of its actor.
+	ActorId string `protobuf:"bytes,1,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	// The actor's tenant.
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The full name of the actor's service.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// The segments of the actor's key.
+	Key []string `protobuf:"bytes,4,rep,name=key,proto3" json:"key,omitempty"`
+	// The schedule's id, unique within its actor.
+	Schedule string `protobuf:"bytes,5,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// The name that the actor gave it, if any.
+	Name string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	// What it runs: "/package.Service/Method".
+	Procedure string `protobuf:"bytes,7,opt,name=procedure,proto3" json:"procedure,omitempty"`
+	// When it was made.
+	MadeAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=made_at,json=madeAt,proto3" json:"made_at,omitempty"`
+	// The time that the run was for which failed.
+	Due *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=due,proto3" json:"due,omitempty"`
+	// How many attempts at that run began.
+	Attempts uint32 `protobuf:"varint,10,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// Why the last one failed, as a caller would see it.
+	LastError string `protobuf:"bytes,11,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// When it did.
+	FailedAt      *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=failed_at,json=failedAt,proto3" json:"failed_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadSchedule) Reset() {
+	*x = DeadSchedule{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadSchedule) ProtoMessage() {}
+
+func (x *DeadSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadSchedule.ProtoReflect.Descriptor instead.
+func (*DeadSchedule) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DeadSchedule) GetActorId() string {
+	if x != nil {
+		return x.ActorId
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetKey() []string {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *DeadSchedule) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetProcedure() string {
+	if x != nil {
+		return x.Procedure
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetMadeAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MadeAt
+	}
+	return nil
+}
+
+func (x *DeadSchedule) GetDue() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Due
+	}
+	return nil
+}
+
+func (x *DeadSchedule) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *DeadSchedule) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetFailedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailedAt
+	}
+	return nil
+}
+
+// Asks for a page of schedules that have failed for good.
+type ListDeadSchedulesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those of one actor. Excludes namespace and type.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The tenant; empty means "default".
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Only actors of this type; empty means every type.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// At most so many; 0 means 100.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadSchedulesRequest) Reset() {
+	*x = ListDeadSchedulesRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadSchedulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadSchedulesRequest) ProtoMessage() {}
+
+func (x *ListDeadSchedulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadSchedulesRequest.ProtoReflect.Descriptor instead.
+func (*ListDeadSchedulesRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListDeadSchedulesRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *ListDeadSchedulesRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ListDeadSchedulesRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ListDeadSchedulesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDeadSchedulesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Answers with a page of schedules.
+type ListDeadSchedulesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The page.
+	Schedules []*DeadSchedule `protobuf:"bytes,1,rep,name=schedules,proto3" json:"schedules,omitempty"`
+	// Where the next page begins; empty after the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadSchedulesResponse) Reset() {
+	*x = ListDeadSchedulesResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadSchedulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadSchedulesResponse) ProtoMessage() {}
+
+func (x *ListDeadSchedulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadSchedulesResponse.ProtoReflect.Descriptor instead.
+func (*ListDeadSchedulesResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListDeadSchedulesResponse) GetSchedules() []*DeadSchedule {
+	if x != nil {
+		return x.Schedules
+	}
+	return nil
+}
+
+func (x *ListDeadSchedulesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Asks for another try of a schedule.
+type RetryScheduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its actor.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The schedule's id.
+	Schedule      string `protobuf:"bytes,2,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryScheduleRequest) Reset() {
+	*x = RetryScheduleRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryScheduleRequest) ProtoMessage() {}
+
+func (x *RetryScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryScheduleRequest.ProtoReflect.Descriptor instead.
+func (*RetryScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RetryScheduleRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *RetryScheduleRequest) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+// Answers that a schedule is due.
+type RetryScheduleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryScheduleResponse) Reset() {
+	*x = RetryScheduleResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryScheduleResponse) ProtoMessage() {}
+
+func (x *RetryScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryScheduleResponse.ProtoReflect.Descriptor instead.
+func (*RetryScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{18}
+}
+
+// Asks to give up a schedule.
+type DropScheduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its actor.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The schedule's id.
+	Schedule      string `protobuf:"bytes,2,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropScheduleRequest) Reset() {
+	*x = DropScheduleRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropScheduleRequest) ProtoMessage() {}
+
+func (x *DropScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropScheduleRequest.ProtoReflect.Descriptor instead.
+func (*DropScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DropScheduleRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *DropScheduleRequest) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+// Answers that a schedule is no more.
+type DropScheduleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropScheduleResponse) Reset() {
+	*x = DropScheduleResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropScheduleResponse) ProtoMessage() {}
+
+func (x *DropScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropScheduleResponse.ProtoReflect.Descriptor instead.
+func (*DropScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{20}
+}
+
 var File_troupe_v1_actor_service_proto protoreflect.FileDescriptor
 
 const file_troupe_v1_actor_service_proto_rawDesc = "" +
@@ -899,14 +1365,51 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\"`\n" +
 	"\fListResponse\x12(\n" +
 	"\x06actors\x18\x01 \x03(\v2\x10.troupe.v1.ActorR\x06actors\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa2\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x92\x03\n" +
+	"\fDeadSchedule\x12\x19\n" +
+	"\bactor_id\x18\x01 \x01(\tR\aactorId\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x10\n" +
+	"\x03key\x18\x04 \x03(\tR\x03key\x12\x1a\n" +
+	"\bschedule\x18\x05 \x01(\tR\bschedule\x12\x12\n" +
+	"\x04name\x18\x06 \x01(\tR\x04name\x12\x1c\n" +
+	"\tprocedure\x18\a \x01(\tR\tprocedure\x123\n" +
+	"\amade_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x06madeAt\x12,\n" +
+	"\x03due\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x03due\x12\x1a\n" +
+	"\battempts\x18\n" +
+	" \x01(\rR\battempts\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\v \x01(\tR\tlastError\x127\n" +
+	"\tfailed_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\bfailedAt\"\xc2\x01\n" +
+	"\x18ListDeadSchedulesRequest\x12,\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressR\aaddress\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12'\n" +
+	"\tpage_size\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\"z\n" +
+	"\x19ListDeadSchedulesResponse\x125\n" +
+	"\tschedules\x18\x01 \x03(\v2\x17.troupe.v1.DeadScheduleR\tschedules\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"q\n" +
+	"\x14RetryScheduleRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12#\n" +
+	"\bschedule\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\bschedule\"\x17\n" +
+	"\x15RetryScheduleResponse\"p\n" +
+	"\x13DropScheduleRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12#\n" +
+	"\bschedule\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\bschedule\"\x16\n" +
+	"\x14DropScheduleResponse2\xac\x05\n" +
 	"\fActorService\x12=\n" +
 	"\x06Create\x12\x18.troupe.v1.CreateRequest\x1a\x19.troupe.v1.CreateResponse\x12Q\n" +
 	"\vGetOrCreate\x12\x1d.troupe.v1.GetOrCreateRequest\x1a\x1e.troupe.v1.GetOrCreateResponse\"\x03\x90\x02\x02\x129\n" +
 	"\x03Get\x12\x15.troupe.v1.GetRequest\x1a\x16.troupe.v1.GetResponse\"\x03\x90\x02\x01\x12E\n" +
 	"\aResolve\x12\x19.troupe.v1.ResolveRequest\x1a\x1a.troupe.v1.ResolveResponse\"\x03\x90\x02\x01\x12@\n" +
 	"\aDestroy\x12\x19.troupe.v1.DestroyRequest\x1a\x1a.troupe.v1.DestroyResponse\x12<\n" +
-	"\x04List\x12\x16.troupe.v1.ListRequest\x1a\x17.troupe.v1.ListResponse\"\x03\x90\x02\x01B8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
+	"\x04List\x12\x16.troupe.v1.ListRequest\x1a\x17.troupe.v1.ListResponse\"\x03\x90\x02\x01\x12c\n" +
+	"\x11ListDeadSchedules\x12#.troupe.v1.ListDeadSchedulesRequest\x1a$.troupe.v1.ListDeadSchedulesResponse\"\x03\x90\x02\x01\x12R\n" +
+	"\rRetrySchedule\x12\x1f.troupe.v1.RetryScheduleRequest\x1a .troupe.v1.RetryScheduleResponse\x12O\n" +
+	"\fDropSchedule\x12\x1e.troupe.v1.DropScheduleRequest\x1a\x1f.troupe.v1.DropScheduleResponseB8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
 
 var (
 	file_troupe_v1_actor_service_proto_rawDescOnce sync.Once
@@ -920,55 +1423,75 @@ func file_troupe_v1_actor_service_proto_rawDescGZIP() []byte {
 	return file_troupe_v1_actor_service_proto_rawDescData
 }
 
-var file_troupe_v1_actor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_troupe_v1_actor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_troupe_v1_actor_service_proto_goTypes = []any{
-	(*Address)(nil),               // 0: troupe.v1.Address
-	(*Actor)(nil),                 // 1: troupe.v1.Actor
-	(*CreateRequest)(nil),         // 2: troupe.v1.CreateRequest
-	(*CreateResponse)(nil),        // 3: troupe.v1.CreateResponse
-	(*GetOrCreateRequest)(nil),    // 4: troupe.v1.GetOrCreateRequest
-	(*GetOrCreateResponse)(nil),   // 5: troupe.v1.GetOrCreateResponse
-	(*GetRequest)(nil),            // 6: troupe.v1.GetRequest
-	(*GetResponse)(nil),           // 7: troupe.v1.GetResponse
-	(*ResolveRequest)(nil),        // 8: troupe.v1.ResolveRequest
-	(*ResolveResponse)(nil),       // 9: troupe.v1.ResolveResponse
-	(*DestroyRequest)(nil),        // 10: troupe.v1.DestroyRequest
-	(*DestroyResponse)(nil),       // 11: troupe.v1.DestroyResponse
-	(*ListRequest)(nil),           // 12: troupe.v1.ListRequest
-	(*ListResponse)(nil),          // 13: troupe.v1.ListResponse
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*anypb.Any)(nil),             // 15: google.protobuf.Any
+	(*Address)(nil),                   // 0: troupe.v1.Address
+	(*Actor)(nil),                     // 1: troupe.v1.Actor
+	(*CreateRequest)(nil),             // 2: troupe.v1.CreateRequest
+	(*CreateResponse)(nil),            // 3: troupe.v1.CreateResponse
+	(*GetOrCreateRequest)(nil),        // 4: troupe.v1.GetOrCreateRequest
+	(*GetOrCreateResponse)(nil),       // 5: troupe.v1.GetOrCreateResponse
+	(*GetRequest)(nil),                // 6: troupe.v1.GetRequest
+	(*GetResponse)(nil),               // 7: troupe.v1.GetResponse
+	(*ResolveRequest)(nil),            // 8: troupe.v1.ResolveRequest
+	(*ResolveResponse)(nil),           // 9: troupe.v1.ResolveResponse
+	(*DestroyRequest)(nil),            // 10: troupe.v1.DestroyRequest
+	(*DestroyResponse)(nil),           // 11: troupe.v1.DestroyResponse
+	(*ListRequest)(nil),               // 12: troupe.v1.ListRequest
+	(*ListResponse)(nil),              // 13: troupe.v1.ListResponse
+	(*DeadSchedule)(nil),              // 14: troupe.v1.DeadSchedule
+	(*ListDeadSchedulesRequest)(nil),  // 15: troupe.v1.ListDeadSchedulesRequest
+	(*ListDeadSchedulesResponse)(nil), // 16: troupe.v1.ListDeadSchedulesResponse
+	(*RetryScheduleRequest)(nil),      // 17: troupe.v1.RetryScheduleRequest
+	(*RetryScheduleResponse)(nil),     // 18: troupe.v1.RetryScheduleResponse
+	(*DropScheduleRequest)(nil),       // 19: troupe.v1.DropScheduleRequest
+	(*DropScheduleResponse)(nil),      // 20: troupe.v1.DropScheduleResponse
+	(*timestamppb.Timestamp)(nil),     // 21: google.protobuf.Timestamp
+	(*anypb.Any)(nil),                 // 22: google.protobuf.Any
 }
 var file_troupe_v1_actor_service_proto_depIdxs = []int32{
-	14, // 0: troupe.v1.Actor.created_at:type_name -> google.protobuf.Timestamp
+	21, // 0: troupe.v1.Actor.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 1: troupe.v1.CreateRequest.address:type_name -> troupe.v1.Address
-	15, // 2: troupe.v1.CreateRequest.input:type_name -> google.protobuf.Any
+	22, // 2: troupe.v1.CreateRequest.input:type_name -> google.protobuf.Any
 	1,  // 3: troupe.v1.CreateResponse.actor:type_name -> troupe.v1.Actor
 	0,  // 4: troupe.v1.GetOrCreateRequest.address:type_name -> troupe.v1.Address
-	15, // 5: troupe.v1.GetOrCreateRequest.input:type_name -> google.protobuf.Any
+	22, // 5: troupe.v1.GetOrCreateRequest.input:type_name -> google.protobuf.Any
 	1,  // 6: troupe.v1.GetOrCreateResponse.actor:type_name -> troupe.v1.Actor
 	0,  // 7: troupe.v1.GetRequest.address:type_name -> troupe.v1.Address
 	1,  // 8: troupe.v1.GetResponse.actor:type_name -> troupe.v1.Actor
 	0,  // 9: troupe.v1.ResolveRequest.address:type_name -> troupe.v1.Address
 	0,  // 10: troupe.v1.DestroyRequest.address:type_name -> troupe.v1.Address
 	1,  // 11: troupe.v1.ListResponse.actors:type_name -> troupe.v1.Actor
-	2,  // 12: troupe.v1.ActorService.Create:input_type -> troupe.v1.CreateRequest
-	4,  // 13: troupe.v1.ActorService.GetOrCreate:input_type -> troupe.v1.GetOrCreateRequest
-	6,  // 14: troupe.v1.ActorService.Get:input_type -> troupe.v1.GetRequest
-	8,  // 15: troupe.v1.ActorService.Resolve:input_type -> troupe.v1.ResolveRequest
-	10, // 16: troupe.v1.ActorService.Destroy:input_type -> troupe.v1.DestroyRequest
-	12, // 17: troupe.v1.ActorService.List:input_type -> troupe.v1.ListRequest
-	3,  // 18: troupe.v1.ActorService.Create:output_type -> troupe.v1.CreateResponse
-	5,  // 19: troupe.v1.ActorService.GetOrCreate:output_type -> troupe.v1.GetOrCreateResponse
-	7,  // 20: troupe.v1.ActorService.Get:output_type -> troupe.v1.GetResponse
-	9,  // 21: troupe.v1.ActorService.Resolve:output_type -> troupe.v1.ResolveResponse
-	11, // 22: troupe.v1.ActorService.Destroy:output_type -> troupe.v1.DestroyResponse
-	13, // 23: troupe.v1.ActorService.List:output_type -> troupe.v1.ListResponse
-	18, // [18:24] is the sub-list for method output_type
-	12, // [12:18] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	21, // 12: troupe.v1.DeadSchedule.made_at:type_name -> google.protobuf.Timestamp
+	21, // 13: troupe.v1.DeadSchedule.due:type_name -> google.protobuf.Timestamp
+	21, // 14: troupe.v1.DeadSchedule.failed_at:type_name -> google.protobuf.Timestamp
+	0,  // 15: troupe.v1.ListDeadSchedulesRequest.address:type_name -> troupe.v1.Address
+	14, // 16: troupe.v1.ListDeadSchedulesResponse.schedules:type_name -> troupe.v1.DeadSchedule
+	0,  // 17: troupe.v1.RetryScheduleRequest.address:type_name -> troupe.v1.Address
+	0,  // 18: troupe.v1.DropScheduleRequest.address:type_name -> troupe.v1.Address
+	2,  // 19: troupe.v1.ActorService.Create:input_type -> troupe.v1.CreateRequest
+	4,  // 20: troupe.v1.ActorService.GetOrCreate:input_type -> troupe.v1.GetOrCreateRequest
+	6,  // 21: troupe.v1.ActorService.Get:input_type -> troupe.v1.GetRequest
+	8,  // 22: troupe.v1.ActorService.Resolve:input_type -> troupe.v1.ResolveRequest
+	10, // 23: troupe.v1.ActorService.Destroy:input_type -> troupe.v1.DestroyRequest
+	12, // 24: troupe.v1.ActorService.List:input_type -> troupe.v1.ListRequest
+	15, // 25: troupe.v1.ActorService.ListDeadSchedules:input_type -> troupe.v1.ListDeadSchedulesRequest
+	17, // 26: troupe.v1.ActorService.RetrySchedule:input_type -> troupe.v1.RetryScheduleRequest
+	19, // 27: troupe.v1.ActorService.DropSchedule:input_type -> troupe.v1.DropScheduleRequest
+	3,  // 28: troupe.v1.ActorService.Create:output_type -> troupe.v1.CreateResponse
+	5,  // 29: troupe.v1.ActorService.GetOrCreate:output_type -> troupe.v1.GetOrCreateResponse
+	7,  // 30: troupe.v1.ActorService.Get:output_type -> troupe.v1.GetResponse
+	9,  // 31: troupe.v1.ActorService.Resolve:output_type -> troupe.v1.ResolveResponse
+	11, // 32: troupe.v1.ActorService.Destroy:output_type -> troupe.v1.DestroyResponse
+	13, // 33: troupe.v1.ActorService.List:output_type -> troupe.v1.ListResponse
+	16, // 34: troupe.v1.ActorService.ListDeadSchedules:output_type -> troupe.v1.ListDeadSchedulesResponse
+	18, // 35: troupe.v1.ActorService.RetrySchedule:output_type -> troupe.v1.RetryScheduleResponse
+	20, // 36: troupe.v1.ActorService.DropSchedule:output_type -> troupe.v1.DropScheduleResponse
+	28, // [28:37] is the sub-list for method output_type
+	19, // [19:28] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_troupe_v1_actor_service_proto_init() }
@@ -982,7 +1505,7 @@ func file_troupe_v1_actor_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_troupe_v1_actor_service_proto_rawDesc), len(file_troupe_v1_actor_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file troupe/v1/actor_service.proto.
  */
 export const file_troupe_v1_actor_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch10cm91cGUvdjEvYWN0b3Jfc2VydmljZS5wcm90bxIJdHJvdXBlLnYxIkMKB0FkZHJlc3MSEQoJbmFtZXNwYWNlGAEgASgJEgwKBHR5cGUYAiABKAkSCwoDa2V5GAMgAygJEgoKAmlkGAQgASgJIrwBCgVBY3RvchIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRILCgNrZXkYBCADKAkSLgoKY3JlYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YBiABKAQSEwoLc3RhdGVfYnl0ZXMYByABKAQSDQoFYXdha2UYCCABKAgSEwoLY29ubmVjdGlvbnMYCSABKA0iYQoNQ3JlYXRlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIjCgVpbnB1dBgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkiMQoOQ3JlYXRlUmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3IiZgoSR2V0T3JDcmVhdGVSZXF1ZXN0EisKB2FkZHJlc3MYASABKAsyEi50cm91cGUudjEuQWRkcmVzc0IGukgDyAEBEiMKBWlucHV0GAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueSJHChNHZXRPckNyZWF0ZVJlc3BvbnNlEh8KBWFjdG9yGAEgASgLMhAudHJvdXBlLnYxLkFjdG9yEg8KB2NyZWF0ZWQYAiABKAgiOQoKR2V0UmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIuCgtHZXRSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvciI9Cg5SZXNvbHZlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIdCg9SZXNvbHZlUmVzcG9uc2USCgoCaWQYASABKAkiPQoORGVzdHJveVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQEiHQoPRGVzdHJveVJlc3BvbnNlEgoKAmlkGAEgASgJInUKC0xpc3RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgR0eXBlGAIgASgJEhIKCmtleV9wcmVmaXgYAyADKAkSHQoJcGFnZV9zaXplGAQgASgFQgq6SAcaBRjoBygAEhIKCnBhZ2VfdG9rZW4YBSABKAkiSQoMTGlzdFJlc3BvbnNlEiAKBmFjdG9ycxgBIAMoCzIQLnRyb3VwZS52MS5BY3RvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyogMKDEFjdG9yU2VydmljZRI9CgZDcmVhdGUSGC50cm91cGUudjEuQ3JlYXRlUmVxdWVzdBoZLnRyb3VwZS52MS5DcmVhdGVSZXNwb25zZRJRCgtHZXRPckNyZWF0ZRIdLnRyb3VwZS52MS5HZXRPckNyZWF0ZVJlcXVlc3QaHi50cm91cGUudjEuR2V0T3JDcmVhdGVSZXNwb25zZSIDkAICEjkKA0dldBIVLnRyb3VwZS52MS5HZXRSZXF1ZXN0GhYudHJvdXBlLnYxLkdldFJlc3BvbnNlIgOQAgESRQoHUmVzb2x2ZRIZLnRyb3VwZS52MS5SZXNvbHZlUmVxdWVzdBoaLnRyb3VwZS52MS5SZXNvbHZlUmVzcG9uc2UiA5ACARJACgdEZXN0cm95EhkudHJvdXBlLnYxLkRlc3Ryb3lSZXF1ZXN0GhoudHJvdXBlLnYxLkRlc3Ryb3lSZXNwb25zZRI8CgRMaXN0EhYudHJvdXBlLnYxLkxpc3RSZXF1ZXN0GhcudHJvdXBlLnYxLkxpc3RSZXNwb25zZSIDkAIBQjhaNmdpdGh1Yi5jb20vdHJvdXBlLWRldi90cm91cGUvZ2VuL2dvL3Ryb3VwZS92MTt0cm91cGV2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_any, file_google_protobuf_timestamp]);
+  fileDesc("Ch10cm91cGUvdjEvYWN0b3Jfc2VydmljZS5wcm90bxIJdHJvdXBlLnYxIkMKB0FkZHJlc3MSEQoJbmFtZXNwYWNlGAEgASgJEgwKBHR5cGUYAiABKAkSCwoDa2V5GAMgAygJEgoKAmlkGAQgASgJIrwBCgVBY3RvchIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRILCgNrZXkYBCADKAkSLgoKY3JlYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YBiABKAQSEwoLc3RhdGVfYnl0ZXMYByABKAQSDQoFYXdha2UYCCABKAgSEwoLY29ubmVjdGlvbnMYCSABKA0iYQoNQ3JlYXRlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIjCgVpbnB1dBgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkiMQoOQ3JlYXRlUmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3IiZgoSR2V0T3JDcmVhdGVSZXF1ZXN0EisKB2FkZHJlc3MYASABKAsyEi50cm91cGUudjEuQWRkcmVzc0IGukgDyAEBEiMKBWlucHV0GAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueSJHChNHZXRPckNyZWF0ZVJlc3BvbnNlEh8KBWFjdG9yGAEgASgLMhAudHJvdXBlLnYxLkFjdG9yEg8KB2NyZWF0ZWQYAiABKAgiOQoKR2V0UmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIuCgtHZXRSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvciI9Cg5SZXNvbHZlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIdCg9SZXNvbHZlUmVzcG9uc2USCgoCaWQYASABKAkiPQoORGVzdHJveVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQEiHQoPRGVzdHJveVJlc3BvbnNlEgoKAmlkGAEgASgJInUKC0xpc3RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgR0eXBlGAIgASgJEhIKCmtleV9wcmVmaXgYAyADKAkSHQoJcGFnZV9zaXplGAQgASgFQgq6SAcaBRjoBygAEhIKCnBhZ2VfdG9rZW4YBSABKAkiSQoMTGlzdFJlc3BvbnNlEiAKBmFjdG9ycxgBIAMoCzIQLnRyb3VwZS52MS5BY3RvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkirAIKDERlYWRTY2hlZHVsZRIQCghhY3Rvcl9pZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRILCgNrZXkYBCADKAkSEAoIc2NoZWR1bGUYBSABKAkSDAoEbmFtZRgGIAEoCRIRCglwcm9jZWR1cmUYByABKAkSKwoHbWFkZV9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoDZHVlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghhdHRlbXB0cxgKIAEoDRISCgpsYXN0X2Vycm9yGAsgASgJEi0KCWZhaWxlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikwEKGExpc3REZWFkU2NoZWR1bGVzUmVxdWVzdBIjCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3MSEQoJbmFtZXNwYWNlGAIgASgJEgwKBHR5cGUYAyABKAkSHQoJcGFnZV9zaXplGAQgASgFQgq6SAcaBRjoBygAEhIKCnBhZ2VfdG9rZW4YBSABKAkiYAoZTGlzdERlYWRTY2hlZHVsZXNSZXNwb25zZRIqCglzY2hlZHVsZXMYASADKAsyFy50cm91cGUudjEuRGVhZFNjaGVkdWxlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJeChRSZXRyeVNjaGVkdWxlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIZCghzY2hlZHVsZRgCIAEoCUIHukgEcgIQASIXChVSZXRyeVNjaGVkdWxlUmVzcG9uc2UiXQoTRHJvcFNjaGVkdWxlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIZCghzY2hlZHVsZRgCIAEoCUIHukgEcgIQASIWChREcm9wU2NoZWR1bGVSZXNwb25zZTKsBQoMQWN0b3JTZXJ2aWNlEj0KBkNyZWF0ZRIYLnRyb3VwZS52MS5DcmVhdGVSZXF1ZXN0GhkudHJvdXBlLnYxLkNyZWF0ZVJlc3BvbnNlElEKC0dldE9yQ3JlYXRlEh0udHJvdXBlLnYxLkdldE9yQ3JlYXRlUmVxdWVzdBoeLnRyb3VwZS52MS5HZXRPckNyZWF0ZVJlc3BvbnNlIgOQAgISOQoDR2V0EhUudHJvdXBlLnYxLkdldFJlcXVlc3QaFi50cm91cGUudjEuR2V0UmVzcG9uc2UiA5ACARJFCgdSZXNvbHZlEhkudHJvdXBlLnYxLlJlc29sdmVSZXF1ZXN0GhoudHJvdXBlLnYxLlJlc29sdmVSZXNwb25zZSIDkAIBEkAKB0Rlc3Ryb3kSGS50cm91cGUudjEuRGVzdHJveVJlcXVlc3QaGi50cm91cGUudjEuRGVzdHJveVJlc3BvbnNlEjwKBExpc3QSFi50cm91cGUudjEuTGlzdFJlcXVlc3QaFy50cm91cGUudjEuTGlzdFJlc3BvbnNlIgOQAgESYwoRTGlzdERlYWRTY2hlZHVsZXMSIy50cm91cGUudjEuTGlzdERlYWRTY2hlZHVsZXNSZXF1ZXN0GiQudHJvdXBlLnYxLkxpc3REZWFkU2NoZWR1bGVzUmVzcG9uc2UiA5ACARJSCg1SZXRyeVNjaGVkdWxlEh8udHJvdXBlLnYxLlJldHJ5U2NoZWR1bGVSZXF1ZXN0GiAudHJvdXBlLnYxLlJldHJ5U2NoZWR1bGVSZXNwb25zZRJPCgxEcm9wU2NoZWR1bGUSHi50cm91cGUudjEuRHJvcFNjaGVkdWxlUmVxdWVzdBofLnRyb3VwZS52MS5Ecm9wU2NoZWR1bGVSZXNwb25zZUI4WjZnaXRodWIuY29tL3Ryb3VwZS1kZXYvdHJvdXBlL2dlbi9nby90cm91cGUvdjE7dHJvdXBldjFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_any, file_google_protobuf_timestamp]);
 
 /**
  * Address names an actor: by key, or by id for one incarnation.
@@ -446,10 +446,271 @@ export const ListResponseSchema: GenMessage<ListResponse> = /*@__PURE__*/
   messageDesc(file_troupe_v1_actor_service, 13);
 
 /**
+ * DeadSchedule is a schedule that has failed for good.
+ *
+ * @generated from message troupe.v1.DeadSchedule
+ */
+export type DeadSchedule = Message<"troupe.v1.DeadSchedule"> & {
+  /**
+   * One incarnation of its actor.
+   *
+   * @generated from field: string actor_id = 1;
+   */
+  actorId: string;
+
+  /**
+   * The actor's tenant.
+   *
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * The full name of the actor's service.
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * The segments of the actor's key.
+   *
+   * @generated from field: repeated string key = 4;
+   */
+  key: string[];
+
+  /**
+   * The schedule's id, unique within its actor.
+   *
+   * @generated from field: string schedule = 5;
+   */
+  schedule: string;
+
+  /**
+   * The name that the actor gave it, if any.
+   *
+   * @generated from field: string name = 6;
+   */
+  name: string;
+
+  /**
+   * What it runs: "/package.Service/Method".
+   *
+   * @generated from field: string procedure = 7;
+   */
+  procedure: string;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp made_at = 8;
+   */
+  madeAt?: Timestamp | undefined;
+
+  /**
+   * The time that the run was for which failed.
+   *
+   * @generated from field: google.protobuf.Timestamp due = 9;
+   */
+  due?: Timestamp | undefined;
+
+  /**
+   * How many attempts at that run began.
+   *
+   * @generated from field: uint32 attempts = 10;
+   */
+  attempts: number;
+
+  /**
+   * Why the last one failed, as a caller would see it.
+   *
+   * @generated from field: string last_error = 11;
+   */
+  lastError: string;
+
+  /**
+   * When it did.
+   *
+   * @generated from field: google.protobuf.Timestamp failed_at = 12;
+   */
+  failedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message troupe.v1.DeadSchedule.
+ * Use `create(DeadScheduleSchema)` to create a new message.
+ */
+export const DeadScheduleSchema: GenMessage<DeadSchedule> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 14);
+
+/**
+ * Asks for a page of schedules that have failed for good.
+ *
+ * @generated from message troupe.v1.ListDeadSchedulesRequest
+ */
+export type ListDeadSchedulesRequest = Message<"troupe.v1.ListDeadSchedulesRequest"> & {
+  /**
+   * Only those of one actor. Excludes namespace and type.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The tenant; empty means "default".
+   *
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * Only actors of this type; empty means every type.
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * At most so many; 0 means 100.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * The next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message troupe.v1.ListDeadSchedulesRequest.
+ * Use `create(ListDeadSchedulesRequestSchema)` to create a new message.
+ */
+export const ListDeadSchedulesRequestSchema: GenMessage<ListDeadSchedulesRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 15);
+
+/**
+ * Answers with a page of schedules.
+ *
+ * @generated from message troupe.v1.ListDeadSchedulesResponse
+ */
+export type ListDeadSchedulesResponse = Message<"troupe.v1.ListDeadSchedulesResponse"> & {
+  /**
+   * The page.
+   *
+   * @generated from field: repeated troupe.v1.DeadSchedule schedules = 1;
+   */
+  schedules: DeadSchedule[];
+
+  /**
+   * Where the next page begins; empty after the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message troupe.v1.ListDeadSchedulesResponse.
+ * Use `create(ListDeadSchedulesResponseSchema)` to create a new message.
+ */
+export const ListDeadSchedulesResponseSchema: GenMessage<ListDeadSchedulesResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 16);
+
+/**
+ * Asks for another try of a schedule.
+ *
+ * @generated from message troupe.v1.RetryScheduleRequest
+ */
+export type RetryScheduleRequest = Message<"troupe.v1.RetryScheduleRequest"> & {
+  /**
+   * Its actor.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The schedule's id.
+   *
+   * @generated from field: string schedule = 2;
+   */
+  schedule: string;
+};
+
+/**
+ * Describes the message troupe.v1.RetryScheduleRequest.
+ * Use `create(RetryScheduleRequestSchema)` to create a new message.
+ */
+export const RetryScheduleRequestSchema: GenMessage<RetryScheduleRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 17);
+
+/**
+ * Answers that a schedule is due.
+ *
+ * @generated from message troupe.v1.RetryScheduleResponse
+ */
+export type RetryScheduleResponse = Message<"troupe.v1.RetryScheduleResponse"> & {
+};
+
+/**
+ * Describes the message troupe.v1.RetryScheduleResponse.
+ * Use `create(RetryScheduleResponseSchema)` to create a new message.
+ */
+export const RetryScheduleResponseSchema: GenMessage<RetryScheduleResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 18);
+
+/**
+ * Asks to give up a schedule.
+ *
+ * @generated from message troupe.v1.DropScheduleRequest
+ */
+export type DropScheduleRequest = Message<"troupe.v1.DropScheduleRequest"> & {
+  /**
+   * Its actor.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The schedule's id.
+   *
+   * @generated from field: string schedule = 2;
+   */
+  schedule: string;
+};
+
+/**
+ * Describes the message troupe.v1.DropScheduleRequest.
+ * Use `create(DropScheduleRequestSchema)` to create a new message.
+ */
+export const DropScheduleRequestSchema: GenMessage<DropScheduleRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 19);
+
+/**
+ * Answers that a schedule is no more.
+ *
+ * @generated from message troupe.v1.DropScheduleResponse
+ */
+export type DropScheduleResponse = Message<"troupe.v1.DropScheduleResponse"> & {
+};
+
+/**
+ * Describes the message troupe.v1.DropScheduleResponse.
+ * Use `create(DropScheduleResponseSchema)` to create a new message.
+ */
+export const DropScheduleResponseSchema: GenMessage<DropScheduleResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 20);
+
+/**
  * ActorService is the lifecycle of actors of every type.
  *
- * Destroy and List need the server role; on a loopback listener without
- * authentication every caller has it.
+ * Destroy, List and the RPCs about schedules need the server role; on a loopback
+ * listener without authentication every caller has it.
  *
  * @generated from service troupe.v1.ActorService
  */
@@ -513,6 +774,37 @@ export const ActorService: GenService<{
     methodKind: "unary";
     input: typeof ListRequestSchema;
     output: typeof ListResponseSchema;
+  },
+  /**
+   * Lists schedules that have failed for good, in order of their actors' ids.
+   *
+   * @generated from rpc troupe.v1.ActorService.ListDeadSchedules
+   */
+  listDeadSchedules: {
+    methodKind: "unary";
+    input: typeof ListDeadSchedulesRequestSchema;
+    output: typeof ListDeadSchedulesResponseSchema;
+  },
+  /**
+   * Takes a schedule out of the dead list: it is due at once and has all its
+   * attempts again. not_found if it is not there.
+   *
+   * @generated from rpc troupe.v1.ActorService.RetrySchedule
+   */
+  retrySchedule: {
+    methodKind: "unary";
+    input: typeof RetryScheduleRequestSchema;
+    output: typeof RetryScheduleResponseSchema;
+  },
+  /**
+   * Gives up a schedule, in the dead list or not. not_found if there is none.
+   *
+   * @generated from rpc troupe.v1.ActorService.DropSchedule
+   */
+  dropSchedule: {
+    methodKind: "unary";
+    input: typeof DropScheduleRequestSchema;
+    output: typeof DropScheduleResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_troupe_v1_actor_service, 0);

@@ -39,6 +39,13 @@ const (
 	ActorServiceDestroyProcedure = "/troupe.v1.ActorService/Destroy"
 	// ActorServiceListProcedure is the procedure name of the ActorService's List RPC.
 	ActorServiceListProcedure = "/troupe.v1.ActorService/List"
+	// ActorServiceListDeadSchedulesProcedure is the procedure name of the ActorService's
+	// ListDeadSchedules RPC.
+	ActorServiceListDeadSchedulesProcedure = "/troupe.v1.ActorService/ListDeadSchedules"
+	// ActorServiceRetryScheduleProcedure is the procedure name of the ActorService's RetrySchedule RPC.
+	ActorServiceRetryScheduleProcedure = "/troupe.v1.ActorService/RetrySchedule"
+	// ActorServiceDropScheduleProcedure is the procedure name of the ActorService's DropSchedule RPC.
+	ActorServiceDropScheduleProcedure = "/troupe.v1.ActorService/DropSchedule"
 )
 
 var (
@@ -88,6 +95,28 @@ var (
 			IdempotencyLevel: connect.IdempotencyNoSideEffects,
 		}
 	})
+	actorServiceListDeadSchedulesSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("ListDeadSchedules"),
+			Procedure:        ActorServiceListDeadSchedulesProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	actorServiceRetryScheduleSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("RetrySchedule"),
+			Procedure:  ActorServiceRetryScheduleProcedure,
+		}
+	})
+	actorServiceDropScheduleSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("DropSchedule"),
+			Procedure:  ActorServiceDropScheduleProcedure,
+		}
+	})
 )
 
 // ActorServiceClient is a client for the troupe.v1.ActorService service.
@@ -104,6 +133,13 @@ type ActorServiceClient interface {
 	Destroy(context.Context, *v1.DestroyRequest) (*v1.DestroyResponse, error)
 	// Lists actors in order of namespace, type and key.
 	List(context.Context, *v1.ListRequest) (*v1.ListResponse, error)
+	// Lists schedules that have failed for good, in order of their actors' ids.
+	ListDeadSchedules(context.Context, *v1.ListDeadSchedulesRequest) (*v1.ListDeadSchedulesResponse, error)
+	// Takes a schedule out of the dead list: it is due at once and has all its
+	// attempts again. not_found if it is not there.
+	RetrySchedule(context.Context, *v1.RetryScheduleRequest) (*v1.RetryScheduleResponse, error)
+	// Gives up a schedule, in the dead list or not. not_found if there is none.
+	DropSchedule(context.Context, *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error)
 }
 
 // NewActorServiceClient constructs a client for the troupe.v1.ActorService service. Multiple
@@ -126,6 +162,13 @@ type ActorServiceHandler interface {
 	Destroy(context.Context, *v1.DestroyRequest) (*v1.DestroyResponse, error)
 	// Lists actors in order of namespace, type and key.
 	List(context.Context, *v1.ListRequest) (*v1.ListResponse, error)
+	// Lists schedules that have failed for good, in order of their actors' ids.
+	ListDeadSchedules(context.Context, *v1.ListDeadSchedulesRequest) (*v1.ListDeadSchedulesResponse, error)
+	// Takes a schedule out of the dead list: it is due at once and has all its
+	// attempts again. not_found if it is not there.
+	RetrySchedule(context.Context, *v1.RetryScheduleRequest) (*v1.RetryScheduleResponse, error)
+	// Gives up a schedule, in the dead list or not. not_found if there is none.
+	DropSchedule(context.Context, *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error)
 }
 
 // RegisterActorServiceHandler registers svc as the troupe.v1.ActorService implementation on server.
@@ -138,6 +181,9 @@ func RegisterActorServiceHandler(server *connect.Server, svc ActorServiceHandler
 		connect.Method{Spec: actorServiceResolveSpec(), Handler: adapter.resolve},
 		connect.Method{Spec: actorServiceDestroySpec(), Handler: adapter.destroy},
 		connect.Method{Spec: actorServiceListSpec(), Handler: adapter.list},
+		connect.Method{Spec: actorServiceListDeadSchedulesSpec(), Handler: adapter.listDeadSchedules},
+		connect.Method{Spec: actorServiceRetryScheduleSpec(), Handler: adapter.retrySchedule},
+		connect.Method{Spec: actorServiceDropScheduleSpec(), Handler: adapter.dropSchedule},
 	)
 }
 
@@ -166,6 +212,18 @@ func (UnimplementedActorServiceHandler) Destroy(context.Context, *v1.DestroyRequ
 
 func (UnimplementedActorServiceHandler) List(context.Context, *v1.ListRequest) (*v1.ListResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.List is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) ListDeadSchedules(context.Context, *v1.ListDeadSchedulesRequest) (*v1.ListDeadSchedulesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.ListDeadSchedules is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) RetrySchedule(context.Context, *v1.RetryScheduleRequest) (*v1.RetryScheduleResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.RetrySchedule is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) DropSchedule(context.Context, *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.DropSchedule is not implemented")
 }
 
 type actorServiceClient struct {
@@ -215,6 +273,30 @@ func (c *actorServiceClient) Destroy(ctx context.Context, req *v1.DestroyRequest
 func (c *actorServiceClient) List(ctx context.Context, req *v1.ListRequest) (*v1.ListResponse, error) {
 	var res v1.ListResponse
 	if err := c.client.CallUnary(ctx, actorServiceListSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) ListDeadSchedules(ctx context.Context, req *v1.ListDeadSchedulesRequest) (*v1.ListDeadSchedulesResponse, error) {
+	var res v1.ListDeadSchedulesResponse
+	if err := c.client.CallUnary(ctx, actorServiceListDeadSchedulesSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) RetrySchedule(ctx context.Context, req *v1.RetryScheduleRequest) (*v1.RetryScheduleResponse, error) {
+	var res v1.RetryScheduleResponse
+	if err := c.client.CallUnary(ctx, actorServiceRetryScheduleSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) DropSchedule(ctx context.Context, req *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error) {
+	var res v1.DropScheduleResponse
+	if err := c.client.CallUnary(ctx, actorServiceDropScheduleSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -288,6 +370,42 @@ func (h actorServiceHandler) list(ctx context.Context, _ connect.Spec, stream co
 		return err
 	}
 	res, err := h.svc.List(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) listDeadSchedules(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ListDeadSchedulesRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ListDeadSchedules(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) retrySchedule(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.RetryScheduleRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.RetrySchedule(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) dropSchedule(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.DropScheduleRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.DropSchedule(ctx, &req)
 	if err != nil {
 		return err
 	}
