@@ -45,6 +45,7 @@ type Host struct {
 	table     *table
 	workers   *workers
 	committer *committer
+	crashes   *crashes
 
 	tokens   sync.Pool // the channels of answered turns
 	inFlight atomic.Int64
@@ -83,6 +84,7 @@ func NewHost(cfg Config) (*Host, error) {
 		types:     make(map[string]*actorType, len(cfg.Registry.types)),
 		table:     newTable(),
 		committer: newCommitter(cfg.Store),
+		crashes:   newCrashes(),
 		drained:   make(chan struct{}),
 		stop:      make(chan struct{}),
 		stopped:   make(chan struct{}),
@@ -152,7 +154,7 @@ func runAction(t *turn, b *body) error {
 // submit runs a turn at the actor that a call names, again if the actor is
 // destroyed while the call waits and the key finds another one.
 func (h *Host) submit(ctx context.Context, call *Call, params proto.Message, readOnly bool, run func(*turn, *body) error) (*turn, error) {
-	for {
+	for ended := false; ; {
 		i, err := h.find(ctx, call)
 		if err != nil {
 			return nil, err
@@ -161,6 +163,10 @@ func (h *Host) submit(ctx context.Context, call *Call, params proto.Message, rea
 		t.params, t.readOnly = params, readOnly
 		err = h.await(ctx, i, t)
 		if err == errIncarnationGone { //nolint:errorlint // our own, never wrapped, on the hot path
+			continue
+		}
+		if err == errDestroyedInWake && !ended && call.ID.IsZero() { //nolint:errorlint // our own, never wrapped
+			ended = true // the key is free: the next one is another actor
 			continue
 		}
 		return t, err

@@ -104,7 +104,7 @@ func (i *instance) nextLocked() *turn {
 		case i.writing:
 			return nil
 		case t.shared:
-		case i.readers > 0, i.body == nil && i.undurable > 0, i.undurable >= maxUndurable:
+		case i.readers > 0, (i.body == nil || t.stored != nil) && i.undurable > 0, i.undurable >= maxUndurable:
 			return nil
 		}
 		i.queue.remove(t)
@@ -124,11 +124,23 @@ func (i *instance) nextLocked() *turn {
 
 // execute runs a turn and returns the one that this worker runs next, or nil.
 func (i *instance) execute(t *turn) *turn {
+	exited := true
+	defer func() {
+		if exited {
+			i.exited(t)
+		}
+	}()
 	var change *change
 	err := protect(func() error { return i.prepare(t) })
 	if err == nil {
 		change, err = i.perform(t)
 	}
+	exited = false
+	return i.conclude(t, change, err)
+}
+
+// conclude settles a turn that has run and returns the one to run next, or nil.
+func (i *instance) conclude(t *turn, change *change, err error) *turn {
 	t.status.CompareAndSwap(turnRunning, turnSettled)
 	t.end(context.Canceled)
 

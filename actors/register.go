@@ -118,6 +118,10 @@ type actorType struct {
 	eventType protoreflect.MessageType // nil without a subscription
 	events    *eventUnion              // nil without a subscription
 
+	migrations      []migration
+	explicitVersion *uint32
+	stateVersion    uint32 // what the code writes
+
 	hooks   hooks
 	limits  limits
 	hasConn bool // some hook runs for calls outside a connection
@@ -127,7 +131,7 @@ type actorType struct {
 type limits struct {
 	sleepAfter    time.Duration
 	actionTimeout time.Duration
-	hookTimeout   time.Duration
+	hooks         HookTimeouts
 	mailbox       int
 	stateBytes    int
 	replyBytes    int
@@ -138,7 +142,7 @@ func defaultLimits() limits {
 	return limits{
 		sleepAfter:    30 * time.Second,
 		actionTimeout: 60 * time.Second,
-		hookTimeout:   10 * time.Second,
+		hooks:         defaultHookTimeouts(),
 		mailbox:       256,
 		stateBytes:    1 << 20,
 		replyBytes:    4 << 20,

@@ -52,8 +52,12 @@ type turn struct {
 	opened    *Conn         // the connection that the turn opens
 	connState proto.Message
 	events    []pendingEvent
-	destroy   bool // the actor ends with the turn
-	sleep     bool // the actor leaves memory after the turn
+	destroy   bool                             // the actor ends with the turn
+	stored    func(record *store.Record) error // what a turn does that does not wake the actor
+	record    store.Record                     // what it does it to
+	hook      atomic.Pointer[hookRun]          // the hook that runs
+	hookLate  atomic.Bool                      // it took too long
+	sleep     bool                             // the actor leaves memory after the turn
 
 	generation uint32
 	status     atomic.Uint32
@@ -198,6 +202,9 @@ type turnStream struct {
 	limit   int
 	sent    bool
 	small   [64]byte // what most replies fit into
+
+	review   func(request, response proto.Message) error // unless nil, sees each response first
+	received proto.Message                               // what the handler received, for review
 }
 
 // Receive hands the request over. The handler's message becomes the decoded one:
@@ -205,6 +212,9 @@ type turnStream struct {
 func (s *turnStream) Receive(dst any) error {
 	if s.request == nil {
 		return io.EOF
+	}
+	if s.review != nil {
+		s.received, _ = dst.(proto.Message)
 	}
 	from, to := reflect.ValueOf(s.request), reflect.ValueOf(dst)
 	if from.Type() != to.Type() {
@@ -233,6 +243,11 @@ func (s *turnStream) Send(src any) error {
 		return errors.New("actors: a handler of a unary method sent two replies")
 	}
 	s.sent = true
+	if s.review != nil {
+		if err := s.review(s.received, message); err != nil {
+			return err
+		}
+	}
 	body, err := s.codec.Append(s.small[:0], message)
 	if err != nil {
 		return fmt.Errorf("encode the reply: %w", err)
@@ -293,14 +308,17 @@ func (h *Host) newTurn(ctx context.Context, typ *actorType, call *Call, run func
 		call:     call,
 		ready:    ready,
 	}
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(t.deadline) {
-		t.deadline = deadline
-	}
 	if call != nil {
 		t.method = call.Method
+		if limit := call.Method.timeout; limit > 0 {
+			t.deadline = now.Add(limit)
+		}
 		t.stream.request = call.Request
 		t.stream.codec = call.Codec
 		t.stream.limit = typ.limits.replyBytes
+	}
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(t.deadline) {
+		t.deadline = deadline
 	}
 	return t
 }

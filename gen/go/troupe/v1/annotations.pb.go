@@ -13,6 +13,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	descriptorpb "google.golang.org/protobuf/types/descriptorpb"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -94,7 +95,17 @@ type ActorOptions struct {
 	// The message kept for each open connection, in memory.
 	ConnState string `protobuf:"bytes,3,opt,name=conn_state,json=connState,proto3" json:"conn_state,omitempty"`
 	// What the actor's event log keeps.
-	Events        *EventLogOptions `protobuf:"bytes,4,opt,name=events,proto3" json:"events,omitempty"`
+	Events *EventLogOptions `protobuf:"bytes,4,opt,name=events,proto3" json:"events,omitempty"`
+	// How long an actor stays in memory without a call. Default 30 s.
+	SleepAfter *durationpb.Duration `protobuf:"bytes,10,opt,name=sleep_after,json=sleepAfter,proto3" json:"sleep_after,omitempty"`
+	// The actor stays in memory once it is there. Excludes sleep_after.
+	NoSleep bool `protobuf:"varint,11,opt,name=no_sleep,json=noSleep,proto3" json:"no_sleep,omitempty"`
+	// Bounds a turn, whatever deadline its caller set. Default 60 s, at most 300 s.
+	ActionTimeout *durationpb.Duration `protobuf:"bytes,12,opt,name=action_timeout,json=actionTimeout,proto3" json:"action_timeout,omitempty"`
+	// How many calls may wait for an actor's turn. Default 256.
+	MailboxSize uint32 `protobuf:"varint,13,opt,name=mailbox_size,json=mailboxSize,proto3" json:"mailbox_size,omitempty"`
+	// Bounds the encoded state in bytes. Default 1 MiB, at most 16 MiB.
+	MaxStateBytes uint32 `protobuf:"varint,14,opt,name=max_state_bytes,json=maxStateBytes,proto3" json:"max_state_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -157,6 +168,41 @@ func (x *ActorOptions) GetEvents() *EventLogOptions {
 	return nil
 }
 
+func (x *ActorOptions) GetSleepAfter() *durationpb.Duration {
+	if x != nil {
+		return x.SleepAfter
+	}
+	return nil
+}
+
+func (x *ActorOptions) GetNoSleep() bool {
+	if x != nil {
+		return x.NoSleep
+	}
+	return false
+}
+
+func (x *ActorOptions) GetActionTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.ActionTimeout
+	}
+	return nil
+}
+
+func (x *ActorOptions) GetMailboxSize() uint32 {
+	if x != nil {
+		return x.MailboxSize
+	}
+	return 0
+}
+
+func (x *ActorOptions) GetMaxStateBytes() uint32 {
+	if x != nil {
+		return x.MaxStateBytes
+	}
+	return 0
+}
+
 // EventLogOptions bounds the replay window of an actor's durable events.
 type EventLogOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -210,7 +256,10 @@ type ActionOptions struct {
 	// parameters, its response the event union. The runtime serves it.
 	Subscription bool `protobuf:"varint,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	// Only schedules, messages and other actors may call the RPC, never a client.
-	Internal      bool `protobuf:"varint,2,opt,name=internal,proto3" json:"internal,omitempty"`
+	Internal bool `protobuf:"varint,2,opt,name=internal,proto3" json:"internal,omitempty"`
+	// Bounds a turn of this RPC, in place of the actor type's action_timeout. At
+	// most 300 s.
+	Timeout       *durationpb.Duration `protobuf:"bytes,10,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -257,6 +306,13 @@ func (x *ActionOptions) GetInternal() bool {
 		return x.Internal
 	}
 	return false
+}
+
+func (x *ActionOptions) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
 }
 
 // EventOptions describes one event of the union.
@@ -360,18 +416,27 @@ var File_troupe_v1_annotations_proto protoreflect.FileDescriptor
 
 const file_troupe_v1_annotations_proto_rawDesc = "" +
 	"\n" +
-	"\x1btroupe/v1/annotations.proto\x12\ttroupe.v1\x1a google/protobuf/descriptor.proto\"\x8d\x01\n" +
+	"\x1btroupe/v1/annotations.proto\x12\ttroupe.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf1\x02\n" +
 	"\fActorOptions\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05input\x18\x02 \x01(\tR\x05input\x12\x1d\n" +
 	"\n" +
 	"conn_state\x18\x03 \x01(\tR\tconnState\x122\n" +
-	"\x06events\x18\x04 \x01(\v2\x1a.troupe.v1.EventLogOptionsR\x06events\")\n" +
+	"\x06events\x18\x04 \x01(\v2\x1a.troupe.v1.EventLogOptionsR\x06events\x12:\n" +
+	"\vsleep_after\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"sleepAfter\x12\x19\n" +
+	"\bno_sleep\x18\v \x01(\bR\anoSleep\x12@\n" +
+	"\x0eaction_timeout\x18\f \x01(\v2\x19.google.protobuf.DurationR\ractionTimeout\x12!\n" +
+	"\fmailbox_size\x18\r \x01(\rR\vmailboxSize\x12&\n" +
+	"\x0fmax_state_bytes\x18\x0e \x01(\rR\rmaxStateBytes\")\n" +
 	"\x0fEventLogOptions\x12\x16\n" +
-	"\x06retain\x18\x01 \x01(\rR\x06retain\"O\n" +
+	"\x06retain\x18\x01 \x01(\rR\x06retain\"\x84\x01\n" +
 	"\rActionOptions\x12\"\n" +
 	"\fsubscription\x18\x01 \x01(\bR\fsubscription\x12\x1a\n" +
-	"\binternal\x18\x02 \x01(\bR\binternal\"?\n" +
+	"\binternal\x18\x02 \x01(\bR\binternal\x123\n" +
+	"\atimeout\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\atimeout\"?\n" +
 	"\fEventOptions\x12/\n" +
 	"\bdelivery\x18\x01 \x01(\x0e2\x13.troupe.v1.DeliveryR\bdelivery*i\n" +
 	"\bDelivery\x12\x18\n" +
@@ -403,24 +468,28 @@ var file_troupe_v1_annotations_proto_goTypes = []any{
 	(*EventLogOptions)(nil),             // 2: troupe.v1.EventLogOptions
 	(*ActionOptions)(nil),               // 3: troupe.v1.ActionOptions
 	(*EventOptions)(nil),                // 4: troupe.v1.EventOptions
-	(*descriptorpb.ServiceOptions)(nil), // 5: google.protobuf.ServiceOptions
-	(*descriptorpb.MethodOptions)(nil),  // 6: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),   // 7: google.protobuf.FieldOptions
+	(*durationpb.Duration)(nil),         // 5: google.protobuf.Duration
+	(*descriptorpb.ServiceOptions)(nil), // 6: google.protobuf.ServiceOptions
+	(*descriptorpb.MethodOptions)(nil),  // 7: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),   // 8: google.protobuf.FieldOptions
 }
 var file_troupe_v1_annotations_proto_depIdxs = []int32{
-	2, // 0: troupe.v1.ActorOptions.events:type_name -> troupe.v1.EventLogOptions
-	0, // 1: troupe.v1.EventOptions.delivery:type_name -> troupe.v1.Delivery
-	5, // 2: troupe.v1.actor:extendee -> google.protobuf.ServiceOptions
-	6, // 3: troupe.v1.action:extendee -> google.protobuf.MethodOptions
-	7, // 4: troupe.v1.event:extendee -> google.protobuf.FieldOptions
-	1, // 5: troupe.v1.actor:type_name -> troupe.v1.ActorOptions
-	3, // 6: troupe.v1.action:type_name -> troupe.v1.ActionOptions
-	4, // 7: troupe.v1.event:type_name -> troupe.v1.EventOptions
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	5, // [5:8] is the sub-list for extension type_name
-	2, // [2:5] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2,  // 0: troupe.v1.ActorOptions.events:type_name -> troupe.v1.EventLogOptions
+	5,  // 1: troupe.v1.ActorOptions.sleep_after:type_name -> google.protobuf.Duration
+	5,  // 2: troupe.v1.ActorOptions.action_timeout:type_name -> google.protobuf.Duration
+	5,  // 3: troupe.v1.ActionOptions.timeout:type_name -> google.protobuf.Duration
+	0,  // 4: troupe.v1.EventOptions.delivery:type_name -> troupe.v1.Delivery
+	6,  // 5: troupe.v1.actor:extendee -> google.protobuf.ServiceOptions
+	7,  // 6: troupe.v1.action:extendee -> google.protobuf.MethodOptions
+	8,  // 7: troupe.v1.event:extendee -> google.protobuf.FieldOptions
+	1,  // 8: troupe.v1.actor:type_name -> troupe.v1.ActorOptions
+	3,  // 9: troupe.v1.action:type_name -> troupe.v1.ActionOptions
+	4,  // 10: troupe.v1.event:type_name -> troupe.v1.EventOptions
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	8,  // [8:11] is the sub-list for extension type_name
+	5,  // [5:8] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_troupe_v1_annotations_proto_init() }
