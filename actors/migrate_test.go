@@ -172,8 +172,10 @@ func TestP42_OldAndNewCodeAlternate(t *testing.T) {
 func TestP43_AFailingMigrationQuarantinesItsActorOnly(t *testing.T) {
 	t.Parallel()
 	for name, step := range map[string]actors.Option{
-		"error":  steps()[0],
-		"panic":  actors.Migrate(func(context.Context, *counterv1.CounterInput) (*counterv1.CounterState, error) { panic("a step that panics") }),
+		"error": steps()[0],
+		"panic": actors.Migrate(func(context.Context, *counterv1.CounterInput) (*counterv1.CounterState, error) {
+			panic("a step that panics")
+		}),
 		"nil":    actors.Migrate(func(context.Context, *counterv1.CounterInput) (*counterv1.CounterState, error) { return nil, nil }), //nolint:nilnil // the point
 		"decode": actors.Migrate(func(_ context.Context, old *counterv1.CounterState) (*counterv1.CounterState, error) { return old, nil }),
 	} {

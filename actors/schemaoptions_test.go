@@ -175,9 +175,9 @@ func TestBadOptionsSayWhatToChange(t *testing.T) {
 			action.Timeout = durationpb.New(time.Hour)
 		}},
 		"Migrate step 1 makes *counterv1.CounterInput, but the state of the type is *counterv1.CounterState: make them the same": {options: []actors.Option{wrongStep}},
-		"Migrate step 1 makes *counterv1.CounterInput, but what the next step reads is *counterv1.CounterState":                   {options: append([]actors.Option{wrongStep}, steps()[1])},
-		"StateVersion(1) is less than the number of Migrate steps, 2":                                                             {options: append(steps(), actors.StateVersion(1))},
-		"HookTimeouts.Wake is -1s and must not be negative":                                                                       {options: []actors.Option{actors.HookTimeouts{Wake: -time.Second}}},
+		"Migrate step 1 makes *counterv1.CounterInput, but what the next step reads is *counterv1.CounterState":                  {options: append([]actors.Option{wrongStep}, steps()[1])},
+		"StateVersion(1) is less than the number of Migrate steps, 2":                                                            {options: append(steps(), actors.StateVersion(1))},
+		"HookTimeouts.Wake is -1s and must not be negative":                                                                      {options: []actors.Option{actors.HookTimeouts{Wake: -time.Second}}},
 		"Migrate needs a state": {schema: func(actor *troupev1.ActorOptions, _ *troupev1.ActionOptions) { actor.State = "" }, options: steps()},
 	} {
 		schema := test.schema

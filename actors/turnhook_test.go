@@ -273,7 +273,9 @@ func TestP47_GoexitEndsItsCallOnly(t *testing.T) {
 				}()
 				return await(t, "answer", answer)
 			}
-			add := func() error { return call(counterv1connect.CounterIncrementProcedure, &counterv1.IncrementRequest{Amount: 1}) }
+			add := func() error {
+				return call(counterv1connect.CounterIncrementProcedure, &counterv1.IncrementRequest{Amount: 1})
+			}
 			get := func() error { return call(counterv1connect.CounterGetProcedure, new(counterv1.GetRequest)) }
 			if err := add(); err != nil {
 				t.Fatal(err)
