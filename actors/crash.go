@@ -204,21 +204,23 @@ func (i *instance) revive(t *turn, record store.Record) error {
 	case t.status.Load() == turnSealed && !t.hookLate.Load():
 		return err // its caller's time was over, which says nothing of the actor
 	}
-	i.crashed(err)
+	i.crashed(record.ID, err)
 	return &wakeError{err}
 }
 
 // crashed has the actor left alone for a while after it failed to wake.
-func (i *instance) crashed(failure error) {
+func (i *instance) crashed(id store.ID, failure error) {
 	known := i.host.crashes.update(i.addr, failure, func(c *crash) {
 		c.failures++
 		c.until = time.Now().Add(backoff(c.failures))
 	})
 	i.logger().Error("an actor failed to wake", slog.Any("error", failure),
 		slog.Int("failures", known.failures), slog.Duration("backoff", time.Until(known.until)))
+	i.react(id, time.Until(known.until))
 }
 
 // panicked notes a panic of the actor's code in a turn.
 func (i *instance) panicked(failure error) {
 	i.host.crashes.update(i.addr, failure, func(*crash) {})
+	i.react(i.id, 0)
 }

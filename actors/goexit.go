@@ -14,7 +14,7 @@ func (i *instance) exited(t *turn) {
 	sealed := !t.status.CompareAndSwap(turnRunning, turnSettled)
 	t.events, t.destroy = nil, false
 	if waking && !sealed {
-		i.crashed(err)
+		i.crashed(i.id, err)
 	} else {
 		i.panicked(err)
 	}

@@ -122,6 +122,8 @@ type actorType struct {
 	explicitVersion *uint32
 	stateVersion    uint32 // what the code writes
 
+	crashPolicy CrashAction
+
 	hooks   hooks
 	limits  limits
 	hasConn bool // some hook runs for calls outside a connection

@@ -48,6 +48,13 @@ func (t *actorType) applySchema(declared *troupev1.ActorOptions) error {
 	if n := declared.GetMaxStateBytes(); n != 0 {
 		use("max_state_bytes", MaxStateBytes(int(n)))
 	}
+	switch declared.GetCrashPolicy() {
+	case troupev1.CrashPolicy_CRASH_POLICY_RESTART:
+		use("crash_policy", CrashPolicy(CrashRestart))
+	case troupev1.CrashPolicy_CRASH_POLICY_DESTROY:
+		use("crash_policy", CrashPolicy(CrashDestroy))
+	case troupev1.CrashPolicy_CRASH_POLICY_UNSPECIFIED, troupev1.CrashPolicy_CRASH_POLICY_SLEEP:
+	}
 	return errors.Join(errs...)
 }
 

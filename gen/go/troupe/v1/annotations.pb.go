@@ -26,6 +26,65 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// CrashPolicy says what becomes of an actor whose code panics in a turn, or that
+// fails to wake. The turn itself is always undone.
+type CrashPolicy int32
+
+const (
+	// As CRASH_POLICY_SLEEP.
+	CrashPolicy_CRASH_POLICY_UNSPECIFIED CrashPolicy = 0
+	// It leaves memory, and the next call wakes it.
+	CrashPolicy_CRASH_POLICY_SLEEP CrashPolicy = 1
+	// It is woken again, at once after a panic and after its back-off when it failed
+	// to wake.
+	CrashPolicy_CRASH_POLICY_RESTART CrashPolicy = 2
+	// It is destroyed, without its destroy hook.
+	CrashPolicy_CRASH_POLICY_DESTROY CrashPolicy = 3
+)
+
+// Enum value maps for CrashPolicy.
+var (
+	CrashPolicy_name = map[int32]string{
+		0: "CRASH_POLICY_UNSPECIFIED",
+		1: "CRASH_POLICY_SLEEP",
+		2: "CRASH_POLICY_RESTART",
+		3: "CRASH_POLICY_DESTROY",
+	}
+	CrashPolicy_value = map[string]int32{
+		"CRASH_POLICY_UNSPECIFIED": 0,
+		"CRASH_POLICY_SLEEP":       1,
+		"CRASH_POLICY_RESTART":     2,
+		"CRASH_POLICY_DESTROY":     3,
+	}
+)
+
+func (x CrashPolicy) Enum() *CrashPolicy {
+	p := new(CrashPolicy)
+	*p = x
+	return p
+}
+
+func (x CrashPolicy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CrashPolicy) Descriptor() protoreflect.EnumDescriptor {
+	return file_troupe_v1_annotations_proto_enumTypes[0].Descriptor()
+}
+
+func (CrashPolicy) Type() protoreflect.EnumType {
+	return &file_troupe_v1_annotations_proto_enumTypes[0]
+}
+
+func (x CrashPolicy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CrashPolicy.Descriptor instead.
+func (CrashPolicy) EnumDescriptor() ([]byte, []int) {
+	return file_troupe_v1_annotations_proto_rawDescGZIP(), []int{0}
+}
+
 // Delivery says what an event promises its subscribers.
 type Delivery int32
 
@@ -67,11 +126,11 @@ func (x Delivery) String() string {
 }
 
 func (Delivery) Descriptor() protoreflect.EnumDescriptor {
-	return file_troupe_v1_annotations_proto_enumTypes[0].Descriptor()
+	return file_troupe_v1_annotations_proto_enumTypes[1].Descriptor()
 }
 
 func (Delivery) Type() protoreflect.EnumType {
-	return &file_troupe_v1_annotations_proto_enumTypes[0]
+	return &file_troupe_v1_annotations_proto_enumTypes[1]
 }
 
 func (x Delivery) Number() protoreflect.EnumNumber {
@@ -80,7 +139,7 @@ func (x Delivery) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Delivery.Descriptor instead.
 func (Delivery) EnumDescriptor() ([]byte, []int) {
-	return file_troupe_v1_annotations_proto_rawDescGZIP(), []int{0}
+	return file_troupe_v1_annotations_proto_rawDescGZIP(), []int{1}
 }
 
 // ActorOptions describes an actor type. Message names are resolved as in a
@@ -106,6 +165,8 @@ type ActorOptions struct {
 	MailboxSize uint32 `protobuf:"varint,13,opt,name=mailbox_size,json=mailboxSize,proto3" json:"mailbox_size,omitempty"`
 	// Bounds the encoded state in bytes. Default 1 MiB, at most 16 MiB.
 	MaxStateBytes uint32 `protobuf:"varint,14,opt,name=max_state_bytes,json=maxStateBytes,proto3" json:"max_state_bytes,omitempty"`
+	// What becomes of an actor whose code panics. Default CRASH_POLICY_SLEEP.
+	CrashPolicy   CrashPolicy `protobuf:"varint,15,opt,name=crash_policy,json=crashPolicy,proto3,enum=troupe.v1.CrashPolicy" json:"crash_policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -201,6 +262,13 @@ func (x *ActorOptions) GetMaxStateBytes() uint32 {
 		return x.MaxStateBytes
 	}
 	return 0
+}
+
+func (x *ActorOptions) GetCrashPolicy() CrashPolicy {
+	if x != nil {
+		return x.CrashPolicy
+	}
+	return CrashPolicy_CRASH_POLICY_UNSPECIFIED
 }
 
 // EventLogOptions bounds the replay window of an actor's durable events.
@@ -416,7 +484,7 @@ var File_troupe_v1_annotations_proto protoreflect.FileDescriptor
 
 const file_troupe_v1_annotations_proto_rawDesc = "" +
 	"\n" +
-	"\x1btroupe/v1/annotations.proto\x12\ttroupe.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf1\x02\n" +
+	"\x1btroupe/v1/annotations.proto\x12\ttroupe.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xac\x03\n" +
 	"\fActorOptions\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05input\x18\x02 \x01(\tR\x05input\x12\x1d\n" +
@@ -429,7 +497,8 @@ const file_troupe_v1_annotations_proto_rawDesc = "" +
 	"\bno_sleep\x18\v \x01(\bR\anoSleep\x12@\n" +
 	"\x0eaction_timeout\x18\f \x01(\v2\x19.google.protobuf.DurationR\ractionTimeout\x12!\n" +
 	"\fmailbox_size\x18\r \x01(\rR\vmailboxSize\x12&\n" +
-	"\x0fmax_state_bytes\x18\x0e \x01(\rR\rmaxStateBytes\")\n" +
+	"\x0fmax_state_bytes\x18\x0e \x01(\rR\rmaxStateBytes\x129\n" +
+	"\fcrash_policy\x18\x0f \x01(\x0e2\x16.troupe.v1.CrashPolicyR\vcrashPolicy\")\n" +
 	"\x0fEventLogOptions\x12\x16\n" +
 	"\x06retain\x18\x01 \x01(\rR\x06retain\"\x84\x01\n" +
 	"\rActionOptions\x12\"\n" +
@@ -438,7 +507,12 @@ const file_troupe_v1_annotations_proto_rawDesc = "" +
 	"\atimeout\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\atimeout\"?\n" +
 	"\fEventOptions\x12/\n" +
-	"\bdelivery\x18\x01 \x01(\x0e2\x13.troupe.v1.DeliveryR\bdelivery*i\n" +
+	"\bdelivery\x18\x01 \x01(\x0e2\x13.troupe.v1.DeliveryR\bdelivery*w\n" +
+	"\vCrashPolicy\x12\x1c\n" +
+	"\x18CRASH_POLICY_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12CRASH_POLICY_SLEEP\x10\x01\x12\x18\n" +
+	"\x14CRASH_POLICY_RESTART\x10\x02\x12\x18\n" +
+	"\x14CRASH_POLICY_DESTROY\x10\x03*i\n" +
 	"\bDelivery\x12\x18\n" +
 	"\x14DELIVERY_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10DELIVERY_DURABLE\x10\x01\x12\x15\n" +
@@ -460,36 +534,38 @@ func file_troupe_v1_annotations_proto_rawDescGZIP() []byte {
 	return file_troupe_v1_annotations_proto_rawDescData
 }
 
-var file_troupe_v1_annotations_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_troupe_v1_annotations_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_troupe_v1_annotations_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_troupe_v1_annotations_proto_goTypes = []any{
-	(Delivery)(0),                       // 0: troupe.v1.Delivery
-	(*ActorOptions)(nil),                // 1: troupe.v1.ActorOptions
-	(*EventLogOptions)(nil),             // 2: troupe.v1.EventLogOptions
-	(*ActionOptions)(nil),               // 3: troupe.v1.ActionOptions
-	(*EventOptions)(nil),                // 4: troupe.v1.EventOptions
-	(*durationpb.Duration)(nil),         // 5: google.protobuf.Duration
-	(*descriptorpb.ServiceOptions)(nil), // 6: google.protobuf.ServiceOptions
-	(*descriptorpb.MethodOptions)(nil),  // 7: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),   // 8: google.protobuf.FieldOptions
+	(CrashPolicy)(0),                    // 0: troupe.v1.CrashPolicy
+	(Delivery)(0),                       // 1: troupe.v1.Delivery
+	(*ActorOptions)(nil),                // 2: troupe.v1.ActorOptions
+	(*EventLogOptions)(nil),             // 3: troupe.v1.EventLogOptions
+	(*ActionOptions)(nil),               // 4: troupe.v1.ActionOptions
+	(*EventOptions)(nil),                // 5: troupe.v1.EventOptions
+	(*durationpb.Duration)(nil),         // 6: google.protobuf.Duration
+	(*descriptorpb.ServiceOptions)(nil), // 7: google.protobuf.ServiceOptions
+	(*descriptorpb.MethodOptions)(nil),  // 8: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),   // 9: google.protobuf.FieldOptions
 }
 var file_troupe_v1_annotations_proto_depIdxs = []int32{
-	2,  // 0: troupe.v1.ActorOptions.events:type_name -> troupe.v1.EventLogOptions
-	5,  // 1: troupe.v1.ActorOptions.sleep_after:type_name -> google.protobuf.Duration
-	5,  // 2: troupe.v1.ActorOptions.action_timeout:type_name -> google.protobuf.Duration
-	5,  // 3: troupe.v1.ActionOptions.timeout:type_name -> google.protobuf.Duration
-	0,  // 4: troupe.v1.EventOptions.delivery:type_name -> troupe.v1.Delivery
-	6,  // 5: troupe.v1.actor:extendee -> google.protobuf.ServiceOptions
-	7,  // 6: troupe.v1.action:extendee -> google.protobuf.MethodOptions
-	8,  // 7: troupe.v1.event:extendee -> google.protobuf.FieldOptions
-	1,  // 8: troupe.v1.actor:type_name -> troupe.v1.ActorOptions
-	3,  // 9: troupe.v1.action:type_name -> troupe.v1.ActionOptions
-	4,  // 10: troupe.v1.event:type_name -> troupe.v1.EventOptions
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	8,  // [8:11] is the sub-list for extension type_name
-	5,  // [5:8] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	3,  // 0: troupe.v1.ActorOptions.events:type_name -> troupe.v1.EventLogOptions
+	6,  // 1: troupe.v1.ActorOptions.sleep_after:type_name -> google.protobuf.Duration
+	6,  // 2: troupe.v1.ActorOptions.action_timeout:type_name -> google.protobuf.Duration
+	0,  // 3: troupe.v1.ActorOptions.crash_policy:type_name -> troupe.v1.CrashPolicy
+	6,  // 4: troupe.v1.ActionOptions.timeout:type_name -> google.protobuf.Duration
+	1,  // 5: troupe.v1.EventOptions.delivery:type_name -> troupe.v1.Delivery
+	7,  // 6: troupe.v1.actor:extendee -> google.protobuf.ServiceOptions
+	8,  // 7: troupe.v1.action:extendee -> google.protobuf.MethodOptions
+	9,  // 8: troupe.v1.event:extendee -> google.protobuf.FieldOptions
+	2,  // 9: troupe.v1.actor:type_name -> troupe.v1.ActorOptions
+	4,  // 10: troupe.v1.action:type_name -> troupe.v1.ActionOptions
+	5,  // 11: troupe.v1.event:type_name -> troupe.v1.EventOptions
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	9,  // [9:12] is the sub-list for extension type_name
+	6,  // [6:9] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_troupe_v1_annotations_proto_init() }
@@ -502,7 +578,7 @@ func file_troupe_v1_annotations_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_troupe_v1_annotations_proto_rawDesc), len(file_troupe_v1_annotations_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   4,
 			NumExtensions: 3,
 			NumServices:   0,

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file troupe/v1/annotations.proto.
  */
 export const file_troupe_v1_annotations: GenFile = /*@__PURE__*/
-  fileDesc("Cht0cm91cGUvdjEvYW5ub3RhdGlvbnMucHJvdG8SCXRyb3VwZS52MSKQAgoMQWN0b3JPcHRpb25zEg0KBXN0YXRlGAEgASgJEg0KBWlucHV0GAIgASgJEhIKCmNvbm5fc3RhdGUYAyABKAkSKgoGZXZlbnRzGAQgASgLMhoudHJvdXBlLnYxLkV2ZW50TG9nT3B0aW9ucxIuCgtzbGVlcF9hZnRlchgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIQCghub19zbGVlcBgLIAEoCBIxCg5hY3Rpb25fdGltZW91dBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxtYWlsYm94X3NpemUYDSABKA0SFwoPbWF4X3N0YXRlX2J5dGVzGA4gASgNIiEKD0V2ZW50TG9nT3B0aW9ucxIOCgZyZXRhaW4YASABKA0iYwoNQWN0aW9uT3B0aW9ucxIUCgxzdWJzY3JpcHRpb24YASABKAgSEAoIaW50ZXJuYWwYAiABKAgSKgoHdGltZW91dBgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI1CgxFdmVudE9wdGlvbnMSJQoIZGVsaXZlcnkYASABKA4yEy50cm91cGUudjEuRGVsaXZlcnkqaQoIRGVsaXZlcnkSGAoUREVMSVZFUllfVU5TUEVDSUZJRUQQABIUChBERUxJVkVSWV9EVVJBQkxFEAESFQoRREVMSVZFUllfQ09BTEVTQ0UQAhIWChJERUxJVkVSWV9FUEhFTUVSQUwQAzpQCgVhY3RvchIfLmdvb2dsZS5wcm90b2J1Zi5TZXJ2aWNlT3B0aW9ucxidtQYgASgLMhcudHJvdXBlLnYxLkFjdG9yT3B0aW9uc1IFYWN0b3I6UgoGYWN0aW9uEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYnbUGIAEoCzIYLnRyb3VwZS52MS5BY3Rpb25PcHRpb25zUgZhY3Rpb246TgoFZXZlbnQSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGJ21BiABKAsyFy50cm91cGUudjEuRXZlbnRPcHRpb25zUgVldmVudEI4WjZnaXRodWIuY29tL3Ryb3VwZS1kZXYvdHJvdXBlL2dlbi9nby90cm91cGUvdjE7dHJvdXBldjFiBnByb3RvMw", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
+  fileDesc("Cht0cm91cGUvdjEvYW5ub3RhdGlvbnMucHJvdG8SCXRyb3VwZS52MSK+AgoMQWN0b3JPcHRpb25zEg0KBXN0YXRlGAEgASgJEg0KBWlucHV0GAIgASgJEhIKCmNvbm5fc3RhdGUYAyABKAkSKgoGZXZlbnRzGAQgASgLMhoudHJvdXBlLnYxLkV2ZW50TG9nT3B0aW9ucxIuCgtzbGVlcF9hZnRlchgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIQCghub19zbGVlcBgLIAEoCBIxCg5hY3Rpb25fdGltZW91dBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxtYWlsYm94X3NpemUYDSABKA0SFwoPbWF4X3N0YXRlX2J5dGVzGA4gASgNEiwKDGNyYXNoX3BvbGljeRgPIAEoDjIWLnRyb3VwZS52MS5DcmFzaFBvbGljeSIhCg9FdmVudExvZ09wdGlvbnMSDgoGcmV0YWluGAEgASgNImMKDUFjdGlvbk9wdGlvbnMSFAoMc3Vic2NyaXB0aW9uGAEgASgIEhAKCGludGVybmFsGAIgASgIEioKB3RpbWVvdXQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNQoMRXZlbnRPcHRpb25zEiUKCGRlbGl2ZXJ5GAEgASgOMhMudHJvdXBlLnYxLkRlbGl2ZXJ5KncKC0NyYXNoUG9saWN5EhwKGENSQVNIX1BPTElDWV9VTlNQRUNJRklFRBAAEhYKEkNSQVNIX1BPTElDWV9TTEVFUBABEhgKFENSQVNIX1BPTElDWV9SRVNUQVJUEAISGAoUQ1JBU0hfUE9MSUNZX0RFU1RST1kQAyppCghEZWxpdmVyeRIYChRERUxJVkVSWV9VTlNQRUNJRklFRBAAEhQKEERFTElWRVJZX0RVUkFCTEUQARIVChFERUxJVkVSWV9DT0FMRVNDRRACEhYKEkRFTElWRVJZX0VQSEVNRVJBTBADOlAKBWFjdG9yEh8uZ29vZ2xlLnByb3RvYnVmLlNlcnZpY2VPcHRpb25zGJ21BiABKAsyFy50cm91cGUudjEuQWN0b3JPcHRpb25zUgVhY3RvcjpSCgZhY3Rpb24SHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxidtQYgASgLMhgudHJvdXBlLnYxLkFjdGlvbk9wdGlvbnNSBmFjdGlvbjpOCgVldmVudBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYnbUGIAEoCzIXLnRyb3VwZS52MS5FdmVudE9wdGlvbnNSBWV2ZW50QjhaNmdpdGh1Yi5jb20vdHJvdXBlLWRldi90cm91cGUvZ2VuL2dvL3Ryb3VwZS92MTt0cm91cGV2MWIGcHJvdG8z", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
 
 /**
  * ActorOptions describes an actor type. Message names are resolved as in a
@@ -87,6 +87,13 @@ export type ActorOptions = Message<"troupe.v1.ActorOptions"> & {
    * @generated from field: uint32 max_state_bytes = 14;
    */
   maxStateBytes: number;
+
+  /**
+   * What becomes of an actor whose code panics. Default CRASH_POLICY_SLEEP.
+   *
+   * @generated from field: troupe.v1.CrashPolicy crash_policy = 15;
+   */
+  crashPolicy: CrashPolicy;
 };
 
 /**
@@ -176,6 +183,49 @@ export const EventOptionsSchema: GenMessage<EventOptions> = /*@__PURE__*/
   messageDesc(file_troupe_v1_annotations, 3);
 
 /**
+ * CrashPolicy says what becomes of an actor whose code panics in a turn, or that
+ * fails to wake. The turn itself is always undone.
+ *
+ * @generated from enum troupe.v1.CrashPolicy
+ */
+export enum CrashPolicy {
+  /**
+   * As CRASH_POLICY_SLEEP.
+   *
+   * @generated from enum value: CRASH_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It leaves memory, and the next call wakes it.
+   *
+   * @generated from enum value: CRASH_POLICY_SLEEP = 1;
+   */
+  SLEEP = 1,
+
+  /**
+   * It is woken again, at once after a panic and after its back-off when it failed
+   * to wake.
+   *
+   * @generated from enum value: CRASH_POLICY_RESTART = 2;
+   */
+  RESTART = 2,
+
+  /**
+   * It is destroyed, without its destroy hook.
+   *
+   * @generated from enum value: CRASH_POLICY_DESTROY = 3;
+   */
+  DESTROY = 3,
+}
+
+/**
+ * Describes the enum troupe.v1.CrashPolicy.
+ */
+export const CrashPolicySchema: GenEnum<CrashPolicy> = /*@__PURE__*/
+  enumDesc(file_troupe_v1_annotations, 0);
+
+/**
  * Delivery says what an event promises its subscribers.
  *
  * @generated from enum troupe.v1.Delivery
@@ -214,7 +264,7 @@ export enum Delivery {
  * Describes the enum troupe.v1.Delivery.
  */
 export const DeliverySchema: GenEnum<Delivery> = /*@__PURE__*/
-  enumDesc(file_troupe_v1_annotations, 0);
+  enumDesc(file_troupe_v1_annotations, 1);
 
 /**
  * Marks a service as an actor type. The type's name is the service's full name.
