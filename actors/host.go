@@ -61,6 +61,7 @@ type Host struct {
 	process     uint64 // tells this host from others of the store, before and after it
 	startedAt   time.Time
 	dispatchers map[store.Kind]*dispatcher // of rows that fall due
+	crashes     *crashes
 
 	tokens   sync.Pool // the channels of answered turns
 	inFlight atomic.Int64
@@ -107,6 +108,7 @@ func NewHost(cfg Config) (*Host, error) {
 		named:     make(map[string]*Method),
 		table:     newTable(),
 		committer: newCommitter(cfg.Store),
+		crashes:   newCrashes(),
 		drained:   make(chan struct{}),
 		quit:      make(chan struct{}),
 		stop:      make(chan struct{}),
@@ -199,7 +201,7 @@ func runAction(t *turn, b *body) error {
 // submit runs a turn at the actor that a call names, again if the actor is
 // destroyed while the call waits and the key finds another one.
 func (h *Host) submit(ctx context.Context, call *Call, params proto.Message, readOnly bool, run func(*turn, *body) error) (*turn, error) {
-	for {
+	for ended := false; ; {
 		i, err := h.find(ctx, call)
 		if err != nil {
 			return nil, err
@@ -208,6 +210,10 @@ func (h *Host) submit(ctx context.Context, call *Call, params proto.Message, rea
 		t.params, t.readOnly = params, readOnly
 		err = h.await(ctx, i, t)
 		if err == errIncarnationGone { //nolint:errorlint // our own, never wrapped, on the hot path
+			continue
+		}
+		if err == errDestroyedInWake && !ended && call.ID.IsZero() { //nolint:errorlint // our own, never wrapped
+			ended = true // the key is free: the next one is another actor
 			continue
 		}
 		return t, err

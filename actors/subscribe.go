@@ -116,7 +116,7 @@ func open(t *turn, b *body) error {
 	i.mu.Unlock()
 	t.opened = conn
 	if hook := i.typ.hooks.connect; hook != nil {
-		return hook(b.actor, t, conn)
+		return t.within("connect", i.typ.limits.hooks.Connect, func() error { return hook(b.actor, t, conn) })
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func (h *Host) disconnect(conn *Conn) {
 			return errAbsent
 		}
 		t.conn, t.connState = conn, conn.state
-		return hook(b.actor, t, conn)
+		return t.within("disconnect", i.typ.limits.hooks.Connect, func() error { return hook(b.actor, t, conn) })
 	})
 	err := i.enqueueLocked(t) // before anybody can forget the instance
 	i.mu.Unlock()
@@ -292,9 +292,14 @@ func beforeConnect(ctx context.Context, typ *actorType, call *Call, params proto
 	if call.Info != nil {
 		attempt.Header = call.Info.RequestHeader()
 	}
-	ctx, cancel := context.WithTimeout(ctx, typ.limits.hookTimeout)
+	limit := typ.limits.hooks.Connect
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return protect(func() error { return typ.hooks.beforeConnect(ctx, attempt, params) })
+	err := protect(func() error { return typ.hooks.beforeConnect(bounded, attempt, params) })
+	if bounded.Err() != nil && ctx.Err() == nil {
+		return hookTimeout("before-connect", limit)
+	}
+	return err
 }
 
 // join gives a call's turn its connection, or the state that a connection with its
@@ -330,7 +335,8 @@ func (t *turn) createConnState(b *body) error {
 	}
 	b.reads.Add(1)
 	defer b.reads.Add(-1)
-	state, err := hook(b.actor, t, t.params)
-	t.connState = state
-	return err
+	return t.within("create-conn-state", b.inst.typ.limits.hooks.Connect, func() (err error) {
+		t.connState, err = hook(b.actor, t, t.params)
+		return err
+	})
 }

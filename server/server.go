@@ -59,7 +59,7 @@ func New(cfg Config) (*Server, error) {
 // build makes the handler.
 func (s *Server) build(validator *validator) error {
 	services := servicesOf(s.host.Methods())
-	lifecycle := newLifecycle(s.host, services, newNamespaces(s.cfg.Namespaces), validator)
+	lifecycle := newLifecycle(s.host, services, newNamespaces(s.cfg.Namespaces), validator, s.cfg.Logger)
 	if err := validator.compile(append(services, lifecycle.schema())); err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // newLifecycle makes the lifecycle API.
-func newLifecycle(host *actors.Host, services []protoreflect.ServiceDescriptor, namespaces namespaces, validator *validator) *actorService {
+func newLifecycle(host *actors.Host, services []protoreflect.ServiceDescriptor, namespaces namespaces, validator *validator, log *slog.Logger) *actorService {
 	inputs := make(map[string]protoreflect.FullName, len(services))
 	for _, service := range services {
 		inputs[string(service.FullName())] = ""
@@ -227,5 +227,5 @@ func newLifecycle(host *actors.Host, services []protoreflect.ServiceDescriptor, 
 			inputs[string(service.FullName())] = input.FullName()
 		}
 	}
-	return &actorService{directory: host, namespaces: namespaces, inputs: inputs, check: validator.check, trusted: fromLoopback}
+	return &actorService{directory: host, namespaces: namespaces, inputs: inputs, check: validator.check, trusted: fromLoopback, log: log}
 }
