@@ -30,6 +30,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Heartbeat is the longest silence of a subscription. 0 means 15 s.
 	Heartbeat time.Duration
+	// MaxStreamAge is how long a subscription lasts, give or take a tenth; it
+	// then ends with CLOSE_REASON_EXPIRED and a cursor. 0 means 1 h.
+	MaxStreamAge time.Duration
 }
 
 // Host runs actors. Its methods may be called concurrently.
@@ -39,6 +42,7 @@ type Host struct {
 	validate  func(proto.Message) error
 	log       *slog.Logger
 	heartbeat time.Duration
+	streamAge time.Duration
 	types     map[string]*actorType
 	methods   []*Method
 
@@ -80,6 +84,7 @@ func NewHost(cfg Config) (*Host, error) {
 		validate:  cfg.Validate,
 		log:       cfg.Logger,
 		heartbeat: cfg.Heartbeat,
+		streamAge: cfg.MaxStreamAge,
 		types:     make(map[string]*actorType, len(cfg.Registry.types)),
 		table:     newTable(),
 		committer: newCommitter(cfg.Store),
@@ -93,6 +98,9 @@ func NewHost(cfg Config) (*Host, error) {
 	}
 	if h.heartbeat == 0 {
 		h.heartbeat = 15 * time.Second
+	}
+	if h.streamAge == 0 {
+		h.streamAge = defaultStreamAge
 	}
 	for _, t := range cfg.Registry.types {
 		h.types[t.name] = t

@@ -129,6 +129,7 @@ type limits struct {
 	actionTimeout time.Duration
 	hookTimeout   time.Duration
 	mailbox       int
+	connections   int
 	stateBytes    int
 	replyBytes    int
 }
@@ -140,6 +141,7 @@ func defaultLimits() limits {
 		actionTimeout: 60 * time.Second,
 		hookTimeout:   10 * time.Second,
 		mailbox:       256,
+		connections:   defaultMaxConnections,
 		stateBytes:    1 << 20,
 		replyBytes:    4 << 20,
 	}

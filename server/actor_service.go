@@ -86,7 +86,7 @@ func (s *actorService) Destroy(ctx context.Context, req *troupev1.DestroyRequest
 	if err := s.check(req); err != nil {
 		return nil, err
 	}
-	target, err := s.target(req.GetAddress(), actors.Get)
+	target, err := s.target(ctx, req.GetAddress(), actors.Get)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (s *actorService) ensure(ctx context.Context, req proto.Message, address *t
 	if err := s.check(req); err != nil {
 		return nil, false, err
 	}
-	target, err := s.target(address, resolve)
+	target, err := s.target(ctx, address, resolve)
 	if err != nil {
 		return nil, false, err
 	}
@@ -118,8 +118,8 @@ func (s *actorService) ensure(ctx context.Context, req proto.Message, address *t
 }
 
 // target reads an address.
-func (s *actorService) target(address *troupev1.Address, resolve actors.Resolve) (actors.Target, error) {
-	namespace, err := s.namespaces.check(address.GetNamespace())
+func (s *actorService) target(ctx context.Context, address *troupev1.Address, resolve actors.Resolve) (actors.Target, error) {
+	namespace, err := s.namespaces.check(principalOf(ctx), address.GetNamespace())
 	if err != nil {
 		return actors.Target{}, err
 	}
@@ -175,7 +175,7 @@ func (s *actorService) List(ctx context.Context, req *troupev1.ListRequest) (*tr
 	if err := s.check(req); err != nil {
 		return nil, err
 	}
-	namespace, err := s.namespaces.check(req.GetNamespace())
+	namespace, err := s.namespaces.check(principalOf(ctx), req.GetNamespace())
 	if err != nil {
 		return nil, err
 	}

@@ -131,7 +131,7 @@ func TestMetadata(t *testing.T) {
 		}
 		call := &actors.Call{Method: &actors.Method{Type: "a.v1.A"}}
 		m := readMetadata(&header)
-		return call, m.fill(call, newNamespaces([]string{"default", "acme"}), byGet)
+		return call, m.fill(call, nil, newNamespaces([]string{"default", "acme"}), byGet)
 	}
 	call, err := fill(false, "Actor-Key", "a/%62", "Actor-Namespace", "acme", "Actor-Input-Bin", "", "Actor-Params-Bin", "AQI=",
 		"Last-Event-ID", "c9", "Actor-Conn", "id.secret", "Authorization", "x", "Accept", "y", "Idempotency-Key", "k")
