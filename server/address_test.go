@@ -164,3 +164,27 @@ func TestMetadata(t *testing.T) {
 		t.Errorf("a namespace that is not listed: %v", err)
 	}
 }
+
+func TestMetadataLimits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		limit  int
+		reason string
+	}{
+		"Actor-Resume":    {maxResumeText, "bad_actor_resume"},
+		"Last-Event-Id":   {maxResumeText, "bad_actor_resume"},
+		"Actor-Conn":      {maxConnText, "bad_actor_conn"},
+		"Idempotency-Key": {maxIdempotencyKey, "bad_idempotency_key"},
+	} {
+		fill := func(size int) error {
+			var header connect.Header
+			header.Set(name, strings.Repeat("x", size))
+			m := readMetadata(&header)
+			return m.fill(&actors.Call{Method: &actors.Method{Type: "a.v1.A"}}, nil, newNamespaces([]string{"default"}), false)
+		}
+		if err := fill(c.limit); err != nil {
+			t.Errorf("%s at its limit: %v", name, err)
+		}
+		assertError(t, fill(c.limit+1), connect.CodeInvalidArgument, c.reason, errorDomain)
+	}
+}
