@@ -57,6 +57,7 @@ type entry struct {
 	// Guarded by the instance's mu.
 	waiting    []*turn
 	deliveries []delivery
+	works      []*work
 }
 
 func newCommitter(s store.Store) *committer {
@@ -199,6 +200,7 @@ func (i *instance) commitLocked(t *turn, c *change, op store.Op) {
 		i.entry.waiting = append(i.entry.waiting, t)
 	}
 	i.entry.deliveries = append(i.entry.deliveries, c.deliveries...)
+	i.entry.works = append(i.entry.works, c.works...)
 }
 
 // settleLocked decides what a turn that has run waits for before its answer leaves:
@@ -248,9 +250,11 @@ func (i *instance) settleLocked(t *turn, c *change, err error) {
 func (i *instance) deliverLocked(c *change) {
 	if i.entry != nil {
 		i.entry.deliveries = append(i.entry.deliveries, c.deliveries...)
+		i.entry.works = append(i.entry.works, c.works...)
 		return
 	}
 	deliver(c.deliveries)
+	startLocked(c.works)
 }
 
 // settled answers everything that waited for an entry whose fate is known: first
@@ -262,8 +266,9 @@ func (i *instance) settled(e *entry) {
 	}
 	i.mu.Lock()
 	for {
+		startLocked(e.works)
 		waiting, deliveries := e.waiting, e.deliveries
-		e.waiting, e.deliveries = nil, nil
+		e.waiting, e.deliveries, e.works = nil, nil, nil
 		if len(waiting) == 0 && len(deliveries) == 0 {
 			break
 		}
@@ -315,8 +320,10 @@ func (i *instance) failed(e *entry, err error) {
 	i.forgetLocked()
 }
 
-// disownLocked forgets the connection that a turn opened before it failed.
+// disownLocked forgets the connection that a turn opened before it failed, and what
+// it kept awake.
 func (i *instance) disownLocked(t *turn) {
+	t.releaseLocked()
 	if t.opened != nil {
 		i.conns = without(i.conns, t.opened)
 	}

@@ -115,8 +115,8 @@ func (t *actorType) describeMethod(spec connect.Spec, index int) (*Method, error
 			return nil, fmt.Errorf("%s: %w", spec.Procedure, err)
 		}
 		t.eventType, t.events = output, union
-	case spec.StreamType != connect.StreamTypeUnary:
-		return nil, fmt.Errorf("%s streams and is not the subscription: this release serves unary actions and one subscription; mark it with `option (troupe.v1.action) = {subscription: true}` or make it unary", spec.Procedure)
+	case spec.StreamType != connect.StreamTypeUnary && spec.StreamType != connect.StreamTypeServer:
+		return nil, fmt.Errorf("%s takes a stream of requests: an action takes one; remove `stream` from its request", spec.Procedure)
 	}
 	return m, nil
 }

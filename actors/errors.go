@@ -143,5 +143,8 @@ type refusalError struct{ wire *connect.Error }
 
 func (e *refusalError) Error() string { return e.wire.Error() }
 
+// Unwrap lets an author's code ask for the code, by [connect.CodeOf].
+func (e *refusalError) Unwrap() error { return e.wire }
+
 // errIncarnationGone tells the host to look the actor up again.
 var errIncarnationGone = errors.New("actors: the incarnation is gone")

@@ -60,7 +60,9 @@ type Host struct {
 	stopOne  sync.Once
 	stopped  chan struct{} // closed once nothing of the host runs
 
-	subscribers sync.WaitGroup // open subscriptions, and turns whose callers have left
+	subscribers sync.WaitGroup // open streams, and turns whose callers have left
+	works       works          // what runs beside the actors
+	silent      atomic.Bool    // nothing enters a turn any more
 }
 
 // NewHost checks cfg and the registered types and returns a host that runs, until
@@ -132,21 +134,27 @@ func (h *Host) Call(ctx context.Context, call *Call) (Reply, error) {
 }
 
 func (h *Host) call(ctx context.Context, call *Call) (*turn, error) {
+	params, err := h.admit(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	return h.submit(ctx, call, params, call.Method.ReadOnly, runAction)
+}
+
+// admit checks a call and runs the hook that may refuse it. It returns the
+// parameters that a call outside a connection carries.
+func (h *Host) admit(ctx context.Context, call *Call) (params proto.Message, err error) {
 	typ := call.Method.owner
 	if err := h.check(call.Request); err != nil {
 		return nil, err
 	}
-	var params proto.Message
-	if typ.hasConn && call.Conn == "" {
-		var err error
-		if params, err = h.params(typ, call.Params); err != nil {
-			return nil, err
-		}
-		if err := beforeConnect(ctx, typ, call, params); err != nil {
-			return nil, err
-		}
+	if !typ.hasConn || call.Conn != "" {
+		return nil, nil //nolint:nilnil // there are none
 	}
-	return h.submit(ctx, call, params, call.Method.ReadOnly, runAction)
+	if params, err = h.params(typ, call.Params); err != nil {
+		return nil, err
+	}
+	return params, beforeConnect(ctx, typ, call, params)
 }
 
 // runAction is what the turn of an action does.
@@ -250,6 +258,9 @@ func (h *Host) abandon(t *turn, cause error) error {
 		if <-t.ready; t.err == nil && t.opened != nil {
 			h.disconnect(t.opened)
 		}
+		t.inst.mu.Lock()
+		t.releaseLocked() // of a streaming action
+		t.inst.mu.Unlock()
 	})
 	return &refusalError{refusal(code, reason, unknown, "the call ended before its answer was ready")}
 }

@@ -77,7 +77,7 @@ func (i *instance) enqueueLocked(t *turn) error {
 	if i.gone {
 		return errIncarnationGone
 	}
-	if t.call != nil && i.queue.len >= i.typ.limits.mailbox {
+	if (t.call != nil || t.enters != nil) && i.queue.len >= i.typ.limits.mailbox {
 		return &refusalError{retryable(refusal(connect.CodeResourceExhausted, "mailbox_full", notExecuted,
 			"%d calls wait for this actor; try again later", i.queue.len), 100*time.Millisecond)}
 	}
@@ -143,7 +143,9 @@ func (i *instance) execute(t *turn) *turn {
 	} else {
 		i.writing = false
 	}
-	i.lastUsed = t.queuedAt
+	if t.enters == nil {
+		i.lastUsed = t.queuedAt
+	}
 	next := i.nextLocked()
 	if next == nil || next.shared {
 		i.dispatchLocked()
@@ -181,6 +183,7 @@ func (i *instance) discardLocked() {
 // dropLocked takes the actor out of memory.
 func (i *instance) dropLocked() {
 	if i.body != nil {
+		i.body.endLocked()
 		i.body = nil
 		i.host.table.removeID(i.id)
 	}

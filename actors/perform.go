@@ -24,11 +24,15 @@ type change struct {
 	dirty      bool   // something must be stored
 	eventHead  uint64
 	deliveries []delivery
+	works      []*work // begin beside the actor
 }
 
 // prepare brings the actor into memory and resolves the turn's target. Only a turn
 // that runs by itself can find the actor absent from memory.
 func (i *instance) prepare(t *turn) error {
+	if t.enters != nil && t.enters != t.body {
+		return errRestarted
+	}
 	if t.body == nil {
 		if t.sleep {
 			return errAbsent
@@ -99,8 +103,9 @@ func (i *instance) wake(t *turn, record store.Record) error {
 
 // create makes a new actor: its first turn, which stays even if the action that
 // caused it fails.
-func (i *instance) create(t *turn) error {
+func (i *instance) create(t *turn) (err error) {
 	b := i.newBody()
+	defer b.endIf(&err)
 	i.mu.Lock()
 	i.identifyLocked(store.NewID(store.ShardOf(i.addr, i.host.shards)), time.Now())
 	i.revision, i.eventHead, i.durableHead = 0, 0, 0
@@ -141,7 +146,8 @@ func (i *instance) create(t *turn) error {
 }
 
 // enter runs the wake hook, a turn of its own, and puts the body into memory.
-func (i *instance) enter(t *turn, b *body) error {
+func (i *instance) enter(t *turn, b *body) (err error) {
+	defer b.endIf(&err)
 	woken := &change{}
 	if hook := i.typ.hooks.wake; hook != nil {
 		b.turn = t
@@ -169,6 +175,7 @@ func (i *instance) enter(t *turn, b *body) error {
 		i.deliverLocked(woken)
 	}
 	i.body, t.body = b, b
+	b.stopIfClosingLocked()
 	i.host.table.addID(i.id, i)
 	return nil
 }
@@ -198,7 +205,10 @@ func (i *instance) perform(t *turn) (*change, error) {
 	}
 	b := t.body
 	if t.readOnly {
-		if err := protect(func() error { return t.run(t, b) }); err != nil {
+		b.reading.Add(1)
+		err := protect(func() error { return t.run(t, b) })
+		b.reading.Add(-1)
+		if err != nil {
 			if _, panicked := errors.AsType[*panicError](err); panicked {
 				i.mu.Lock()
 				i.dropLocked() // readers beside it keep what they have
@@ -278,6 +288,7 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 			}
 		}
 	}
+	c.works = t.takeWorks()
 	return c, nil
 }
 

@@ -132,6 +132,8 @@ type limits struct {
 	connections   int
 	stateBytes    int
 	replyBytes    int
+	streamTimeout time.Duration
+	waitUntil     time.Duration
 }
 
 // defaultLimits are the defaults of every type.
@@ -144,6 +146,8 @@ func defaultLimits() limits {
 		connections:   defaultMaxConnections,
 		stateBytes:    1 << 20,
 		replyBytes:    4 << 20,
+		streamTimeout: time.Hour,
+		waitUntil:     15 * time.Second,
 	}
 }
 

@@ -39,7 +39,8 @@ func (h *Host) sweep(stop <-chan struct{}) {
 func (i *instance) sleepIfIdle(now time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.gone || now.Sub(i.lastUsed) < i.typ.limits.sleepAfter || !i.idleLocked() {
+	idle := now.Sub(i.lastUsed)
+	if i.gone || idle < i.typ.limits.sleepAfter || !i.idleLocked() || i.body.keptLocked(idle) {
 		return
 	}
 	i.sleepLocked()
@@ -70,15 +71,19 @@ func (i *instance) sleepLocked() *turn {
 	return t
 }
 
-// Shutdown ends every subscription with a closing frame, refuses new calls, waits
-// for the turns that run and for their commits, and puts every actor to sleep. If
-// ctx ends first it returns at once with an error; what was acknowledged is
-// durable all the same.
+// Shutdown ends every subscription with a closing frame and the context of whatever
+// runs beside an actor, refuses new calls, waits for the turns that run, for their
+// commits, for streaming actions and for other work beside the actors, that for
+// [WaitUntilTimeout] at most, and puts every actor to sleep. If ctx ends first it
+// returns at once with an error; what was acknowledged is durable all the same.
 func (h *Host) Shutdown(ctx context.Context) error {
 	h.closing.Store(true)
 	h.table.all(func(i *instance) {
 		i.mu.Lock()
 		conns := i.conns
+		if i.body != nil {
+			i.body.stopIfClosingLocked()
+		}
 		i.mu.Unlock()
 		for _, conn := range conns {
 			conn.close(closing{troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, "the server is stopping", time.Second})
@@ -92,6 +97,8 @@ func (h *Host) Shutdown(ctx context.Context) error {
 			defer close(h.stopped)
 			<-h.drained
 			h.subscribers.Wait()
+			h.works.await()
+			h.silent.Store(true)
 			h.sleepAll()
 			close(h.stop)
 			h.committer.drain()

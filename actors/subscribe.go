@@ -333,6 +333,8 @@ func (t *turn) createConnState(b *body) error {
 		b.turn = nil
 		defer func() { b.turn = writing }()
 	}
+	b.reading.Add(1)
+	defer b.reading.Add(-1)
 	state, err := hook(b.actor, t, t.params)
 	t.connState = state
 	return err

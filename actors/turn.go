@@ -52,8 +52,10 @@ type turn struct {
 	opened    *Conn         // the connection that the turn opens
 	connState proto.Message
 	events    []pendingEvent
-	destroy   bool // the actor ends with the turn
-	sleep     bool // the actor leaves memory after the turn
+	destroy   bool   // the actor ends with the turn
+	sleep     bool   // the actor leaves memory after the turn
+	enters    *body  // whom the turn was entered at, by code beside it; else nil
+	aside     *aside // what it does about such code; nil if nothing
 
 	generation uint32
 	status     atomic.Uint32

@@ -21,6 +21,7 @@ import (
 type runner interface {
 	Call(ctx context.Context, call *actors.Call) (actors.Reply, error)
 	Subscribe(ctx context.Context, call *actors.Call) (*actors.Subscription, error)
+	Stream(ctx context.Context, call *actors.Call) (*actors.Stream, error)
 }
 
 var _ runner = (*actors.Host)(nil)
@@ -45,9 +46,7 @@ func (e *edge) handler(m *actors.Method) connect.ServerFunc {
 	case m.Subscription:
 		return (&subscriptions{e, m}).serve
 	case m.Spec.StreamType != connect.StreamTypeUnary:
-		return func(context.Context, connect.Spec, connect.ServerStream) error {
-			return notServed.errorf("%s is a streaming action, which this server does not run", m.Spec.Procedure)
-		}
+		return (&streams{e, m}).serve
 	}
 	return func(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
 		return e.call(ctx, m, stream)
