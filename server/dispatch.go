@@ -91,6 +91,18 @@ type exchange struct {
 	body    rawMessage
 }
 
+// open makes a call of a request: first its address, then its body.
+func (e *edge) open(ctx context.Context, m *actors.Method, stream connect.ServerStream) (*exchange, error) {
+	x, err := e.address(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := e.fair.count(&x.call.Target, x.call.Info.PeerAddr); err != nil {
+		return nil, err
+	}
+	return x, x.receive(stream)
+}
+
 // address makes a call of a request's metadata. [exchange.receive] must follow.
 func (e *edge) address(ctx context.Context, m *actors.Method) (*exchange, error) {
 	info, ok := connect.CallInfoForServerContext(ctx)

@@ -56,6 +56,7 @@ type router struct {
 
 	limits        Limits
 	auth          *authenticator
+	raw           *raw
 	noGet         bool // procedures do not answer HTTP GET
 	calls         gate
 	subscriptions gate
@@ -118,7 +119,16 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if byURL {
-		if r, found = rt.moveURLAddress(w, r); found == nil {
+		address, err := parseURLAddress(r.URL.EscapedPath())
+		switch {
+		case err != nil:
+			rt.refuse(w, r, err)
+			return
+		case address.procedure == "":
+			rt.raw.serve(w, r, &address)
+			return
+		}
+		if r, found = rt.moveURLAddress(w, r, &address); found == nil {
 			return
 		}
 	}
@@ -146,8 +156,8 @@ func (rt *router) serveElse(w http.ResponseWriter, r *http.Request) {
 
 // moveURLAddress finds the route of a request whose address is in its URL, and
 // moves the address into the metadata. It refuses the request if there is none.
-func (rt *router) moveURLAddress(w http.ResponseWriter, r *http.Request) (*http.Request, *route) {
-	moved, err := withURLAddress(r)
+func (rt *router) moveURLAddress(w http.ResponseWriter, r *http.Request, address *urlAddress) (*http.Request, *route) {
+	moved, err := withURLAddress(r, address)
 	if err != nil {
 		rt.refuse(w, r, err)
 		return r, nil

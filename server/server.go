@@ -77,6 +77,7 @@ func (s *Server) build(validator *validator) error {
 	routes := newRouter(s.cfg.Limits, connecthttp.NewErrorWriter())
 	routes.auth = auth
 	routes.noGet = s.cfg.NoHTTPGet
+	routes.raw = newRaw(s.host, routes, edge, s.cfg.CORSOrigins)
 	for _, m := range s.host.Methods() {
 		rpc.Register(connect.Method{Spec: m.Spec, Handler: edge.handler(m)})
 		routes.add(m.Spec, true)

@@ -142,14 +142,8 @@ func (s *subscriptions) serve(ctx context.Context, _ connect.Spec, stream connec
 }
 
 func (s *subscriptions) open(ctx context.Context, stream connect.ServerStream) (*actors.Subscription, *frames, error) {
-	x, err := s.edge.address(ctx, s.method)
+	x, err := s.edge.open(ctx, s.method, stream)
 	if err != nil {
-		return nil, nil, err
-	}
-	if _, err := s.edge.fair.count(&x.call.Target, x.call.Info.PeerAddr); err != nil {
-		return nil, nil, err
-	}
-	if err := x.receive(stream); err != nil {
 		return nil, nil, err
 	}
 	subscription, err := s.edge.runner.Subscribe(ctx, &x.call)
