@@ -28,6 +28,9 @@ type room struct {
 	actors.Actor[*chatv1.ChatRoomState, *chatv1.ChatRoomEvent]
 }
 
+// ServeHTTP tells who got there.
+func (r *room) ServeHTTP(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, r.ID()) }
+
 // victim is an actor of the namespace red, and all that its owner knows about it.
 type victim struct{ id, conn, cursor string }
 
@@ -140,6 +143,13 @@ func (b *bundle) tryActorMethod(t *testing.T, m protoreflect.MethodDescriptor, v
 	try("URL", "/actors/red/"+victimKey+"/@"+procedure, denied)
 	try("URL and query", "/actors/red/"+victimKey+"/@"+procedure+"?resolve=get&resume="+v.cursor, denied)
 	try("encoded URL", "/actors/r%65d/"+victimKey+"/@"+procedure, denied)
+	if raw := "/@/" + string(m.Parent().FullName()) + "/http/"; m.Parent().Name() == "ChatRoom" {
+		try("raw URL", "/actors/red/"+victimKey+raw, denied)
+		try("encoded raw URL", "/actors/%72ed/"+victimKey+raw, denied)
+		try("raw URL and token", "/actors/blue/"+victimKey+raw, []string{"connection_gone"}, "Actor-Conn", v.conn)
+		try("raw URL and namespace", "/actors/blue/"+victimKey+raw, []string{"address_conflict"}, "Actor-Namespace", "red")
+		try("raw URL and id", "/actors/blue/"+victimKey+raw, []string{"address_conflict"}, "Actor-Id", v.id)
+	}
 	try("namespace in capitals", procedure, []string{"bad_namespace"}, "Actor-Namespace", "RED", "Actor-Key", victimKey)
 	try("namespace and space", procedure, []string{"bad_namespace"}, "Actor-Namespace", "red\t ,x", "Actor-Key", victimKey)
 	try("no namespace", procedure, denied, "Actor-Key", victimKey)

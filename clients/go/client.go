@@ -21,6 +21,7 @@ type Client struct {
 	transport    connect.Transport
 	interceptors []connect.ClientInterceptor // outermost first
 	namespace    string
+	baseURL      string       // empty over a transport that the caller brought
 	ownHTTP      *http.Client // nil if the caller brought one
 	err          error        // what makes every call fail
 }
@@ -35,7 +36,7 @@ func Dial(baseURL string, opts ...Option) *Client {
 	}
 	c := &Client{namespace: cfg.namespace, transport: cfg.transport}
 	if c.transport == nil {
-		c.err = checkURL(baseURL)
+		c.baseURL, c.err = baseURL, checkURL(baseURL)
 		client := cfg.httpClient
 		if client == nil {
 			c.ownHTTP = newHTTPClient(&cfg)
