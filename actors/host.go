@@ -39,6 +39,9 @@ type Config struct {
 	// WakeRate is how many sleeping actors are woken in a second for what is due.
 	// 0 means 500.
 	WakeRate int
+	// MaxStreamAge is how long a subscription lasts, give or take a tenth; it
+	// then ends with CLOSE_REASON_EXPIRED and a cursor. 0 means 1 h.
+	MaxStreamAge time.Duration
 }
 
 // Host runs actors. Its methods may be called concurrently.
@@ -49,6 +52,7 @@ type Host struct {
 	log       *slog.Logger
 	heartbeat time.Duration
 	checks    bool // Config.CheckReads
+	streamAge time.Duration
 	types     map[string]*actorType
 	methods   []*Method
 	named     map[string]*Method // methods by procedure
@@ -104,6 +108,7 @@ func NewHost(cfg Config) (*Host, error) {
 		log:       cfg.Logger,
 		heartbeat: cfg.Heartbeat,
 		checks:    cfg.CheckReads,
+		streamAge: cfg.MaxStreamAge,
 		types:     make(map[string]*actorType, len(cfg.Registry.types)),
 		named:     make(map[string]*Method),
 		table:     newTable(),
@@ -120,6 +125,9 @@ func NewHost(cfg Config) (*Host, error) {
 	}
 	if h.heartbeat == 0 {
 		h.heartbeat = 15 * time.Second
+	}
+	if h.streamAge == 0 {
+		h.streamAge = defaultStreamAge
 	}
 	for _, t := range cfg.Registry.types {
 		h.types[t.name] = t

@@ -142,6 +142,7 @@ type limits struct {
 	streamTimeout  time.Duration
 	waitUntil      time.Duration
 	hooks          HookTimeouts
+	connections    int
 }
 
 // defaultLimits are the defaults of every type.
@@ -158,6 +159,7 @@ func defaultLimits() limits {
 		streamTimeout:  time.Hour,
 		waitUntil:      15 * time.Second,
 		hooks:          defaultHookTimeouts(),
+		connections:    defaultMaxConnections,
 	}
 }
 

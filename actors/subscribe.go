@@ -35,6 +35,7 @@ type Subscription struct {
 	pulse   *time.Timer // signals the connection at pulseAt
 	pulseAt time.Time
 	sentAt  time.Time
+	expires time.Time
 }
 
 // Subscribe opens a connection. Every error is a *[connect.Error], ready for the
@@ -88,6 +89,9 @@ func open(t *turn, b *body) error {
 	if resume := t.call.Resume; resume != "" && resume != cursorText(i.idText, i.eventHead) {
 		return &refusalError{refusal(connect.CodeOutOfRange, "cursor_out_of_range", notExecuted,
 			"the events after this cursor cannot be replayed; the newest cursor is %s", cursorText(i.idText, i.eventHead))}
+	}
+	if err := i.admitConnection(); err != nil {
+		return err
 	}
 	conn := newConn(i, t.call.Subject, t.params)
 	t.conn = conn
@@ -184,9 +188,10 @@ func (s *Subscription) begin(ctx context.Context) {
 		s.conn.close(closing{troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, "the server is stopping", time.Second})
 	}
 	s.unwatch = context.AfterFunc(ctx, s.conn.signal)
-	s.pulse = time.AfterFunc(s.host.heartbeat, s.conn.signal)
 	s.sentAt = time.Now()
-	s.pulseAt = s.sentAt.Add(s.host.heartbeat)
+	s.expires = s.host.expiry(s.sentAt)
+	s.pulseAt = s.nextPulse()
+	s.pulse = time.AfterFunc(s.pulseAt.Sub(s.sentAt), s.conn.signal)
 }
 
 // drain sends what waits in the connection's queue.
@@ -213,6 +218,9 @@ func (s *Subscription) beat(sink Sink) error {
 	if now.Before(s.pulseAt) {
 		return nil
 	}
+	if s.expire(now) {
+		return nil
+	}
 	if now.Sub(s.sentAt) >= s.host.heartbeat {
 		head := s.conn.inst.head() // every event up to it is in the queue or has been sent
 		if s.conn.waits() {
@@ -223,7 +231,7 @@ func (s *Subscription) beat(sink Sink) error {
 			return err
 		}
 	}
-	s.pulseAt = s.sentAt.Add(s.host.heartbeat)
+	s.pulseAt = s.nextPulse()
 	s.pulse.Reset(s.pulseAt.Sub(now))
 	return nil
 }

@@ -37,9 +37,8 @@ type actorService struct {
 	namespaces namespaces
 	inputs     map[string]protoreflect.FullName // actor type → input message, "" without one
 	check      func(proto.Message) error
-	trusted    func(ctx context.Context) bool   // whether the caller has the server role
-	subject    func(ctx context.Context) string // who calls; nil without authentication
-	log        *slog.Logger                     // for the audit
+	trusted    func(ctx context.Context) bool // whether the caller has the server role
+	log        *slog.Logger                   // for the audit
 }
 
 var (
@@ -101,7 +100,7 @@ func (s *actorService) ensure(ctx context.Context, req proto.Message, address *t
 	if err := s.check(req); err != nil {
 		return nil, false, err
 	}
-	target, err := s.target(address, resolve)
+	target, err := s.target(ctx, address, resolve)
 	if err != nil {
 		return nil, false, err
 	}
@@ -118,8 +117,8 @@ func (s *actorService) ensure(ctx context.Context, req proto.Message, address *t
 }
 
 // target reads an address.
-func (s *actorService) target(address *troupev1.Address, resolve actors.Resolve) (actors.Target, error) {
-	namespace, err := s.namespaces.check(address.GetNamespace())
+func (s *actorService) target(ctx context.Context, address *troupev1.Address, resolve actors.Resolve) (actors.Target, error) {
+	namespace, err := s.namespaces.check(principalOf(ctx), address.GetNamespace())
 	if err != nil {
 		return actors.Target{}, err
 	}
@@ -175,7 +174,7 @@ func (s *actorService) List(ctx context.Context, req *troupev1.ListRequest) (*tr
 	if err := s.check(req); err != nil {
 		return nil, err
 	}
-	namespace, err := s.namespaces.check(req.GetNamespace())
+	namespace, err := s.namespaces.check(principalOf(ctx), req.GetNamespace())
 	if err != nil {
 		return nil, err
 	}

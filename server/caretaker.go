@@ -36,7 +36,7 @@ func (s *actorService) charge(ctx context.Context, method string, req proto.Mess
 	if err := s.check(req); err != nil {
 		return actors.Target{}, err
 	}
-	return s.target(address, actors.Get)
+	return s.target(ctx, address, actors.Get)
 }
 
 // audit writes down who has changed what, whether it went well or not.
@@ -54,8 +54,8 @@ func (s *actorService) audit(ctx context.Context, act string, target actors.Targ
 	} else if !target.ID.IsZero() {
 		attrs = append(attrs, slog.String("id", target.ID.String()))
 	}
-	if s.subject != nil {
-		attrs = append(attrs, slog.String("subject", s.subject(ctx)))
+	if subject := principalOf(ctx).subject(); subject != "" {
+		attrs = append(attrs, slog.String("subject", subject))
 	}
 	if info, ok := connect.CallInfoForServerContext(ctx); ok {
 		attrs = append(attrs, slog.String("peer", info.PeerAddr))
@@ -157,6 +157,9 @@ func (s *actorService) Lift(ctx context.Context, req *troupev1.LiftRequest) (*tr
 func (s *actorService) Compact(ctx context.Context, _ *troupev1.CompactRequest) (*troupev1.CompactResponse, error) {
 	if !s.trusted(ctx) {
 		return nil, needsServerRole.errorf("Compact needs the server role")
+	}
+	if !principalOf(ctx).may(anyNamespace) {
+		return nil, namespaceDenied.errorf("Compact is about every namespace: its caller needs them all")
 	}
 	err := s.directory.Compact(ctx)
 	s.audit(ctx, "Compact", actors.Target{}, err)
