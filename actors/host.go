@@ -34,13 +34,14 @@ type Config struct {
 
 // Host runs actors. Its methods may be called concurrently.
 type Host struct {
-	store     store.Store
-	shards    uint16
-	validate  func(proto.Message) error
-	log       *slog.Logger
-	heartbeat time.Duration
-	types     map[string]*actorType
-	methods   []*Method
+	store      store.Store
+	shards     uint16
+	generation uint64 // of the store
+	validate   func(proto.Message) error
+	log        *slog.Logger
+	heartbeat  time.Duration
+	types      map[string]*actorType
+	methods    []*Method
 
 	table     *table
 	workers   *workers
@@ -75,18 +76,19 @@ func NewHost(cfg Config) (*Host, error) {
 		return nil, errors.New("actors: the registry is empty: register at least one actor type")
 	}
 	h := &Host{
-		store:     cfg.Store,
-		shards:    cfg.Store.Info().Shards,
-		validate:  cfg.Validate,
-		log:       cfg.Logger,
-		heartbeat: cfg.Heartbeat,
-		types:     make(map[string]*actorType, len(cfg.Registry.types)),
-		table:     newTable(),
-		committer: newCommitter(cfg.Store),
-		drained:   make(chan struct{}),
-		stop:      make(chan struct{}),
-		stopped:   make(chan struct{}),
-		tokens:    sync.Pool{New: func() any { return make(chan struct{}, 1) }},
+		store:      cfg.Store,
+		shards:     cfg.Store.Info().Shards,
+		generation: cfg.Store.Info().Generation,
+		validate:   cfg.Validate,
+		log:        cfg.Logger,
+		heartbeat:  cfg.Heartbeat,
+		types:      make(map[string]*actorType, len(cfg.Registry.types)),
+		table:      newTable(),
+		committer:  newCommitter(cfg.Store),
+		drained:    make(chan struct{}),
+		stop:       make(chan struct{}),
+		stopped:    make(chan struct{}),
+		tokens:     sync.Pool{New: func() any { return make(chan struct{}, 1) }},
 	}
 	if h.log == nil {
 		h.log = slog.Default()

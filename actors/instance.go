@@ -39,6 +39,7 @@ type instance struct {
 	// What the newest turn left, durable or not.
 	id        store.ID
 	idText    string
+	cursors   string // what the cursors of the incarnation begin with
 	revision  uint64
 	eventHead uint64
 	createdAt time.Time
@@ -158,7 +159,7 @@ func (i *instance) execute(t *turn) *turn {
 // cursorLocked returns the text of a cursor. Replies between two events share it.
 func (i *instance) cursorLocked(head uint64) string {
 	if i.cursor == "" || i.cursorHead != head {
-		i.cursor, i.cursorHead = cursorText(i.idText, head), head
+		i.cursor, i.cursorHead = cursorText(i.cursors, head), head
 	}
 	return i.cursor
 }

@@ -131,6 +131,7 @@ type limits struct {
 	mailbox       int
 	stateBytes    int
 	replyBytes    int
+	eventLimits
 }
 
 // defaultLimits are the defaults of every type.
@@ -142,6 +143,7 @@ func defaultLimits() limits {
 		mailbox:       256,
 		stateBytes:    1 << 20,
 		replyBytes:    4 << 20,
+		eventLimits:   defaultEventLimits(),
 	}
 }
 

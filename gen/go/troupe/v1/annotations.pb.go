@@ -13,6 +13,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	descriptorpb "google.golang.org/protobuf/types/descriptorpb"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -33,9 +34,10 @@ const (
 	Delivery_DELIVERY_UNSPECIFIED Delivery = 0
 	// In the actor's log: numbered, and replayed to a subscriber that resumes.
 	Delivery_DELIVERY_DURABLE Delivery = 1
-	// Only the latest one matters to a subscriber that falls behind. Not replayed.
+	// Only the latest one of its key matters: it replaces an earlier one that still
+	// waits for the subscriber. Takes no number and is not replayed.
 	Delivery_DELIVERY_COALESCE Delivery = 2
-	// To whoever is connected now. Not replayed.
+	// To whoever is connected now. Takes no number and is not replayed.
 	Delivery_DELIVERY_EPHEMERAL Delivery = 3
 )
 
@@ -157,11 +159,19 @@ func (x *ActorOptions) GetEvents() *EventLogOptions {
 	return nil
 }
 
-// EventLogOptions bounds the replay window of an actor's durable events.
+// EventLogOptions bounds the replay window of an actor's durable events. An event
+// leaves the window as soon as one of the bounds is passed.
 type EventLogOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many events the log keeps. 0 means the server's default.
-	Retain        uint32 `protobuf:"varint,1,opt,name=retain,proto3" json:"retain,omitempty"`
+	// How many events the window holds. 0 means the default, 1,000.
+	Retain uint32 `protobuf:"varint,1,opt,name=retain,proto3" json:"retain,omitempty"`
+	// How many bytes of encoded events the window holds. 0 means the default, 1 MiB.
+	MaxBytes uint32 `protobuf:"varint,2,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// How old an event in the window may be. Absent means the default, 1 h.
+	MaxAge *durationpb.Duration `protobuf:"bytes,3,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// Keep no log: durable events still take numbers, and a subscriber that missed
+	// one is told so when it resumes. Excludes the other options.
+	NoLog         bool `protobuf:"varint,4,opt,name=no_log,json=noLog,proto3" json:"no_log,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -201,6 +211,27 @@ func (x *EventLogOptions) GetRetain() uint32 {
 		return x.Retain
 	}
 	return 0
+}
+
+func (x *EventLogOptions) GetMaxBytes() uint32 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *EventLogOptions) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
+func (x *EventLogOptions) GetNoLog() bool {
+	if x != nil {
+		return x.NoLog
+	}
+	return false
 }
 
 // ActionOptions describes one RPC of an actor service.
@@ -263,7 +294,10 @@ func (x *ActionOptions) GetInternal() bool {
 type EventOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How the event is delivered. Unspecified means durable.
-	Delivery      Delivery `protobuf:"varint,1,opt,name=delivery,proto3,enum=troupe.v1.Delivery" json:"delivery,omitempty"`
+	Delivery Delivery `protobuf:"varint,1,opt,name=delivery,proto3,enum=troupe.v1.Delivery" json:"delivery,omitempty"`
+	// With DELIVERY_COALESCE, the field of the event whose value says which events
+	// replace each other: a scalar, not repeated. Empty: all events of this kind do.
+	CoalesceKey   string `protobuf:"bytes,2,opt,name=coalesce_key,json=coalesceKey,proto3" json:"coalesce_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -303,6 +337,13 @@ func (x *EventOptions) GetDelivery() Delivery {
 		return x.Delivery
 	}
 	return Delivery_DELIVERY_UNSPECIFIED
+}
+
+func (x *EventOptions) GetCoalesceKey() string {
+	if x != nil {
+		return x.CoalesceKey
+	}
+	return ""
 }
 
 var file_troupe_v1_annotations_proto_extTypes = []protoimpl.ExtensionInfo{
@@ -360,20 +401,24 @@ var File_troupe_v1_annotations_proto protoreflect.FileDescriptor
 
 const file_troupe_v1_annotations_proto_rawDesc = "" +
 	"\n" +
-	"\x1btroupe/v1/annotations.proto\x12\ttroupe.v1\x1a google/protobuf/descriptor.proto\"\x8d\x01\n" +
+	"\x1btroupe/v1/annotations.proto\x12\ttroupe.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\x8d\x01\n" +
 	"\fActorOptions\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05input\x18\x02 \x01(\tR\x05input\x12\x1d\n" +
 	"\n" +
 	"conn_state\x18\x03 \x01(\tR\tconnState\x122\n" +
-	"\x06events\x18\x04 \x01(\v2\x1a.troupe.v1.EventLogOptionsR\x06events\")\n" +
+	"\x06events\x18\x04 \x01(\v2\x1a.troupe.v1.EventLogOptionsR\x06events\"\x91\x01\n" +
 	"\x0fEventLogOptions\x12\x16\n" +
-	"\x06retain\x18\x01 \x01(\rR\x06retain\"O\n" +
+	"\x06retain\x18\x01 \x01(\rR\x06retain\x12\x1b\n" +
+	"\tmax_bytes\x18\x02 \x01(\rR\bmaxBytes\x122\n" +
+	"\amax_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12\x15\n" +
+	"\x06no_log\x18\x04 \x01(\bR\x05noLog\"O\n" +
 	"\rActionOptions\x12\"\n" +
 	"\fsubscription\x18\x01 \x01(\bR\fsubscription\x12\x1a\n" +
-	"\binternal\x18\x02 \x01(\bR\binternal\"?\n" +
+	"\binternal\x18\x02 \x01(\bR\binternal\"b\n" +
 	"\fEventOptions\x12/\n" +
-	"\bdelivery\x18\x01 \x01(\x0e2\x13.troupe.v1.DeliveryR\bdelivery*i\n" +
+	"\bdelivery\x18\x01 \x01(\x0e2\x13.troupe.v1.DeliveryR\bdelivery\x12!\n" +
+	"\fcoalesce_key\x18\x02 \x01(\tR\vcoalesceKey*i\n" +
 	"\bDelivery\x12\x18\n" +
 	"\x14DELIVERY_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10DELIVERY_DURABLE\x10\x01\x12\x15\n" +
@@ -403,24 +448,26 @@ var file_troupe_v1_annotations_proto_goTypes = []any{
 	(*EventLogOptions)(nil),             // 2: troupe.v1.EventLogOptions
 	(*ActionOptions)(nil),               // 3: troupe.v1.ActionOptions
 	(*EventOptions)(nil),                // 4: troupe.v1.EventOptions
-	(*descriptorpb.ServiceOptions)(nil), // 5: google.protobuf.ServiceOptions
-	(*descriptorpb.MethodOptions)(nil),  // 6: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),   // 7: google.protobuf.FieldOptions
+	(*durationpb.Duration)(nil),         // 5: google.protobuf.Duration
+	(*descriptorpb.ServiceOptions)(nil), // 6: google.protobuf.ServiceOptions
+	(*descriptorpb.MethodOptions)(nil),  // 7: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),   // 8: google.protobuf.FieldOptions
 }
 var file_troupe_v1_annotations_proto_depIdxs = []int32{
 	2, // 0: troupe.v1.ActorOptions.events:type_name -> troupe.v1.EventLogOptions
-	0, // 1: troupe.v1.EventOptions.delivery:type_name -> troupe.v1.Delivery
-	5, // 2: troupe.v1.actor:extendee -> google.protobuf.ServiceOptions
-	6, // 3: troupe.v1.action:extendee -> google.protobuf.MethodOptions
-	7, // 4: troupe.v1.event:extendee -> google.protobuf.FieldOptions
-	1, // 5: troupe.v1.actor:type_name -> troupe.v1.ActorOptions
-	3, // 6: troupe.v1.action:type_name -> troupe.v1.ActionOptions
-	4, // 7: troupe.v1.event:type_name -> troupe.v1.EventOptions
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	5, // [5:8] is the sub-list for extension type_name
-	2, // [2:5] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 1: troupe.v1.EventLogOptions.max_age:type_name -> google.protobuf.Duration
+	0, // 2: troupe.v1.EventOptions.delivery:type_name -> troupe.v1.Delivery
+	6, // 3: troupe.v1.actor:extendee -> google.protobuf.ServiceOptions
+	7, // 4: troupe.v1.action:extendee -> google.protobuf.MethodOptions
+	8, // 5: troupe.v1.event:extendee -> google.protobuf.FieldOptions
+	1, // 6: troupe.v1.actor:type_name -> troupe.v1.ActorOptions
+	3, // 7: troupe.v1.action:type_name -> troupe.v1.ActionOptions
+	4, // 8: troupe.v1.event:type_name -> troupe.v1.EventOptions
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	6, // [6:9] is the sub-list for extension type_name
+	3, // [3:6] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_troupe_v1_annotations_proto_init() }

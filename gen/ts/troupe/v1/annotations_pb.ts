@@ -7,15 +7,15 @@
 
 import type { GenEnum, GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { FieldOptions, MethodOptions, ServiceOptions } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldOptions, MethodOptions, ServiceOptions } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_descriptor, file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file troupe/v1/annotations.proto.
  */
 export const file_troupe_v1_annotations: GenFile = /*@__PURE__*/
-  fileDesc("Cht0cm91cGUvdjEvYW5ub3RhdGlvbnMucHJvdG8SCXRyb3VwZS52MSJsCgxBY3Rvck9wdGlvbnMSDQoFc3RhdGUYASABKAkSDQoFaW5wdXQYAiABKAkSEgoKY29ubl9zdGF0ZRgDIAEoCRIqCgZldmVudHMYBCABKAsyGi50cm91cGUudjEuRXZlbnRMb2dPcHRpb25zIiEKD0V2ZW50TG9nT3B0aW9ucxIOCgZyZXRhaW4YASABKA0iNwoNQWN0aW9uT3B0aW9ucxIUCgxzdWJzY3JpcHRpb24YASABKAgSEAoIaW50ZXJuYWwYAiABKAgiNQoMRXZlbnRPcHRpb25zEiUKCGRlbGl2ZXJ5GAEgASgOMhMudHJvdXBlLnYxLkRlbGl2ZXJ5KmkKCERlbGl2ZXJ5EhgKFERFTElWRVJZX1VOU1BFQ0lGSUVEEAASFAoQREVMSVZFUllfRFVSQUJMRRABEhUKEURFTElWRVJZX0NPQUxFU0NFEAISFgoSREVMSVZFUllfRVBIRU1FUkFMEAM6UAoFYWN0b3ISHy5nb29nbGUucHJvdG9idWYuU2VydmljZU9wdGlvbnMYnbUGIAEoCzIXLnRyb3VwZS52MS5BY3Rvck9wdGlvbnNSBWFjdG9yOlIKBmFjdGlvbhIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGJ21BiABKAsyGC50cm91cGUudjEuQWN0aW9uT3B0aW9uc1IGYWN0aW9uOk4KBWV2ZW50Eh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxidtQYgASgLMhcudHJvdXBlLnYxLkV2ZW50T3B0aW9uc1IFZXZlbnRCOFo2Z2l0aHViLmNvbS90cm91cGUtZGV2L3Ryb3VwZS9nZW4vZ28vdHJvdXBlL3YxO3Ryb3VwZXYxYgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("Cht0cm91cGUvdjEvYW5ub3RhdGlvbnMucHJvdG8SCXRyb3VwZS52MSJsCgxBY3Rvck9wdGlvbnMSDQoFc3RhdGUYASABKAkSDQoFaW5wdXQYAiABKAkSEgoKY29ubl9zdGF0ZRgDIAEoCRIqCgZldmVudHMYBCABKAsyGi50cm91cGUudjEuRXZlbnRMb2dPcHRpb25zInAKD0V2ZW50TG9nT3B0aW9ucxIOCgZyZXRhaW4YASABKA0SEQoJbWF4X2J5dGVzGAIgASgNEioKB21heF9hZ2UYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGbm9fbG9nGAQgASgIIjcKDUFjdGlvbk9wdGlvbnMSFAoMc3Vic2NyaXB0aW9uGAEgASgIEhAKCGludGVybmFsGAIgASgIIksKDEV2ZW50T3B0aW9ucxIlCghkZWxpdmVyeRgBIAEoDjITLnRyb3VwZS52MS5EZWxpdmVyeRIUCgxjb2FsZXNjZV9rZXkYAiABKAkqaQoIRGVsaXZlcnkSGAoUREVMSVZFUllfVU5TUEVDSUZJRUQQABIUChBERUxJVkVSWV9EVVJBQkxFEAESFQoRREVMSVZFUllfQ09BTEVTQ0UQAhIWChJERUxJVkVSWV9FUEhFTUVSQUwQAzpQCgVhY3RvchIfLmdvb2dsZS5wcm90b2J1Zi5TZXJ2aWNlT3B0aW9ucxidtQYgASgLMhcudHJvdXBlLnYxLkFjdG9yT3B0aW9uc1IFYWN0b3I6UgoGYWN0aW9uEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYnbUGIAEoCzIYLnRyb3VwZS52MS5BY3Rpb25PcHRpb25zUgZhY3Rpb246TgoFZXZlbnQSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGJ21BiABKAsyFy50cm91cGUudjEuRXZlbnRPcHRpb25zUgVldmVudEI4WjZnaXRodWIuY29tL3Ryb3VwZS1kZXYvdHJvdXBlL2dlbi9nby90cm91cGUvdjE7dHJvdXBldjFiBnByb3RvMw", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
 
 /**
  * ActorOptions describes an actor type. Message names are resolved as in a
@@ -62,17 +62,40 @@ export const ActorOptionsSchema: GenMessage<ActorOptions> = /*@__PURE__*/
   messageDesc(file_troupe_v1_annotations, 0);
 
 /**
- * EventLogOptions bounds the replay window of an actor's durable events.
+ * EventLogOptions bounds the replay window of an actor's durable events. An event
+ * leaves the window as soon as one of the bounds is passed.
  *
  * @generated from message troupe.v1.EventLogOptions
  */
 export type EventLogOptions = Message<"troupe.v1.EventLogOptions"> & {
   /**
-   * How many events the log keeps. 0 means the server's default.
+   * How many events the window holds. 0 means the default, 1,000.
    *
    * @generated from field: uint32 retain = 1;
    */
   retain: number;
+
+  /**
+   * How many bytes of encoded events the window holds. 0 means the default, 1 MiB.
+   *
+   * @generated from field: uint32 max_bytes = 2;
+   */
+  maxBytes: number;
+
+  /**
+   * How old an event in the window may be. Absent means the default, 1 h.
+   *
+   * @generated from field: google.protobuf.Duration max_age = 3;
+   */
+  maxAge?: Duration | undefined;
+
+  /**
+   * Keep no log: durable events still take numbers, and a subscriber that missed
+   * one is told so when it resumes. Excludes the other options.
+   *
+   * @generated from field: bool no_log = 4;
+   */
+  noLog: boolean;
 };
 
 /**
@@ -123,6 +146,14 @@ export type EventOptions = Message<"troupe.v1.EventOptions"> & {
    * @generated from field: troupe.v1.Delivery delivery = 1;
    */
   delivery: Delivery;
+
+  /**
+   * With DELIVERY_COALESCE, the field of the event whose value says which events
+   * replace each other: a scalar, not repeated. Empty: all events of this kind do.
+   *
+   * @generated from field: string coalesce_key = 2;
+   */
+  coalesceKey: string;
 };
 
 /**
@@ -153,14 +184,15 @@ export enum Delivery {
   DURABLE = 1,
 
   /**
-   * Only the latest one matters to a subscriber that falls behind. Not replayed.
+   * Only the latest one of its key matters: it replaces an earlier one that still
+   * waits for the subscriber. Takes no number and is not replayed.
    *
    * @generated from enum value: DELIVERY_COALESCE = 2;
    */
   COALESCE = 2,
 
   /**
-   * To whoever is connected now. Not replayed.
+   * To whoever is connected now. Takes no number and is not replayed.
    *
    * @generated from enum value: DELIVERY_EPHEMERAL = 3;
    */
