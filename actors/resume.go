@@ -53,6 +53,9 @@ func (o *opening) begin(t *turn, b *body) (uint64, error) {
 	if err := b.openLog(t, head); err != nil {
 		return 0, err
 	}
+	if o.number+1 < b.log.first {
+		return 0, i.lostPlace(head)
+	}
 	event, ok, err := t.logged(t, o.number+1)
 	if err != nil {
 		return 0, err
@@ -60,7 +63,7 @@ func (o *opening) begin(t *turn, b *body) (uint64, error) {
 	if !ok {
 		i.mu.Lock()
 		defer i.mu.Unlock()
-		if i.entry != nil && o.number+1 >= b.log.first {
+		if i.entry != nil {
 			return 0, errNotStored
 		}
 		return 0, i.lostPlace(head)

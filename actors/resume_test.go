@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -170,3 +171,5 @@ func TestP34_OrderOfAResumedStream(t *testing.T) {
 		t.Errorf("the events are %v, want %v", got, want)
 	}
 }
+
+func base36(n int) string { return strconv.FormatInt(int64(n), 36) }
