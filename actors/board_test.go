@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/store"
@@ -225,4 +226,9 @@ func (w *watcher) wantNoMore(k *boardKit) {
 	k.tb.Helper()
 	k.mustPublish(note("no more"))
 	w.want(k.tb, "no more")
+}
+
+func contextWithTimeout(tb testing.TB) (context.Context, context.CancelFunc) {
+	tb.Helper()
+	return context.WithTimeout(tb.Context(), 10*time.Second)
 }
