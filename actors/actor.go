@@ -48,19 +48,19 @@ func (a *Actor[State, Event]) State() State {
 // durable, in the order of the turns. The event is encoded at once; changing it
 // later has no effect.
 func (a *Actor[State, Event]) Broadcast(event Event) {
-	a.body.publish("Broadcast", event, nil, nil)
+	a.body.publish("Broadcast", event, audience{})
 }
 
 // BroadcastExcept publishes an event to every connection but one.
 func (a *Actor[State, Event]) BroadcastExcept(except *Conn, event Event) {
-	a.body.publish("BroadcastExcept", event, nil, except)
+	a.body.publish("BroadcastExcept", event, audience{except: except})
 }
 
 // SendTo sends an event to one connection. It never enters the durable log. A
 // connection that is gone gets nothing.
 func (a *Actor[State, Event]) SendTo(conn *Conn, event Event) {
 	if conn != nil {
-		a.body.publish("SendTo", event, conn, nil)
+		a.body.publish("SendTo", event, audience{targeted: true, to: []*Conn{conn}})
 	}
 }
 
@@ -148,8 +148,9 @@ type body struct {
 	actor    Instance
 	handlers []connect.ServerFunc
 	state    proto.Message
-	snapshot []byte       // state, encoded, as the newest turn left it
-	turn     *turn        // the writing turn that runs
+	snapshot []byte // state, encoded, as the newest turn left it
+	turn     *turn  // the writing turn that runs
+	log      eventLog
 	replies  *replies     // nil until a call carries an idempotency key
 	beside   *background  // guarded by the instance's mu; nil until it is needed
 	reads    atomic.Int32 // read-only turns that run

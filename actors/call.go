@@ -53,6 +53,9 @@ type Call struct {
 	Conn string
 	// Resume, unless empty, is the cursor that a subscription goes on from.
 	Resume string
+	// Events, unless empty, names the events that a subscription wants, with
+	// commas between: fields of the event union, as in the schema or in JSON.
+	Events string
 	// Subject is who calls; empty is anonymous. A connection belongs to the
 	// subject that opened it.
 	Subject string

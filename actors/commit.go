@@ -205,7 +205,7 @@ func (i *instance) commitLocked(t *turn, c *change, op store.Op) {
 	i.eventHead = c.eventHead
 	i.coverLocked(c.rows)
 	i.undurable++
-	c.body.snapshot = c.state
+	c.body.snapshot, c.body.log = c.state, c.log
 	i.destroying = op == store.OpDestroy
 	if seedbug.On(3) && t != nil {
 		t.finish(nil)
@@ -329,7 +329,7 @@ func (i *instance) failed(e *entry, err error) {
 	if answer == errUnknownOutcome { //nolint:errorlint // our own
 		// The log may go on with events that were not sent: streams end, and go on
 		// from their cursors if it does not.
-		i.closeLocked(closing{troupev1.CloseReason_CLOSE_REASON_RESTARTED, "events may have been lost", 0})
+		i.closeLocked(closing{reason: troupev1.CloseReason_CLOSE_REASON_RESTARTED, message: "events may have been lost"})
 	}
 	for _, t := range e.waiting {
 		i.disownLocked(t)
@@ -378,7 +378,7 @@ func (i *instance) destroyedLocked() {
 
 // bereaveLocked gives up the connections of an incarnation that is no more.
 func (i *instance) bereaveLocked() {
-	i.closeLocked(closing{troupev1.CloseReason_CLOSE_REASON_DESTROYED, "the actor was destroyed", -1})
+	i.closeLocked(closing{reason: troupev1.CloseReason_CLOSE_REASON_DESTROYED, message: "the actor was destroyed", reconnectAfter: -1})
 	i.conns = nil
 }
 

@@ -19,12 +19,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Bounds of a subscriber's buffer: frames that wait for its socket.
-const (
-	connBufferFrames = 256
-	connBufferBytes  = 1 << 20
-)
-
 // Conn is an open connection: one subscription stream. It belongs to its actor and
 // lives while the stream is open, in memory, also while the actor sleeps.
 type Conn struct {
@@ -35,13 +29,24 @@ type Conn struct {
 	state   proto.Message
 	inst    *instance
 	actor   store.ID // the incarnation that opened it
+	cursors string   // what its cursors begin with
+	filter  eventFilter
+	from    uint64 // the number of the event that it began after
 
 	mu       sync.Mutex
 	queue    []*Frame     // guarded by mu; waits for the stream's goroutine
 	bytes    int          // guarded by mu; of queue
 	taken    atomic.Int32 // frames that the stream's goroutine holds
 	closing  *closing     // guarded by mu; set once
+	tags     []string     // guarded by mu
 	signaled chan struct{}
+
+	// behind says that the stream's goroutine reads numbered events from the log:
+	// they do not enter the queue until it has come up to logged.
+	behind  bool         // guarded by mu
+	logged  uint64       // guarded by mu; the newest number that was pushed, wanted or not
+	skipped atomic.Int32 // numbered events, not wanted, since the last frame
+	burst   uint64       // guarded by mu; the last delivery that found the queue empty
 }
 
 // closing is why and how the server ends a stream.
@@ -49,6 +54,7 @@ type closing struct {
 	reason         troupev1.CloseReason
 	message        string
 	reconnectAfter time.Duration // negative: do not
+	code           string
 }
 
 // ID returns the connection's id, unique among all connections.
@@ -69,12 +75,6 @@ func StateOf[C proto.Message](c *Conn) C {
 	return state
 }
 
-// Disconnect ends the connection with a message for people. What was sent to it
-// before is delivered first. The client does not reconnect by itself.
-func (c *Conn) Disconnect(message string) {
-	c.close(closing{troupev1.CloseReason_CLOSE_REASON_DISCONNECTED, message, -1})
-}
-
 func newConn(inst *instance, subject string, params proto.Message) *Conn {
 	var secret [16]byte
 	_, _ = rand.Read(secret[:]) // never fails: see crypto/rand
@@ -85,6 +85,7 @@ func newConn(inst *instance, subject string, params proto.Message) *Conn {
 		params:   params,
 		inst:     inst,
 		actor:    inst.id,
+		cursors:  inst.cursors,
 		signaled: make(chan struct{}, 1),
 	}
 }
@@ -98,27 +99,76 @@ func (c *Conn) owns(token, subject string) bool {
 	return subtle.ConstantTimeCompare([]byte(secret), []byte(c.secret)) == 1 && subject == c.subject
 }
 
-// push adds frames to the connection's buffer, or cuts a connection whose buffer
-// is full. It never blocks.
-func (c *Conn) push(frames ...*Frame) {
+// push adds the frames of one delivery, or some of them, to the connection's
+// buffer. It cuts a connection whose buffer is full unless the buffer was empty
+// when the delivery began. It never blocks.
+func (c *Conn) push(delivery uint64, frames ...*Frame) {
 	c.mu.Lock()
+	if len(c.queue) == 0 {
+		c.burst = delivery
+	}
+	news := false
 	for _, frame := range frames {
 		if c.closing != nil {
 			break
 		}
-		if len(c.queue)+int(c.taken.Load()) >= connBufferFrames || c.bytes+frame.size() > connBufferBytes && c.bytes > 0 {
+		if frame.numbered {
+			c.logged = frame.head
+			if c.behind {
+				news = true
+				continue
+			}
+		}
+		if !c.filter.wants(frame.field) {
+			if frame.numbered {
+				news = c.skipped.Add(1) == skippedFrames || news
+			}
+			continue
+		}
+		news = true
+		c.coalesceLocked(frame.slot)
+		if c.burst != delivery && c.overflowsLocked(frame) {
 			if seedbug.On(11) {
 				continue
 			}
-			c.closing = &closing{troupev1.CloseReason_CLOSE_REASON_SLOW, "the subscriber does not read fast enough", 0}
-			c.queue, c.bytes = nil, 0
+			c.cutLocked()
 			break
 		}
 		c.queue = append(c.queue, frame)
 		c.bytes += frame.size()
 	}
 	c.mu.Unlock()
-	c.signal()
+	if news {
+		c.signal()
+	}
+}
+
+func (c *Conn) overflowsLocked(frame *Frame) bool {
+	limits := &c.inst.typ.limits
+	return len(c.queue)+int(c.taken.Load()) >= limits.bufferEvents || c.bytes+frame.size() > limits.bufferBytes && c.bytes > 0
+}
+
+// cutLocked gives up a connection that does not keep up.
+func (c *Conn) cutLocked() {
+	if c.closing == nil {
+		c.closing = &closing{reason: troupev1.CloseReason_CLOSE_REASON_SLOW, message: "the subscriber does not read fast enough"}
+	}
+	c.queue, c.bytes = nil, 0
+}
+
+// coalesceLocked takes a frame that still waits out of the queue if the one that
+// follows replaces it.
+func (c *Conn) coalesceLocked(s slot) {
+	if s == (slot{}) {
+		return
+	}
+	for n, frame := range c.queue {
+		if frame.slot == s {
+			c.bytes -= frame.size()
+			c.queue = slices.Delete(c.queue, n, n+1)
+			return // there is never more than one
+		}
+	}
 }
 
 func (c *Conn) close(why closing) {
@@ -152,6 +202,13 @@ func (c *Conn) take(used []*Frame) (frames []*Frame, why *closing) {
 	return frames, c.closing
 }
 
+// passed returns the number of the newest event that has come by.
+func (c *Conn) passed() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.logged
+}
+
 // waits reports whether something waits for the stream's goroutine.
 func (c *Conn) waits() bool {
 	c.mu.Lock()
@@ -162,19 +219,34 @@ func (c *Conn) waits() bool {
 // sent tells that one of the frames taken is on its way.
 func (c *Conn) sent() { c.taken.Add(-1) }
 
-// delivery is one frame and whom it goes to.
+// delivery is one frame and whom it goes to, or whom it disconnects.
 type delivery struct {
-	frame  *Frame
-	to     []*Conn
-	except *Conn
+	frame   *Frame
+	to      []*Conn
+	except  *Conn
+	closing *closing // instead of a frame
 }
+
+// deliverySerial numbers what is delivered at once.
+var deliverySerial atomic.Uint64
 
 // deliver hands frames to the buffers of their connections: all frames of one
 // audience at a time, so that a burst costs each connection one lock.
 func deliver(deliveries []delivery) {
+	if len(deliveries) == 0 {
+		return
+	}
+	serial := deliverySerial.Add(1)
 	var frames []*Frame
 	for i := 0; i < len(deliveries); {
 		d := deliveries[i]
+		if d.closing != nil {
+			for _, conn := range d.to {
+				conn.close(*d.closing)
+			}
+			i++
+			continue
+		}
 		frames = append(frames[:0], d.frame)
 		j := i + 1
 		for ; j < len(deliveries) && d.except == nil && sameAudience(d, deliveries[j]); j++ {
@@ -182,7 +254,7 @@ func deliver(deliveries []delivery) {
 		}
 		for _, conn := range d.to {
 			if conn != d.except {
-				conn.push(frames...)
+				conn.push(serial, frames...)
 			}
 		}
 		i = j
@@ -190,7 +262,7 @@ func deliver(deliveries []delivery) {
 }
 
 func sameAudience(a, b delivery) bool {
-	return b.except == nil && len(a.to) == len(b.to) && len(a.to) > 0 && &a.to[0] == &b.to[0]
+	return b.closing == nil && b.except == nil && len(a.to) == len(b.to) && len(a.to) > 0 && &a.to[0] == &b.to[0]
 }
 
 // without returns conns less one, in a slice of its own: turns that have captured

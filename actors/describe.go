@@ -54,6 +54,9 @@ func (t *actorType) describe(probe *connect.Server, actor Instance, options []Op
 	}
 	t.limits = defaultLimits()
 	errs = append(errs, t.applySchema(declared))
+	if err := t.limits.events.declare(declared.GetEvents()); err != nil {
+		errs = append(errs, fmt.Errorf("%s: %w", t.name, err))
+	}
 	for _, option := range options {
 		if err := option.apply(t); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", t.name, err))
@@ -124,43 +127,4 @@ func (t *actorType) describeMethod(spec connect.Spec, index int) (*Method, error
 		return nil, fmt.Errorf("%s takes a stream of requests: an action takes one; remove `stream` from its request", spec.Procedure)
 	}
 	return m, nil
-}
-
-// eventUnion is the shape of a subscription's response.
-type eventUnion struct {
-	message protoreflect.MessageType
-	info    protoreflect.FieldNumber
-	oneof   protoreflect.OneofDescriptor
-	// numbered says of each event, by its field's number, whether it is part
-	// of the durable log and takes a number.
-	numbered map[protoreflect.FieldNumber]bool
-}
-
-func newEventUnion(message protoreflect.MessageType) (*eventUnion, error) {
-	md := message.Descriptor()
-	u := &eventUnion{message: message, numbered: make(map[protoreflect.FieldNumber]bool)}
-	for i := range md.Fields().Len() {
-		field := md.Fields().Get(i)
-		switch {
-		case field.Kind() == protoreflect.MessageKind && field.Message().FullName() == "troupe.v1.EventInfo" && field.Cardinality() != protoreflect.Repeated:
-			u.info = field.Number()
-		case field.ContainingOneof() != nil && !field.ContainingOneof().IsSynthetic():
-			if u.oneof != nil && u.oneof != field.ContainingOneof() {
-				return nil, fmt.Errorf("%s has two oneofs: an event union has one", md.FullName())
-			}
-			u.oneof = field.ContainingOneof()
-			options, _ := proto.GetExtension(field.Options(), troupev1.E_Event).(*troupev1.EventOptions)
-			delivery := options.GetDelivery()
-			u.numbered[field.Number()] = delivery == troupev1.Delivery_DELIVERY_UNSPECIFIED || delivery == troupev1.Delivery_DELIVERY_DURABLE
-		default:
-			return nil, fmt.Errorf("%s has the field %s: an event union has one troupe.v1.EventInfo field and one oneof of events", md.FullName(), field.Name())
-		}
-	}
-	switch {
-	case u.info == 0:
-		return nil, fmt.Errorf("%s has no troupe.v1.EventInfo field: add `troupe.v1.EventInfo info = 1;`", md.FullName())
-	case u.oneof == nil:
-		return nil, fmt.Errorf("%s has no events: add `oneof event {…}`", md.FullName())
-	}
-	return u, nil
 }

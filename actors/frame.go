@@ -29,6 +29,9 @@ type Frame struct {
 	// known.
 	enveloped []byte
 	union     protoreflect.MessageType
+	field     protoreflect.FieldNumber // of the event; 0 for a frame that speaks of the stream
+	slot      slot
+	numbered  bool                     // the event is in the log, at head
 	head      uint64                   // the log number that a subscriber has considered with it
 	other     atomic.Pointer[encoding] // every encoding but "proto", newest first
 }
@@ -97,25 +100,26 @@ const (
 )
 
 // maxInfoBytes bounds an encoded EventInfo field of an event: tag and size, a
-// cursor of 40 bytes, a time and a number.
+// cursor of 54 bytes, a time and a number.
 const maxInfoBytes = 96
 
 // eventHeadroom is the room that an encoded event leaves for what comes before it.
 const eventHeadroom = envelopeBytes + maxInfoBytes
 
-// encodeEvent encodes an event behind the room for its envelope and its info.
+// encodeEvent encodes an event behind the room for its envelope and its info, and
+// before the room for what its row in the log holds besides it.
 func encodeEvent(event proto.Message) ([]byte, error) {
 	options := proto.MarshalOptions{}
 	size := options.Size(event)
 	options.UseCachedSize = true
-	return options.MarshalAppend(make([]byte, eventHeadroom, eventHeadroom+size), event)
+	return options.MarshalAppend(make([]byte, eventHeadroom, eventHeadroom+size+logTrailerBytes+logKeyBytes), event)
 }
 
 // infoWriter writes the EventInfo of the events of one turn, by hand: it is made
 // for every event of every turn. Events of one number share it.
 type infoWriter struct {
 	union   *eventUnion
-	id      string // of the incarnation
+	cursors string // see cursorPrefix
 	at      time.Time
 	head    uint64
 	encoded []byte // for head; empty if not made yet
@@ -124,6 +128,7 @@ type infoWriter struct {
 
 // frame makes a frame of an encoded event, in the room before it.
 func (w *infoWriter) frame(event []byte, head uint64) *Frame {
+	event = event[:len(event):len(event)] // what follows is the event's row
 	if len(w.encoded) == 0 || w.head != head {
 		w.encode(head)
 	}
@@ -138,7 +143,7 @@ func (w *infoWriter) encode(head uint64) {
 	var digits [16]byte
 	number := strconv.AppendUint(digits[:0], head, 36)
 	seconds, nanos := uint64(w.at.Unix()), uint64(w.at.Nanosecond())
-	cursorSize := len(w.id) + 1 + len(number)
+	cursorSize := len(w.cursors) + len(number)
 	timeSize := protowire.SizeTag(timestampSeconds) + protowire.SizeVarint(seconds) +
 		protowire.SizeTag(timestampNanos) + protowire.SizeVarint(nanos)
 	size := protowire.SizeTag(infoCursor) + protowire.SizeBytes(cursorSize) +
@@ -149,8 +154,7 @@ func (w *infoWriter) encode(head uint64) {
 	b = protowire.AppendVarint(b, uint64(size))
 	b = protowire.AppendTag(b, infoCursor, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(cursorSize))
-	b = append(b, w.id...)
-	b = append(b, '-')
+	b = append(b, w.cursors...)
 	b = append(b, number...)
 	b = protowire.AppendTag(b, infoTime, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(timeSize))
@@ -173,10 +177,4 @@ func (u *eventUnion) controlFrame(info *troupev1.EventInfo) (*Frame, error) {
 	b = protowire.AppendBytes(b, encoded)
 	putEnvelope(b)
 	return &Frame{enveloped: b, union: u.message, head: info.GetHead()}, nil
-}
-
-// cursorText is the cursor after the event with the given number, for the
-// incarnation whose id has the text id. It is opaque to clients.
-func cursorText(id string, number uint64) string {
-	return id + "-" + strconv.FormatUint(number, 36)
 }

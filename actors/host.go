@@ -46,16 +46,17 @@ type Config struct {
 
 // Host runs actors. Its methods may be called concurrently.
 type Host struct {
-	store     store.Store
-	shards    uint16
-	validate  func(proto.Message) error
-	log       *slog.Logger
-	heartbeat time.Duration
-	checks    bool // Config.CheckReads
-	streamAge time.Duration
-	types     map[string]*actorType
-	methods   []*Method
-	named     map[string]*Method // methods by procedure
+	store      store.Store
+	shards     uint16
+	generation uint64 // of the store
+	validate   func(proto.Message) error
+	log        *slog.Logger
+	heartbeat  time.Duration
+	checks     bool // Config.CheckReads
+	streamAge  time.Duration
+	types      map[string]*actorType
+	methods    []*Method
+	named      map[string]*Method // methods by procedure
 
 	table     *table
 	workers   *workers
@@ -102,23 +103,24 @@ func NewHost(cfg Config) (*Host, error) {
 		return nil, errors.New("actors: the registry is empty: register at least one actor type")
 	}
 	h := &Host{
-		store:     cfg.Store,
-		shards:    cfg.Store.Info().Shards,
-		validate:  cfg.Validate,
-		log:       cfg.Logger,
-		heartbeat: cfg.Heartbeat,
-		checks:    cfg.CheckReads,
-		streamAge: cfg.MaxStreamAge,
-		types:     make(map[string]*actorType, len(cfg.Registry.types)),
-		named:     make(map[string]*Method),
-		table:     newTable(),
-		committer: newCommitter(cfg.Store),
-		crashes:   newCrashes(),
-		drained:   make(chan struct{}),
-		quit:      make(chan struct{}),
-		stop:      make(chan struct{}),
-		stopped:   make(chan struct{}),
-		tokens:    sync.Pool{New: func() any { return make(chan struct{}, 1) }},
+		store:      cfg.Store,
+		shards:     cfg.Store.Info().Shards,
+		generation: cfg.Store.Info().Generation,
+		validate:   cfg.Validate,
+		log:        cfg.Logger,
+		heartbeat:  cfg.Heartbeat,
+		checks:     cfg.CheckReads,
+		streamAge:  cfg.MaxStreamAge,
+		types:      make(map[string]*actorType, len(cfg.Registry.types)),
+		named:      make(map[string]*Method),
+		table:      newTable(),
+		committer:  newCommitter(cfg.Store),
+		crashes:    newCrashes(),
+		drained:    make(chan struct{}),
+		quit:       make(chan struct{}),
+		stop:       make(chan struct{}),
+		stopped:    make(chan struct{}),
+		tokens:     sync.Pool{New: func() any { return make(chan struct{}, 1) }},
 	}
 	if h.log == nil {
 		h.log = slog.Default()

@@ -37,6 +37,7 @@ type instance struct {
 	// What the newest turn left, durable or not.
 	id        store.ID
 	idText    string
+	cursors   string // what the cursors of the incarnation begin with
 	revision  uint64
 	eventHead uint64
 	createdAt time.Time
@@ -170,7 +171,7 @@ func (i *instance) conclude(t *turn, change *change, err error) *turn {
 // cursorLocked returns the text of a cursor. Replies between two events share it.
 func (i *instance) cursorLocked(head uint64) string {
 	if i.cursor == "" || i.cursorHead != head {
-		i.cursor, i.cursorHead = cursorText(i.idText, head), head
+		i.cursor, i.cursorHead = cursorText(i.cursors, head), head
 	}
 	return i.cursor
 }

@@ -27,6 +27,7 @@ type change struct {
 	rows       overlay          // what turns can read
 	writes     []store.RowWrite // what only the store reads
 	works      []*work          // begin beside the actor
+	log        eventLog
 }
 
 // prepare brings the actor into memory and resolves the turn's target. Only a turn
@@ -221,6 +222,7 @@ func (i *instance) identifyLocked(id store.ID, createdAt time.Time) {
 		i.bereaveLocked() // a destroy whose outcome was unknown took effect
 	}
 	i.id, i.idText, i.createdAt, i.cursor = id, id.String(), createdAt, ""
+	i.cursors = cursorPrefix(id, i.host.generation)
 }
 
 // perform runs the turn's code and returns its change, or an error after it has
@@ -287,7 +289,10 @@ func (i *instance) perform(t *turn) (*change, error) {
 
 // collect makes the change of a turn whose code went well.
 func (i *instance) collect(t *turn, b *body) (*change, error) {
-	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, dirty: t.destroy || len(t.rows) > 0}
+	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, log: b.log, dirty: t.destroy || len(t.rows) > 0}
+	if t.refused != nil {
+		return nil, t.refused
+	}
 	if t.rowBytes > maxCommitBytes {
 		return nil, errCommitTooLarge
 	}
@@ -310,28 +315,10 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 			c.state, c.dirty = state, true
 		}
 	}
-	if len(t.events) > 0 {
-		info := infoWriter{union: i.typ.events, id: i.idText, at: time.Now()}
-		c.deliveries = make([]delivery, 0, len(t.events))
-		i.mu.Lock()
-		conns := i.conns
-		i.mu.Unlock()
-		for _, event := range t.events {
-			if event.numbered {
-				c.eventHead++
-				c.dirty = true
-			}
-			d := delivery{to: conns, except: event.except}
-			if event.to != nil {
-				d.to = []*Conn{event.to}
-			}
-			if len(d.to) > 0 {
-				d.frame = info.frame(event.encoded, c.eventHead)
-				c.deliveries = append(c.deliveries, d)
-			}
-		}
+	if err := i.collectEvents(t, b, c); err != nil {
+		return nil, err
 	}
-	t.events, t.rows, t.rowBytes, t.kvKeys = nil, nil, 0, 0 // the turn may go on with another part
+	t.events, t.published, t.rows, t.rowBytes, t.kvKeys = nil, 0, nil, 0, 0 // the turn may go on with another part
 	c.works = t.takeWorks()
 	return c, nil
 }

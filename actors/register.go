@@ -143,6 +143,7 @@ type limits struct {
 	waitUntil      time.Duration
 	hooks          HookTimeouts
 	connections    int
+	eventLimits
 }
 
 // defaultLimits are the defaults of every type.
@@ -160,6 +161,7 @@ func defaultLimits() limits {
 		waitUntil:      15 * time.Second,
 		hooks:          defaultHookTimeouts(),
 		connections:    defaultMaxConnections,
+		eventLimits:    defaultEventLimits(),
 	}
 }
 

@@ -94,7 +94,7 @@ func (h *Host) Shutdown(ctx context.Context) error {
 			return
 		}
 		for _, conn := range conns {
-			conn.close(closing{troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, "the server is stopping", time.Second})
+			conn.close(closing{reason: troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, message: "the server is stopping", reconnectAfter: time.Second})
 		}
 	})
 	if h.inFlight.Load() == 0 {

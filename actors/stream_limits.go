@@ -47,7 +47,7 @@ func (s *Subscription) expire(now time.Time) (expired bool) {
 	if now.Before(s.expires) {
 		return false
 	}
-	s.conn.close(closing{troupev1.CloseReason_CLOSE_REASON_EXPIRED, "the stream has reached its maximum age", 0})
+	s.conn.close(closing{reason: troupev1.CloseReason_CLOSE_REASON_EXPIRED, message: "the stream has reached its maximum age", reconnectAfter: 0})
 	return true
 }
 

@@ -27,7 +27,9 @@ type Subscription struct {
 	Reply Reply
 
 	host       *Host
+	method     *Method
 	conn       *Conn
+	behind     bool     // what the peer gets next is in the log
 	frames     []*Frame // taken out of the connection's queue
 	considered uint64   // how far the peer has seen the actor's log
 
@@ -50,7 +52,7 @@ func (h *Host) Subscribe(ctx context.Context, call *Call) (*Subscription, error)
 		return nil, wireError(ctx, h.log, call.Method, err)
 	}
 	h.subscribers.Add(1) // while in flight: Shutdown waits for both, in this order
-	return &Subscription{Reply: reply, host: h, conn: conn}, nil
+	return &Subscription{Reply: reply, host: h, method: call.Method, conn: conn, behind: conn.behind, considered: conn.from}, nil
 }
 
 // Close takes the connection away from its actor and runs the disconnect hook.
@@ -73,10 +75,17 @@ func (h *Host) connect(ctx context.Context, call *Call) (*Conn, Reply, error) {
 	if err := h.check(params); err != nil {
 		return nil, Reply{}, err
 	}
+	opening, err := typ.opening(call)
+	if err != nil {
+		return nil, Reply{}, err
+	}
 	if err := beforeConnect(ctx, typ, call, params); err != nil {
 		return nil, Reply{}, err
 	}
-	t, err := h.submit(ctx, call, params, false, open)
+	t, err := h.submit(ctx, call, params, false, opening.open)
+	for errors.Is(err, errNotStored) {
+		t, err = h.submit(ctx, call, params, false, opening.open)
+	}
 	if err != nil {
 		return nil, Reply{}, err
 	}
@@ -84,37 +93,39 @@ func (h *Host) connect(ctx context.Context, call *Call) (*Conn, Reply, error) {
 }
 
 // open is what the turn of a connection does.
-func open(t *turn, b *body) error {
+func (o *opening) open(t *turn, b *body) error {
 	i := b.inst
-	if resume := t.call.Resume; resume != "" && resume != cursorText(i.idText, i.eventHead) {
-		return &refusalError{refusal(connect.CodeOutOfRange, "cursor_out_of_range", notExecuted,
-			"the events after this cursor cannot be replayed; the newest cursor is %s", cursorText(i.idText, i.eventHead))}
+	from, err := o.begin(t, b)
+	if err != nil {
+		return err
 	}
 	if err := i.admitConnection(); err != nil {
 		return err
 	}
 	conn := newConn(i, t.call.Subject, t.params)
+	conn.filter, conn.from, conn.logged, conn.behind = o.filter, from, i.eventHead, from < i.eventHead
 	t.conn = conn
 	if err := t.createConnState(b); err != nil {
 		return err
 	}
 	conn.state = t.connState
 	opened, err := i.typ.events.controlFrame(&troupev1.EventInfo{
-		Cursor: cursorText(i.idText, i.eventHead),
+		Cursor: cursorText(i.cursors, from),
 		Time:   timestamppb.Now(),
 		Head:   i.eventHead,
 		Control: &troupev1.EventInfo_Opened{Opened: &troupev1.ConnectionOpened{
 			ConnectionId:      conn.id,
 			Connection:        conn.token(),
 			ActorId:           i.idText,
-			Resumed:           t.call.Resume != "",
+			Resumed:           o.resumes,
 			HeartbeatInterval: durationpb.New(i.host.heartbeat),
 		}},
 	})
 	if err != nil {
 		return err
 	}
-	conn.push(opened)
+	opened.head = from
+	conn.push(0, opened)
 	i.mu.Lock()
 	i.conns = append(slices.Clip(i.conns), conn)
 	i.mu.Unlock()
@@ -162,7 +173,7 @@ func (h *Host) disconnect(conn *Conn) {
 func (s *Subscription) Feed(ctx context.Context, sink Sink) error {
 	s.begin(ctx)
 	for {
-		switch sent, why, err := s.drain(sink); {
+		switch sent, why, err := s.drain(ctx, sink); {
 		case err != nil:
 			return err
 		case sent:
@@ -185,7 +196,7 @@ func (s *Subscription) Feed(ctx context.Context, sink Sink) error {
 // begin sets up what signals the connection besides its events.
 func (s *Subscription) begin(ctx context.Context) {
 	if s.host.closing.Load() {
-		s.conn.close(closing{troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, "the server is stopping", time.Second})
+		s.conn.close(closing{reason: troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, message: "the server is stopping", reconnectAfter: time.Second})
 	}
 	s.unwatch = context.AfterFunc(ctx, s.conn.signal)
 	s.sentAt = time.Now()
@@ -194,39 +205,58 @@ func (s *Subscription) begin(ctx context.Context) {
 	s.pulse = time.AfterFunc(s.pulseAt.Sub(s.sentAt), s.conn.signal)
 }
 
-// drain sends what waits in the connection's queue.
-func (s *Subscription) drain(sink Sink) (sent bool, why *closing, err error) {
+// drain sends what waits in the connection's queue, or else in the log.
+func (s *Subscription) drain(ctx context.Context, sink Sink) (sent bool, why *closing, err error) {
+	if s.behind {
+		return s.replay(ctx, sink)
+	}
 	s.frames, why = s.conn.take(s.frames)
 	if len(s.frames) == 0 {
 		return false, why, nil
 	}
-	for n, frame := range s.frames {
-		if err := sink.Send(frame, n+1 < len(s.frames)); err != nil {
-			return false, nil, err
+	return true, why, s.send(sink, s.frames)
+}
+
+// send writes frames in order.
+func (s *Subscription) send(sink Sink, frames []*Frame) error {
+	for n, frame := range frames {
+		if err := sink.Send(frame, n+1 < len(frames)); err != nil {
+			return err
 		}
 		s.considered = frame.head
 		s.conn.sent()
 	}
+	s.conn.skipped.Store(0)
 	s.sentAt = time.Now()
-	return true, why, nil
+	return nil
 }
 
-// beat sends a heartbeat if nothing was sent for its interval. The pulse is set
-// anew when it has come, not with every event.
+// skippedFrames is how many events that a subscriber does not want pass before it
+// gets a heartbeat for its cursor's sake.
+const skippedFrames = 128
+
+// beat sends a heartbeat if nothing was sent for its interval, or if the log has
+// gone far ahead of what was sent. The pulse is set anew when it has come, not with
+// every event.
 func (s *Subscription) beat(sink Sink) error {
 	now := time.Now()
-	if now.Before(s.pulseAt) {
+	ahead := s.conn.skipped.Load() >= skippedFrames
+	if now.Before(s.pulseAt) && !ahead {
 		return nil
 	}
 	if s.expire(now) {
 		return nil
 	}
-	if now.Sub(s.sentAt) >= s.host.heartbeat {
+	if now.Sub(s.sentAt) >= s.host.heartbeat || ahead {
 		head := s.conn.inst.head() // every event up to it is in the queue or has been sent
 		if s.conn.waits() {
 			return nil
 		}
-		s.considered, s.sentAt = head, now
+		if !s.behind {
+			s.considered = head
+		}
+		s.sentAt = now
+		s.conn.skipped.Store(0)
 		if err := s.control(sink, &troupev1.EventInfo{Control: &troupev1.EventInfo_Heartbeat{Heartbeat: new(troupev1.Heartbeat)}}); err != nil {
 			return err
 		}
@@ -239,7 +269,10 @@ func (s *Subscription) beat(sink Sink) error {
 // end sends the last frame of a stream. Its cursor is what the peer has seen: a
 // slow peer's queue was dropped.
 func (s *Subscription) end(sink Sink, why *closing) error {
-	last := &troupev1.ConnectionClosing{Reason: why.reason, Message: why.message}
+	last := &troupev1.ConnectionClosing{Reason: why.reason, Message: why.message, Code: why.code}
+	if !s.behind && why.reason != troupev1.CloseReason_CLOSE_REASON_SLOW {
+		s.considered = s.conn.passed() // nothing is left in the queue
+	}
 	if why.reconnectAfter >= 0 {
 		last.ReconnectAfter = durationpb.New(why.reconnectAfter)
 	}
@@ -255,7 +288,7 @@ func (s *Subscription) end(sink Sink, why *closing) error {
 // control sends a control frame.
 func (s *Subscription) control(sink Sink, info *troupev1.EventInfo) error {
 	i := s.conn.inst
-	info.Cursor, info.Head, info.Time = cursorText(s.Reply.ID.String(), s.considered), s.considered, timestamppb.Now()
+	info.Cursor, info.Head, info.Time = cursorText(s.conn.cursors, s.considered), s.considered, timestamppb.Now()
 	frame, err := i.typ.events.controlFrame(info)
 	if err != nil {
 		return err

@@ -52,6 +52,8 @@ type turn struct {
 	opened    *Conn         // the connection that the turn opens
 	connState proto.Message
 	events    []pendingEvent
+	published int     // how many of events are events
+	refused   error   // why the turn cannot be committed
 	rows      overlay // what the turn writes besides the state
 	rowBytes  int     // of rows, and of what they replaced
 	kvKeys    int     // of rows
@@ -278,42 +280,6 @@ func (s *turnStream) Send(src any) error {
 		}
 	}
 	return nil
-}
-
-// pendingEvent is an event that waits for its turn's end.
-type pendingEvent struct {
-	encoded  []byte // see encodeEvent
-	numbered bool
-	to       *Conn // nil means every connection
-	except   *Conn
-}
-
-// publish encodes an event into the writing turn.
-func (b *body) publish(what string, event proto.Message, to, except *Conn) {
-	t := b.writing(what)
-	union := b.inst.typ.events
-	if union == nil {
-		panic("actors: " + what + " on an actor without a subscription") //nolint:forbidigo // misuse by the author: it ends that action
-	}
-	message := event.ProtoReflect()
-	field := message.WhichOneof(union.oneof)
-	if field == nil {
-		panic("actors: " + what + " of an event union that holds no event") //nolint:forbidigo // misuse by the author: it ends that action
-	}
-	info := union.message.Descriptor().Fields().ByNumber(union.info)
-	if message.Has(info) {
-		message.Clear(info)
-	}
-	encoded, err := encodeEvent(event)
-	if err != nil {
-		panic(fmt.Sprintf("actors: %s of an event that does not encode: %v", what, err)) //nolint:forbidigo // misuse by the author: it ends that action
-	}
-	t.events = append(t.events, pendingEvent{
-		encoded:  encoded,
-		numbered: to == nil && union.numbered[field.Number()],
-		to:       to,
-		except:   except,
-	})
 }
 
 // newTurn prepares a turn of a call, or of the runtime itself when call is nil.

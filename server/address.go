@@ -17,6 +17,7 @@ const (
 	maxIdempotencyKey = 255
 	maxConnText       = 256
 	maxResumeText     = 256
+	maxEventsText     = 4096
 )
 
 // headerLastEventID is what an EventSource sends when it connects again.
@@ -25,7 +26,7 @@ const headerLastEventID = "Last-Event-Id"
 // metadata is the address of a call as its sender wrote it.
 type metadata struct {
 	key, id, resolve, input, namespace, params, conn, resume, idempotency string
-	lastEventID                                                           string
+	lastEventID, events                                                   string
 	hasInput, hasParams                                                   bool
 	twice                                                                 string // a header that came more than once
 }
@@ -55,6 +56,8 @@ func readMetadata(header *connect.Header) (m metadata) {
 			m.conn = value
 		case wire.HeaderResume:
 			m.resume = value
+		case wire.HeaderEvents:
+			m.events = value
 		case wire.HeaderIdempotencyKey:
 			m.idempotency = value
 		case headerLastEventID:
@@ -188,6 +191,9 @@ func (m *metadata) rest(call *actors.Call) (err error) {
 	if len(call.Resume) > maxResumeText {
 		return badActorResume.errorf("actor-resume has at most %d characters", maxResumeText)
 	}
+	if call.Events = m.events; len(call.Events) > maxEventsText {
+		return badActorEvents.errorf("actor-events has at most %d characters", maxEventsText)
+	}
 	if len(m.idempotency) > maxIdempotencyKey {
 		return badIdempotencyKey.errorf("idempotency-key has at most %d bytes", maxIdempotencyKey)
 	}
@@ -230,6 +236,8 @@ func refusalOf(header string) refusal {
 		return badActorConn
 	case wire.HeaderResume, headerLastEventID:
 		return badActorResume
+	case wire.HeaderEvents:
+		return badActorEvents
 	case wire.HeaderIdempotencyKey:
 		return badIdempotencyKey
 	}

@@ -41,6 +41,7 @@ var (
 	badActorResolve   = refusal{connect.CodeInvalidArgument, "bad_actor_resolve"}
 	badActorConn      = refusal{connect.CodeInvalidArgument, "bad_actor_conn"}
 	badActorResume    = refusal{connect.CodeInvalidArgument, "bad_actor_resume"}
+	badActorEvents    = refusal{connect.CodeInvalidArgument, "bad_actor_events"}
 	badIdempotencyKey = refusal{connect.CodeInvalidArgument, "bad_idempotency_key"}
 	badNamespace      = refusal{connect.CodeInvalidArgument, "bad_namespace"}
 	badPageToken      = refusal{connect.CodeInvalidArgument, "bad_page_token"}

@@ -118,7 +118,7 @@ func queryMetadata(r *http.Request) error {
 	}
 	for _, p := range [...]struct {
 		name, header string
-	}{{"resume", wire.HeaderResume}, {"resolve", wire.HeaderResolve}, {"params", wire.HeaderParams}} {
+	}{{"resume", wire.HeaderResume}, {"events", wire.HeaderEvents}, {"resolve", wire.HeaderResolve}, {"params", wire.HeaderParams}} {
 		values, ok := query[p.name]
 		if !ok {
 			continue

@@ -24,6 +24,8 @@ const (
 	HeaderConn = "Actor-Conn"
 	// HeaderResume is the cursor a subscription goes on from.
 	HeaderResume = "Actor-Resume"
+	// HeaderEvents names the events that a subscription wants.
+	HeaderEvents = "Actor-Events"
 	// HeaderIdempotencyKey makes a repeated request have one effect.
 	HeaderIdempotencyKey = "Idempotency-Key"
 )

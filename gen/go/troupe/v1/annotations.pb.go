@@ -93,9 +93,10 @@ const (
 	Delivery_DELIVERY_UNSPECIFIED Delivery = 0
 	// In the actor's log: numbered, and replayed to a subscriber that resumes.
 	Delivery_DELIVERY_DURABLE Delivery = 1
-	// Only the latest one matters to a subscriber that falls behind. Not replayed.
+	// Only the latest one of its key matters: it replaces an earlier one that still
+	// waits for the subscriber. Takes no number and is not replayed.
 	Delivery_DELIVERY_COALESCE Delivery = 2
-	// To whoever is connected now. Not replayed.
+	// To whoever is connected now. Takes no number and is not replayed.
 	Delivery_DELIVERY_EPHEMERAL Delivery = 3
 )
 
@@ -271,11 +272,19 @@ func (x *ActorOptions) GetCrashPolicy() CrashPolicy {
 	return CrashPolicy_CRASH_POLICY_UNSPECIFIED
 }
 
-// EventLogOptions bounds the replay window of an actor's durable events.
+// EventLogOptions bounds the replay window of an actor's durable events. An event
+// leaves the window as soon as one of the bounds is passed.
 type EventLogOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many events the log keeps. 0 means the server's default.
-	Retain        uint32 `protobuf:"varint,1,opt,name=retain,proto3" json:"retain,omitempty"`
+	// How many events the window holds. 0 means the default, 1,000.
+	Retain uint32 `protobuf:"varint,1,opt,name=retain,proto3" json:"retain,omitempty"`
+	// How many bytes of encoded events the window holds. 0 means the default, 1 MiB.
+	MaxBytes uint32 `protobuf:"varint,2,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// How old an event in the window may be. Absent means the default, 1 h.
+	MaxAge *durationpb.Duration `protobuf:"bytes,3,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// Keep no log: durable events still take numbers, and a subscriber that missed
+	// one is told so when it resumes. Excludes the other options.
+	NoLog         bool `protobuf:"varint,4,opt,name=no_log,json=noLog,proto3" json:"no_log,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -315,6 +324,27 @@ func (x *EventLogOptions) GetRetain() uint32 {
 		return x.Retain
 	}
 	return 0
+}
+
+func (x *EventLogOptions) GetMaxBytes() uint32 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *EventLogOptions) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
+func (x *EventLogOptions) GetNoLog() bool {
+	if x != nil {
+		return x.NoLog
+	}
+	return false
 }
 
 // ActionOptions describes one RPC of an actor service.
@@ -387,7 +417,10 @@ func (x *ActionOptions) GetTimeout() *durationpb.Duration {
 type EventOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How the event is delivered. Unspecified means durable.
-	Delivery      Delivery `protobuf:"varint,1,opt,name=delivery,proto3,enum=troupe.v1.Delivery" json:"delivery,omitempty"`
+	Delivery Delivery `protobuf:"varint,1,opt,name=delivery,proto3,enum=troupe.v1.Delivery" json:"delivery,omitempty"`
+	// With DELIVERY_COALESCE, the field of the event whose value says which events
+	// replace each other: a scalar, not repeated. Empty: all events of this kind do.
+	CoalesceKey   string `protobuf:"bytes,2,opt,name=coalesce_key,json=coalesceKey,proto3" json:"coalesce_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -427,6 +460,13 @@ func (x *EventOptions) GetDelivery() Delivery {
 		return x.Delivery
 	}
 	return Delivery_DELIVERY_UNSPECIFIED
+}
+
+func (x *EventOptions) GetCoalesceKey() string {
+	if x != nil {
+		return x.CoalesceKey
+	}
+	return ""
 }
 
 var file_troupe_v1_annotations_proto_extTypes = []protoimpl.ExtensionInfo{
@@ -498,16 +538,20 @@ const file_troupe_v1_annotations_proto_rawDesc = "" +
 	"\x0eaction_timeout\x18\f \x01(\v2\x19.google.protobuf.DurationR\ractionTimeout\x12!\n" +
 	"\fmailbox_size\x18\r \x01(\rR\vmailboxSize\x12&\n" +
 	"\x0fmax_state_bytes\x18\x0e \x01(\rR\rmaxStateBytes\x129\n" +
-	"\fcrash_policy\x18\x0f \x01(\x0e2\x16.troupe.v1.CrashPolicyR\vcrashPolicy\")\n" +
+	"\fcrash_policy\x18\x0f \x01(\x0e2\x16.troupe.v1.CrashPolicyR\vcrashPolicy\"\x91\x01\n" +
 	"\x0fEventLogOptions\x12\x16\n" +
-	"\x06retain\x18\x01 \x01(\rR\x06retain\"\x84\x01\n" +
+	"\x06retain\x18\x01 \x01(\rR\x06retain\x12\x1b\n" +
+	"\tmax_bytes\x18\x02 \x01(\rR\bmaxBytes\x122\n" +
+	"\amax_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12\x15\n" +
+	"\x06no_log\x18\x04 \x01(\bR\x05noLog\"\x84\x01\n" +
 	"\rActionOptions\x12\"\n" +
 	"\fsubscription\x18\x01 \x01(\bR\fsubscription\x12\x1a\n" +
 	"\binternal\x18\x02 \x01(\bR\binternal\x123\n" +
 	"\atimeout\x18\n" +
-	" \x01(\v2\x19.google.protobuf.DurationR\atimeout\"?\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\atimeout\"b\n" +
 	"\fEventOptions\x12/\n" +
-	"\bdelivery\x18\x01 \x01(\x0e2\x13.troupe.v1.DeliveryR\bdelivery*w\n" +
+	"\bdelivery\x18\x01 \x01(\x0e2\x13.troupe.v1.DeliveryR\bdelivery\x12!\n" +
+	"\fcoalesce_key\x18\x02 \x01(\tR\vcoalesceKey*w\n" +
 	"\vCrashPolicy\x12\x1c\n" +
 	"\x18CRASH_POLICY_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12CRASH_POLICY_SLEEP\x10\x01\x12\x18\n" +
@@ -553,19 +597,20 @@ var file_troupe_v1_annotations_proto_depIdxs = []int32{
 	6,  // 1: troupe.v1.ActorOptions.sleep_after:type_name -> google.protobuf.Duration
 	6,  // 2: troupe.v1.ActorOptions.action_timeout:type_name -> google.protobuf.Duration
 	0,  // 3: troupe.v1.ActorOptions.crash_policy:type_name -> troupe.v1.CrashPolicy
-	6,  // 4: troupe.v1.ActionOptions.timeout:type_name -> google.protobuf.Duration
-	1,  // 5: troupe.v1.EventOptions.delivery:type_name -> troupe.v1.Delivery
-	7,  // 6: troupe.v1.actor:extendee -> google.protobuf.ServiceOptions
-	8,  // 7: troupe.v1.action:extendee -> google.protobuf.MethodOptions
-	9,  // 8: troupe.v1.event:extendee -> google.protobuf.FieldOptions
-	2,  // 9: troupe.v1.actor:type_name -> troupe.v1.ActorOptions
-	4,  // 10: troupe.v1.action:type_name -> troupe.v1.ActionOptions
-	5,  // 11: troupe.v1.event:type_name -> troupe.v1.EventOptions
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	9,  // [9:12] is the sub-list for extension type_name
-	6,  // [6:9] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	6,  // 4: troupe.v1.EventLogOptions.max_age:type_name -> google.protobuf.Duration
+	6,  // 5: troupe.v1.ActionOptions.timeout:type_name -> google.protobuf.Duration
+	1,  // 6: troupe.v1.EventOptions.delivery:type_name -> troupe.v1.Delivery
+	7,  // 7: troupe.v1.actor:extendee -> google.protobuf.ServiceOptions
+	8,  // 8: troupe.v1.action:extendee -> google.protobuf.MethodOptions
+	9,  // 9: troupe.v1.event:extendee -> google.protobuf.FieldOptions
+	2,  // 10: troupe.v1.actor:type_name -> troupe.v1.ActorOptions
+	4,  // 11: troupe.v1.action:type_name -> troupe.v1.ActionOptions
+	5,  // 12: troupe.v1.event:type_name -> troupe.v1.EventOptions
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	10, // [10:13] is the sub-list for extension type_name
+	7,  // [7:10] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_troupe_v1_annotations_proto_init() }

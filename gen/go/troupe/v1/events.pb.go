@@ -357,8 +357,11 @@ type ConnectionClosing struct {
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// How long the client waits before it connects again. Absent: do not.
 	ReconnectAfter *durationpb.Duration `protobuf:"bytes,3,opt,name=reconnect_after,json=reconnectAfter,proto3" json:"reconnect_after,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// With CLOSE_REASON_DISCONNECTED, why, for programs: a constant in snake_case
+	// that the actor's author chose; may be empty.
+	Code          string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConnectionClosing) Reset() {
@@ -412,6 +415,13 @@ func (x *ConnectionClosing) GetReconnectAfter() *durationpb.Duration {
 	return nil
 }
 
+func (x *ConnectionClosing) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
 var File_troupe_v1_events_proto protoreflect.FileDescriptor
 
 const file_troupe_v1_events_proto_rawDesc = "" +
@@ -433,11 +443,12 @@ const file_troupe_v1_events_proto_rawDesc = "" +
 	"\bactor_id\x18\x03 \x01(\tR\aactorId\x12\x18\n" +
 	"\aresumed\x18\x04 \x01(\bR\aresumed\x12H\n" +
 	"\x12heartbeat_interval\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\"\v\n" +
-	"\tHeartbeat\"\xa1\x01\n" +
+	"\tHeartbeat\"\xb5\x01\n" +
 	"\x11ConnectionClosing\x12.\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x16.troupe.v1.CloseReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12B\n" +
-	"\x0freconnect_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter*\xce\x01\n" +
+	"\x0freconnect_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code*\xce\x01\n" +
 	"\vCloseReason\x12\x1c\n" +
 	"\x18CLOSE_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CLOSE_REASON_SHUTDOWN\x10\x01\x12\x15\n" +

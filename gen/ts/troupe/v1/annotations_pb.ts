@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file troupe/v1/annotations.proto.
  */
 export const file_troupe_v1_annotations: GenFile = /*@__PURE__*/
-  fileDesc("Cht0cm91cGUvdjEvYW5ub3RhdGlvbnMucHJvdG8SCXRyb3VwZS52MSK+AgoMQWN0b3JPcHRpb25zEg0KBXN0YXRlGAEgASgJEg0KBWlucHV0GAIgASgJEhIKCmNvbm5fc3RhdGUYAyABKAkSKgoGZXZlbnRzGAQgASgLMhoudHJvdXBlLnYxLkV2ZW50TG9nT3B0aW9ucxIuCgtzbGVlcF9hZnRlchgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIQCghub19zbGVlcBgLIAEoCBIxCg5hY3Rpb25fdGltZW91dBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxtYWlsYm94X3NpemUYDSABKA0SFwoPbWF4X3N0YXRlX2J5dGVzGA4gASgNEiwKDGNyYXNoX3BvbGljeRgPIAEoDjIWLnRyb3VwZS52MS5DcmFzaFBvbGljeSIhCg9FdmVudExvZ09wdGlvbnMSDgoGcmV0YWluGAEgASgNImMKDUFjdGlvbk9wdGlvbnMSFAoMc3Vic2NyaXB0aW9uGAEgASgIEhAKCGludGVybmFsGAIgASgIEioKB3RpbWVvdXQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNQoMRXZlbnRPcHRpb25zEiUKCGRlbGl2ZXJ5GAEgASgOMhMudHJvdXBlLnYxLkRlbGl2ZXJ5KncKC0NyYXNoUG9saWN5EhwKGENSQVNIX1BPTElDWV9VTlNQRUNJRklFRBAAEhYKEkNSQVNIX1BPTElDWV9TTEVFUBABEhgKFENSQVNIX1BPTElDWV9SRVNUQVJUEAISGAoUQ1JBU0hfUE9MSUNZX0RFU1RST1kQAyppCghEZWxpdmVyeRIYChRERUxJVkVSWV9VTlNQRUNJRklFRBAAEhQKEERFTElWRVJZX0RVUkFCTEUQARIVChFERUxJVkVSWV9DT0FMRVNDRRACEhYKEkRFTElWRVJZX0VQSEVNRVJBTBADOlAKBWFjdG9yEh8uZ29vZ2xlLnByb3RvYnVmLlNlcnZpY2VPcHRpb25zGJ21BiABKAsyFy50cm91cGUudjEuQWN0b3JPcHRpb25zUgVhY3RvcjpSCgZhY3Rpb24SHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxidtQYgASgLMhgudHJvdXBlLnYxLkFjdGlvbk9wdGlvbnNSBmFjdGlvbjpOCgVldmVudBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYnbUGIAEoCzIXLnRyb3VwZS52MS5FdmVudE9wdGlvbnNSBWV2ZW50QjhaNmdpdGh1Yi5jb20vdHJvdXBlLWRldi90cm91cGUvZ2VuL2dvL3Ryb3VwZS92MTt0cm91cGV2MWIGcHJvdG8z", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
+  fileDesc("Cht0cm91cGUvdjEvYW5ub3RhdGlvbnMucHJvdG8SCXRyb3VwZS52MSK+AgoMQWN0b3JPcHRpb25zEg0KBXN0YXRlGAEgASgJEg0KBWlucHV0GAIgASgJEhIKCmNvbm5fc3RhdGUYAyABKAkSKgoGZXZlbnRzGAQgASgLMhoudHJvdXBlLnYxLkV2ZW50TG9nT3B0aW9ucxIuCgtzbGVlcF9hZnRlchgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIQCghub19zbGVlcBgLIAEoCBIxCg5hY3Rpb25fdGltZW91dBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxtYWlsYm94X3NpemUYDSABKA0SFwoPbWF4X3N0YXRlX2J5dGVzGA4gASgNEiwKDGNyYXNoX3BvbGljeRgPIAEoDjIWLnRyb3VwZS52MS5DcmFzaFBvbGljeSJwCg9FdmVudExvZ09wdGlvbnMSDgoGcmV0YWluGAEgASgNEhEKCW1heF9ieXRlcxgCIAEoDRIqCgdtYXhfYWdlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBm5vX2xvZxgEIAEoCCJjCg1BY3Rpb25PcHRpb25zEhQKDHN1YnNjcmlwdGlvbhgBIAEoCBIQCghpbnRlcm5hbBgCIAEoCBIqCgd0aW1lb3V0GAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIksKDEV2ZW50T3B0aW9ucxIlCghkZWxpdmVyeRgBIAEoDjITLnRyb3VwZS52MS5EZWxpdmVyeRIUCgxjb2FsZXNjZV9rZXkYAiABKAkqdwoLQ3Jhc2hQb2xpY3kSHAoYQ1JBU0hfUE9MSUNZX1VOU1BFQ0lGSUVEEAASFgoSQ1JBU0hfUE9MSUNZX1NMRUVQEAESGAoUQ1JBU0hfUE9MSUNZX1JFU1RBUlQQAhIYChRDUkFTSF9QT0xJQ1lfREVTVFJPWRADKmkKCERlbGl2ZXJ5EhgKFERFTElWRVJZX1VOU1BFQ0lGSUVEEAASFAoQREVMSVZFUllfRFVSQUJMRRABEhUKEURFTElWRVJZX0NPQUxFU0NFEAISFgoSREVMSVZFUllfRVBIRU1FUkFMEAM6UAoFYWN0b3ISHy5nb29nbGUucHJvdG9idWYuU2VydmljZU9wdGlvbnMYnbUGIAEoCzIXLnRyb3VwZS52MS5BY3Rvck9wdGlvbnNSBWFjdG9yOlIKBmFjdGlvbhIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGJ21BiABKAsyGC50cm91cGUudjEuQWN0aW9uT3B0aW9uc1IGYWN0aW9uOk4KBWV2ZW50Eh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxidtQYgASgLMhcudHJvdXBlLnYxLkV2ZW50T3B0aW9uc1IFZXZlbnRCOFo2Z2l0aHViLmNvbS90cm91cGUtZGV2L3Ryb3VwZS9nZW4vZ28vdHJvdXBlL3YxO3Ryb3VwZXYxYgZwcm90bzM", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
 
 /**
  * ActorOptions describes an actor type. Message names are resolved as in a
@@ -104,17 +104,40 @@ export const ActorOptionsSchema: GenMessage<ActorOptions> = /*@__PURE__*/
   messageDesc(file_troupe_v1_annotations, 0);
 
 /**
- * EventLogOptions bounds the replay window of an actor's durable events.
+ * EventLogOptions bounds the replay window of an actor's durable events. An event
+ * leaves the window as soon as one of the bounds is passed.
  *
  * @generated from message troupe.v1.EventLogOptions
  */
 export type EventLogOptions = Message<"troupe.v1.EventLogOptions"> & {
   /**
-   * How many events the log keeps. 0 means the server's default.
+   * How many events the window holds. 0 means the default, 1,000.
    *
    * @generated from field: uint32 retain = 1;
    */
   retain: number;
+
+  /**
+   * How many bytes of encoded events the window holds. 0 means the default, 1 MiB.
+   *
+   * @generated from field: uint32 max_bytes = 2;
+   */
+  maxBytes: number;
+
+  /**
+   * How old an event in the window may be. Absent means the default, 1 h.
+   *
+   * @generated from field: google.protobuf.Duration max_age = 3;
+   */
+  maxAge?: Duration | undefined;
+
+  /**
+   * Keep no log: durable events still take numbers, and a subscriber that missed
+   * one is told so when it resumes. Excludes the other options.
+   *
+   * @generated from field: bool no_log = 4;
+   */
+  noLog: boolean;
 };
 
 /**
@@ -173,6 +196,14 @@ export type EventOptions = Message<"troupe.v1.EventOptions"> & {
    * @generated from field: troupe.v1.Delivery delivery = 1;
    */
   delivery: Delivery;
+
+  /**
+   * With DELIVERY_COALESCE, the field of the event whose value says which events
+   * replace each other: a scalar, not repeated. Empty: all events of this kind do.
+   *
+   * @generated from field: string coalesce_key = 2;
+   */
+  coalesceKey: string;
 };
 
 /**
@@ -246,14 +277,15 @@ export enum Delivery {
   DURABLE = 1,
 
   /**
-   * Only the latest one matters to a subscriber that falls behind. Not replayed.
+   * Only the latest one of its key matters: it replaces an earlier one that still
+   * waits for the subscriber. Takes no number and is not replayed.
    *
    * @generated from enum value: DELIVERY_COALESCE = 2;
    */
   COALESCE = 2,
 
   /**
-   * To whoever is connected now. Not replayed.
+   * To whoever is connected now. Takes no number and is not replayed.
    *
    * @generated from enum value: DELIVERY_EPHEMERAL = 3;
    */
