@@ -175,9 +175,8 @@ func TestCaretakingNeedsTheServerRole(t *testing.T) {
 		"Lift":    func() error { _, err := service.Lift(ctx, &troupev1.LiftRequest{Address: address("a")}); return err },
 		"Compact": func() error { _, err := service.Compact(ctx, &troupev1.CompactRequest{}); return err },
 	} {
-		t.Run(name, func(t *testing.T) {
-			assertError(t, call(), connect.CodePermissionDenied, "server_role_required", "troupe.v1")
-		})
+		t.Log(name)
+		assertError(t, call(), connect.CodePermissionDenied, "server_role_required", "troupe.v1")
 	}
 	called, _ := at(ctx, "actor-key", "a")
 	_, err := b.counters().Increment(called, &counterv1.IncrementRequest{Amount: 1})
