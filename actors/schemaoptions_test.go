@@ -147,7 +147,7 @@ func TestNoSleep(t *testing.T) {
 				t.Fatal(err)
 			}
 			k.mustAdd("a", 1)
-			pass(time.Hour)
+			pass(5 * time.Minute)
 			if got := k.describe("a").Awake; got != test.awake {
 				t.Errorf("%s: awake is %v", name, got)
 			}
