@@ -218,5 +218,8 @@ func TestAMigrationPastItsLimitIsTriedAgain(t *testing.T) {
 		slow = false
 		pass(time.Second)
 		k.mustCount("a", 1)
+		if r := k.stored("a"); r.StateVersion != 1 { // though the step changed nothing
+			t.Errorf("stored: %+v", r)
+		}
 	})
 }
