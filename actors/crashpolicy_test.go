@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,11 +33,11 @@ func TestP44_CrashPolicy(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			t.Log(name)
 			var d diary
-			broken := false
+			var broken atomic.Bool
 			k := newKit(t, nil, actors.CrashPolicy(test.policy), actors.SleepAfter(5*time.Second), actors.OnDestroy(d.hook("destroy")),
 				actors.OnWake(func(*counter, context.Context) error {
 					d.note("wake")
-					if broken {
+					if broken.Load() {
 						return errors.New("a wake that fails")
 					}
 					return nil
@@ -62,7 +63,7 @@ func TestP44_CrashPolicy(t *testing.T) {
 			k.mustAdd("a", 1)
 			pass(10 * time.Second)
 			d.take()
-			broken = true
+			broken.Store(true)
 			_, err := k.count(t.Context(), "a")
 			wantFailure(t, err, internal)
 			pass(time.Second)
@@ -72,7 +73,7 @@ func TestP44_CrashPolicy(t *testing.T) {
 			if present() != test.survives {
 				t.Errorf("after a wake that failed the actor is there: %v", present())
 			}
-			broken = false
+			broken.Store(false)
 			pass(30 * time.Second)
 			k.mustAdd("a", 1)
 		})

@@ -20,6 +20,7 @@ import (
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -85,7 +86,7 @@ func TestP33_AStreamEndsWhenItsEventsMayHaveBeenLost(t *testing.T) {
 	case event := <-sub.frames:
 		t.Fatalf("event %d came after event %d", event.GetInfo().GetHead(), seen.GetHead())
 	case last := <-sub.closed:
-		if last.GetReconnectAfter() == nil || sub.closingInfo.GetCursor() != seen.GetCursor() {
+		if last.GetReason() != troupev1.CloseReason_CLOSE_REASON_RESTARTED || last.GetReconnectAfter() == nil || sub.closingInfo.GetCursor() != seen.GetCursor() {
 			t.Errorf("the stream closed with %v at %v, want %v", last, sub.closingInfo, seen)
 		}
 	case <-time.After(10 * time.Second):

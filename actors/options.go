@@ -73,7 +73,9 @@ func OnCreate[A Instance, In proto.Message](hook func(a A, ctx context.Context, 
 
 // OnWake runs in a turn of its own each time the actor comes into memory, before
 // anything else does, to set the fields that are not state. What it changes of
-// the state is committed with the turn that follows.
+// the state is committed with the turn that follows. An actor that it destroys is
+// gone before the call which woke it is served: by key, that call gets the next
+// actor. If it fails, the actor is left alone for a while: see [StatusCrashed].
 func OnWake[A Instance](hook func(a A, ctx context.Context) error) Option {
 	return lifecycleHook("OnWake", hook, func(h *hooks) *func(Instance, context.Context) error { return &h.wake })
 }

@@ -147,7 +147,7 @@ func TestNoSleep(t *testing.T) {
 				t.Fatal(err)
 			}
 			k.mustAdd("a", 1)
-			pass(time.Hour)
+			pass(5 * time.Minute)
 			if got := k.describe("a").Awake; got != test.awake {
 				t.Errorf("%s: awake is %v", name, got)
 			}
@@ -157,7 +157,7 @@ func TestNoSleep(t *testing.T) {
 
 func TestBadOptionsSayWhatToChange(t *testing.T) {
 	t.Parallel()
-	wrongStep := actors.Migrate(func(context.Context, *counterv1.CounterState) (*counterv1.CounterInput, error) { return nil, nil }) //nolint:nilnil // never runs
+	wrongStep := actors.Migrate(func(context.Context, *counterv1.CounterState) (*counterv1.CounterInput, error) { return nil, nil })
 	for want, test := range map[string]struct {
 		schema  func(*troupev1.ActorOptions, *troupev1.ActionOptions)
 		options []actors.Option

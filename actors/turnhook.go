@@ -6,6 +6,7 @@ package actors
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -22,7 +23,7 @@ func OnStateChange[A Instance](hook func(a A, ctx context.Context) error) Option
 			return err
 		}
 		if t.stateType == nil {
-			return fmt.Errorf("OnStateChange needs a state, but option (troupe.v1.actor).state is not set: set it or remove the hook")
+			return errors.New("OnStateChange needs a state, but option (troupe.v1.actor).state is not set: set it or remove the hook")
 		}
 		t.hooks.stateChange = func(a Instance, ctx context.Context) error {
 			return hook(a.(A), ctx) //nolint:forcetypeassert // checked at registration
@@ -33,8 +34,7 @@ func OnStateChange[A Instance](hook func(a A, ctx context.Context) error) Option
 
 // BeforeActionResponse runs after each unary action that went well and before its
 // response is encoded, in the action's turn. It may change the response, and what
-// the action may change. Method is the action as in "Increment"; the request must
-// not be changed. An error fails the action.
+// the action may change. The request must not be changed. An error fails the action.
 func BeforeActionResponse[A Instance](hook func(a A, ctx context.Context, method *Method, request, response proto.Message) error) Option {
 	return optionFunc(func(t *actorType) error {
 		if err := sameActor[A](t, "BeforeActionResponse"); err != nil {

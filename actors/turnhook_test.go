@@ -130,8 +130,11 @@ func TestP23_EachHookHasALimitOfItsOwn(t *testing.T) {
 		want   time.Duration
 		silent bool // nobody waits for it
 	}{
-		"create": {actors.OnCreate(func(_ *counter, ctx context.Context, _ *counterv1.CounterInput) error { return wait(ctx) }),
-			actors.HookTimeouts{}, func(k *kit) error { _, err := k.add(k.tb.Context(), "b", 1); return err }, false, 10 * time.Second, false},
+		"create": {
+			actors.OnCreate(func(_ *counter, ctx context.Context, _ *counterv1.CounterInput) error { return wait(ctx) }),
+			actors.HookTimeouts{},
+			func(k *kit) error { _, err := k.add(k.tb.Context(), "b", 1); return err }, false, 10 * time.Second, false,
+		},
 		"wake":               {actors.OnWake(hook), actors.HookTimeouts{}, add, true, 10 * time.Second, false},
 		"wake, set":          {actors.OnWake(hook), actors.HookTimeouts{Wake: time.Second}, add, true, time.Second, false},
 		"destroy":            {actors.OnDestroy(hook), actors.HookTimeouts{}, destroy, false, 5 * time.Second, false},

@@ -46,8 +46,10 @@ func TestP45_AfterCompactNoByteOfTheOldDataIsLeft(t *testing.T) {
 				}
 				write := &store.Write{Op: store.OpCreate, Record: records[n]}
 				for kind := store.KindKV; kind <= store.KindIdempotency; kind++ {
-					write.Rows = append(write.Rows, store.RowWrite{Kind: kind, Op: store.RowPut,
-						Row: store.Row{Key: []byte("row-" + text), Value: padded(text), Due: time.Now()}})
+					write.Rows = append(write.Rows, store.RowWrite{
+						Kind: kind, Op: store.RowPut,
+						Row: store.Row{Key: []byte("row-" + text), Value: padded(text), Due: time.Now()},
+					})
 				}
 				commit(t, s, write)
 			}
