@@ -39,6 +39,9 @@ func (a *Assistant) Ask(ctx context.Context, req *agentv1.AskRequest, stream age
 	if err != nil {
 		return err
 	}
+	if err := stream.SendHeaders(); err != nil { // the question is taken, the first token may be far
+		return err
+	}
 	return made.follow(ctx, func(token string) error { return stream.Send(&agentv1.AskResponse{Token: token}) })
 }
 
@@ -50,6 +53,9 @@ func (a *Assistant) Join(ctx context.Context, _ *agentv1.JoinRequest, stream age
 	}
 	if made == nil {
 		return actors.Errorf(connect.CodeFailedPrecondition, "no_answer", "no answer is being made")
+	}
+	if err := stream.SendHeaders(); err != nil {
+		return err
 	}
 	return made.follow(ctx, func(token string) error { return stream.Send(&agentv1.JoinResponse{Token: token}) })
 }
