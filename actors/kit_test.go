@@ -229,6 +229,7 @@ func wantFailure(tb testing.TB, err error, want failure) {
 const (
 	notExecuted = troupev1.Outcome_OUTCOME_NOT_EXECUTED
 	unknown     = troupev1.Outcome_OUTCOME_UNKNOWN
+	committed   = troupev1.Outcome_OUTCOME_COMMITTED
 )
 
 // recorder is a sink that keeps what it gets.

@@ -310,6 +310,7 @@ func (t *turn) expire() {
 	case t.status.CompareAndSwap(turnQueued, turnSealed):
 	case t.status.CompareAndSwap(turnRunning, turnSealed):
 		t.end(context.DeadlineExceeded)
+		t.inst.host.stuck.report(t)
 		if t.borrows { // its caller cannot answer: it is in the turn
 			go func() {
 				t.call.Detach(err.wire)

@@ -4,8 +4,10 @@
 package actors_test
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -191,7 +193,7 @@ func (k *talkers) asks(text string) *listener {
 	return k.stream(agentv1connect.AssistantAskProcedure, &agentv1.AskRequest{Text: text}, nil)
 }
 
-// reasonOf is the failure that an author's code can tell of an error.
+// wantReason compares what a caller can tell of an error besides its outcome.
 func wantReason(tb testing.TB, err error, code connect.Code, reason string) {
 	tb.Helper()
 	if err == nil {
@@ -200,4 +202,22 @@ func wantReason(tb testing.TB, err error, code connect.Code, reason string) {
 	if got := failureOf(tb, err); got.code != code || got.reason != reason {
 		tb.Fatalf("the error is %v, want %v %s", err, code, reason)
 	}
+}
+
+// logBuffer is a log that a test can read while it grows.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer // guarded by mu
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }

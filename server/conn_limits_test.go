@@ -106,7 +106,7 @@ func TestStreamsPerConnection(t *testing.T) {
 		go func() {
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+counterv1connect.CounterIncrementProcedure, strings.NewReader(`{"amount":1}`))
 			if err != nil {
-				panic(err) //nolint:forbidigo // in a goroutine of the test
+				panic(err)
 			}
 			request.Header.Set("Content-Type", "application/json")
 			response, err := client.Do(request)

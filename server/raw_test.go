@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -64,6 +65,7 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Header().Set("X-Subject", actors.SubjectOf(r.Context()))
 		w.WriteHeader(http.StatusTeapot)
+		//nolint:gosec // no browser reads it
 		_, _ = fmt.Fprintf(w, "%s %s?%s %s %s %v", r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header.Get("X-Say"), body, p.Key())
 	}
 }
@@ -85,6 +87,7 @@ func (p *pages) serveEvents(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
+		//nolint:gosec // no browser reads it
 		_, _ = fmt.Fprintf(w, "id: %d\ndata: %s\n\n", count, r.Header.Get("Last-Event-ID"))
 		w.(http.Flusher).Flush()
 	}
@@ -167,9 +170,7 @@ func (b *bundle) raw(t *testing.T, client *http.Client, method, path string, bod
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
@@ -452,7 +453,7 @@ func TestRawPanic(t *testing.T) {
 	if got.status != http.StatusInternalServerError || got.reason != "internal" || strings.Contains(got.message, "secret") || !strings.Contains(b.logs.String(), got.id) {
 		t.Errorf("got %+v", got)
 	}
-	if _, err := b.h1.Get(b.url + "/actors/default/a" + rawBase + "/late-panic"); err == nil { //nolint:noctx,bodyclose // it fails
+	if _, err := b.h1.Get(b.url + "/actors/default/a" + rawBase + "/late-panic"); err == nil { //nolint:bodyclose // it fails
 		t.Error("a panic after the answer began does not cut it")
 	}
 	response = b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/", nil, nil)
@@ -639,7 +640,7 @@ func TestRawEarlyBytes(t *testing.T) {
 	if _, err := io.ReadFull(buffered, got[:2]); err != nil {
 		t.Fatal(err)
 	}
-	rest, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	rest, _ := buffered.Peek(buffered.Reader.Buffered())
 	if _, err := io.ReadFull(io.MultiReader(bytes.NewReader(rest), conn), got[2:]); err != nil || string(got) != "earlylate" {
 		t.Errorf("got %q, %v", got, err)
 	}

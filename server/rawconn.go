@@ -161,7 +161,7 @@ func (x *rawExchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	x.mu.Lock()
 	x.answer, x.conn = true, limited
 	x.mu.Unlock()
-	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered()) // they are there
+	early, _ := buffered.Peek(buffered.Reader.Buffered()) // they are there
 	limited.early = bytes.Clone(early)
 	return limited, bufio.NewReadWriter(bufio.NewReader(limited), bufio.NewWriter(limited)), nil
 }
