@@ -453,7 +453,7 @@ func TestRawPanic(t *testing.T) {
 	if got.status != http.StatusInternalServerError || got.reason != "internal" || strings.Contains(got.message, "secret") || !strings.Contains(b.logs.String(), got.id) {
 		t.Errorf("got %+v", got)
 	}
-	if _, err := b.h1.Get(b.url + "/actors/default/a" + rawBase + "/late-panic"); err == nil { //nolint:bodyclose // it fails
+	if _, err := b.h1.Get(b.url + "/actors/default/a" + rawBase + "/late-panic"); err == nil {
 		t.Error("a panic after the answer began does not cut it")
 	}
 	response = b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/", nil, nil)
