@@ -31,6 +31,16 @@
 //     itself, whether its caller is there or not; past its time limit it can no
 //     longer commit, and its actor is busy until its code returns.
 //
+// # Beside the actor
+//
+// A server-streaming method that is not the subscription is a streaming action: it
+// holds no turn, runs beside the actor and keeps it awake. It enters a turn by
+// [Actor.Turn] or [Actor.ReadTurn] to touch the actor's state, and so does the work
+// that [Actor.Go] and [Actor.WaitUntil] supervise. A turn that is entered waits in
+// the mailbox like a call, and returns when it is durable. What runs beside an actor
+// is cancelled when the actor stops; code that is left over from an earlier life of
+// the actor can enter no turn. Using the actor there without a turn panics.
+//
 // # What blocks whom
 //
 // A turn blocks the other turns of its actor and nobody else. A subscriber never

@@ -156,11 +156,13 @@ func outside(what string) {
 }
 
 // Where the code of a turn begins, and that of what runs beside the actor.
-var (
-	turnEntry   = entryOf((*instance).execute)
+var turnEntry, streamEntry, workEntry uintptr
+
+func init() { //nolint:gochecknoinits // as initial values, which would be a cycle: that code uses them
+	turnEntry = entryOf((*instance).execute)
 	streamEntry = entryOf((*Stream).run)
-	workEntry   = entryOf((*work).serve)
-)
+	workEntry = entryOf((*work).serve)
+}
 
 func entryOf(function any) uintptr { return reflect.ValueOf(function).Pointer() }
 

@@ -367,3 +367,20 @@ func TestUsingTheActorOutsideATurnPanics(t *testing.T) {
 	k.mustDo() // nothing was reloaded or kept
 	k.mustCount(1)
 }
+
+// TestP23_TheLogSaysWhereAStuckTurnIs has a turn ignore its context.
+func TestP23_TheLogSaysWhereAStuckTurnIs(t *testing.T) {
+	t.Parallel()
+	k := newTalkers(t, nil, actors.ActionTimeout(100*time.Millisecond))
+	release := make(chan struct{})
+	k.act = func(context.Context, *talker) error { <-release; return nil }
+	wantFailure(t, k.do(t.Context()), failure{connect.CodeDeadlineExceeded, "deadline_exceeded", notExecuted})
+	close(release)
+	k.mustCount(0)
+	logs := k.logs.String()
+	for _, want := range []string{"did not end in time", "agent.v1.Assistant/Cancel", "(*talker).Cancel", "enter_test.go"} {
+		if !strings.Contains(logs, want) {
+			t.Errorf("the log does not name %q: %s", want, logs)
+		}
+	}
+}

@@ -83,6 +83,7 @@ type Host struct {
 	subscribers sync.WaitGroup // open streams, and turns whose callers have left
 	works       works          // what runs beside the actors
 	silent      atomic.Bool    // nothing enters a turn any more
+	stuck       stuck
 }
 
 // NewHost checks cfg and the registered types and returns a host that runs, until

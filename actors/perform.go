@@ -354,6 +354,7 @@ func (t *turn) expire(err *refusalError) {
 	case t.status.CompareAndSwap(turnQueued, turnSealed):
 	case t.status.CompareAndSwap(turnRunning, turnSealed):
 		t.end(context.DeadlineExceeded)
+		t.inst.host.stuck.report(t)
 		if t.borrows { // its caller cannot answer: it is in the turn
 			go func() {
 				t.call.Detach(err.wire)

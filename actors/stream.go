@@ -99,10 +99,14 @@ func (s *Stream) Serve(ctx context.Context, sink MessageSink) error {
 	i.mu.Unlock()
 	defer context.AfterFunc(own, func() { cancel(context.Cause(own)) })()
 	peer := &peerStream{ctx: ctx, sink: sink, request: turnStream{request: s.opening.stream.request}}
-	if err := s.run(ctx, peer); err != nil {
-		return s.verdict(ctx, peer, err)
+	err := s.run(ctx, peer)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if own.Err() != nil { // what ended it may have come to the action by another way
+		cancel(context.Cause(own))
+	}
+	return s.verdict(ctx, peer, err)
 }
 
 // run runs the author's code.

@@ -187,3 +187,25 @@ func TestP15_AStreamThatMayHaveWrittenNeverSaysNotExecuted(t *testing.T) {
 	wantFailure(t, await(t, "end", k.asks("").ended), failure{connect.CodeUnavailable, "lost", unknown})
 	k.mustCount(2)
 }
+
+// TestAStreamingActionThatFollowsWorkEndsAsItsActor has the action hear of the stop
+// from the work that it follows, however late its own context ends.
+func TestAStreamingActionThatFollowsWorkEndsAsItsActor(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			k := newTalkers(t, nil)
+			k.ask = func(_ context.Context, a *talker, _ func(string) error) error {
+				followed := make(chan error)
+				a.Go(func(ctx context.Context) { <-ctx.Done(); followed <- ctx.Err() })
+				return <-followed
+			}
+			l := k.asks("")
+			synctest.Wait()
+			if err := k.Shutdown(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			wantFailure(t, <-l.ended, failure{connect.CodeUnavailable, "shutting_down", notExecuted})
+		})
+	}
+}

@@ -79,7 +79,7 @@ func BenchmarkServeHTTP(b *testing.B) {
 
 // edgeOver is server's handler with another runner below it.
 func edgeOver(server *Server, runner runner) http.Handler {
-	codecs := newCodecs()
+	codecs := newCodecs(false)
 	rpc := connect.NewServer(guarded(server.cfg.Logger))
 	edge := &edge{runner: runner, codecs: codecs, namespaces: newNamespaces(server.cfg.Namespaces), log: server.cfg.Logger, replyBytes: server.cfg.Limits.ResponseBytes}
 	routes := newRouter(server.cfg.Limits, connecthttp.NewErrorWriter())

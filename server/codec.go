@@ -45,10 +45,12 @@ type codecs struct {
 	json   *jsonCodec
 }
 
-func newCodecs() codecs {
+// newCodecs makes the codecs. A strict one refuses JSON with unknown fields.
+func newCodecs(strict bool) codecs {
 	binary, json := connectproto.NewBinaryCodec(), connectproto.NewJSONCodec()
 	binary.UnmarshalOptions.RecursionLimit = maxNesting
 	json.UnmarshalOptions.RecursionLimit = maxNesting
+	json.UnmarshalOptions.DiscardUnknown = !strict
 	return codecs{binary: &binaryCodec{binary}, json: &jsonCodec{json}}
 }
 

@@ -61,6 +61,9 @@ type Config struct {
 	// NoHTTPGet makes read-only methods refuse HTTP GET, which puts requests
 	// into URLs and so into the logs of others.
 	NoHTTPGet bool
+	// StrictJSON refuses requests in JSON that have fields unknown to the
+	// schema. Otherwise they are ignored, as newer clients send them.
+	StrictJSON bool
 	// Reflection is "on", "off" or "auto", which is on while Listen is a
 	// loopback address. Empty means auto.
 	Reflection string

@@ -106,7 +106,7 @@ func TestStreamsPerConnection(t *testing.T) {
 		go func() {
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+counterv1connect.CounterIncrementProcedure, strings.NewReader(`{"amount":1}`))
 			if err != nil {
-				panic(err) //nolint:forbidigo // in a goroutine of the test
+				panic(err)
 			}
 			request.Header.Set("Content-Type", "application/json")
 			response, err := client.Do(request)
@@ -142,7 +142,7 @@ func TestP47_NestingIsBounded(t *testing.T) {
 		}
 		return value
 	}
-	c := newCodecs()
+	c := newCodecs(false)
 	for _, codec := range []interface {
 		actors.Codec
 		connect.Codec
@@ -157,6 +157,18 @@ func TestP47_NestingIsBounded(t *testing.T) {
 				t.Errorf("%s, %d lists: %v", codec.Name(), depth, err)
 			}
 		}
+	}
+}
+
+func TestStrictJSON(t *testing.T) {
+	t.Parallel()
+	lax, strict := setup(t, nil), setup(t, func(cfg *Config) { cfg.StrictJSON = true })
+	body := []byte(`{"amount":1,"from_the_future":true}`)
+	if got := lax.post(t, counterv1connect.CounterIncrementProcedure, "application/json", nil, body); got.code != "" {
+		t.Errorf("by default: %+v", got)
+	}
+	if got := strict.post(t, counterv1connect.CounterIncrementProcedure, "application/json", nil, body); got.code != "invalid_argument" || got.reason != "bad_request_body" {
+		t.Errorf("strict: %+v", got)
 	}
 }
 

@@ -58,6 +58,7 @@ func (s *settings) flags(output io.Writer) *flag.FlagSet {
 	f.Var(list{&s.AllowedHosts}, "allowed-hosts", "comma-separated `names` that the server answers to besides its own address; * is any")
 	f.Var(list{&s.CORSOrigins}, "cors-origins", "comma-separated `origins` whose pages may call, such as https://app.example.com")
 	f.BoolVar(&s.NoHTTPGet, "no-http-get", false, "refuse HTTP GET for read-only methods, which puts requests into URLs")
+	f.BoolVar(&s.StrictJSON, "strict-json", false, "refuse requests in JSON that have fields unknown to the schema")
 	f.StringVar(&s.Reflection, "reflection", "auto", "serve schemas to tools: on, off, or auto (`when` listening on loopback)")
 
 	f.BoolVar(&s.Development, "dev", false, "look for mistakes of actors that cost too much to look for in production")

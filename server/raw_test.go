@@ -5,10 +5,13 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -45,6 +48,8 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.serveEvents(w, r)
 	case "/ws":
 		p.serveSocket(w, r)
+	case "/deaf":
+		p.serveDeaf(w, r)
 	case "/stay":
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
@@ -60,6 +65,7 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Header().Set("X-Subject", actors.SubjectOf(r.Context()))
 		w.WriteHeader(http.StatusTeapot)
+		//nolint:gosec // no browser reads it
 		_, _ = fmt.Fprintf(w, "%s %s?%s %s %s %v", r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header.Get("X-Say"), body, p.Key())
 	}
 }
@@ -81,6 +87,7 @@ func (p *pages) serveEvents(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
+		//nolint:gosec // no browser reads it
 		_, _ = fmt.Fprintf(w, "id: %d\ndata: %s\n\n", count, r.Header.Get("Last-Event-ID"))
 		w.(http.Flusher).Flush()
 	}
@@ -89,7 +96,7 @@ func (p *pages) serveEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *pages) serveSocket(w http.ResponseWriter, r *http.Request) {
-	conn, err := websocket.Accept(w, r, nil)
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // the server has checked the origin
 	if err != nil {
 		return
 	}
@@ -108,6 +115,23 @@ func (p *pages) serveSocket(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// serveDeaf reads until it cannot, whatever its context says.
+func (p *pages) serveDeaf(w http.ResponseWriter, r *http.Request) {
+	var body io.Reader = r.Body
+	if r.Method == http.MethodGet {
+		conn, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+		body = buffered
+	} else {
+		_ = http.NewResponseController(w).Flush()
+	}
+	_, _ = io.Copy(io.Discard, body)
+	p.ended <- "deaf"
 }
 
 // serveUpload counts what comes while it comes.
@@ -146,9 +170,7 @@ func (b *bundle) raw(t *testing.T, client *http.Client, method, path string, bod
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +324,7 @@ func TestRawWebSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	say(t, conn, "abc", "abc 3")
-	wait(t, 1500*time.Millisecond)
+	wait(t, 1100*time.Millisecond)
 	say(t, conn, strings.Repeat("d", 20_000), strings.Repeat("d", 20_000)+" 20003")
 	if err := conn.Close(websocket.StatusNormalClosure, "bye"); err != nil {
 		t.Error(err)
@@ -323,8 +345,10 @@ func TestRawWebSocketOrigin(t *testing.T) {
 	if _, err := b.socket(t, headers("Origin", "https://evil.example.com")); err == nil {
 		t.Error("a foreign page opened a socket")
 	}
-	if _, err := b.socket(t, headers("Origin", b.url)); err != nil {
-		t.Errorf("a page of the server's own: %v", err)
+	for _, origin := range []string{b.url, "https://app.example.com"} {
+		if _, err := b.socket(t, headers("Origin", origin)); err != nil {
+			t.Errorf("a page of %s: %v", origin, err)
+		}
 	}
 	post := func(header ...string) int {
 		return b.raw(t, b.h1, http.MethodPost, "/actors/default/a"+rawBase+"/", strings.NewReader("x"), headers(header...)).StatusCode
@@ -429,7 +453,7 @@ func TestRawPanic(t *testing.T) {
 	if got.status != http.StatusInternalServerError || got.reason != "internal" || strings.Contains(got.message, "secret") || !strings.Contains(b.logs.String(), got.id) {
 		t.Errorf("got %+v", got)
 	}
-	if _, err := b.h1.Get(b.url + "/actors/default/a" + rawBase + "/late-panic"); err == nil { //nolint:noctx,bodyclose // it fails
+	if _, err := b.h1.Get(b.url + "/actors/default/a" + rawBase + "/late-panic"); err == nil {
 		t.Error("a panic after the answer began does not cut it")
 	}
 	response = b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/", nil, nil)
@@ -464,6 +488,28 @@ func TestRawEndsWithTheActor(t *testing.T) {
 		t.Fatal(err)
 	}
 	say(t, again, "e", "e 1")
+}
+
+// TestRawDeafHandler holds that a handler that does not look at its context is cut
+// from its peer.
+func TestRawDeafHandler(t *testing.T) {
+	t.Parallel()
+	b, ended := setupPages(t, nil)
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		body, hold := io.Pipe()
+		t.Cleanup(func() { _ = hold.Close() })
+		client, reader := b.h1, io.Reader(nil)
+		if method == http.MethodPost {
+			client, reader = b.h2, body
+		}
+		b.raw(t, client, method, "/actors/default/a"+rawBase+"/deaf", reader, nil)
+	}
+	if _, err := b.lifecycle().Destroy(t.Context(), &troupev1.DestroyRequest{Address: address("a")}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		take(t, "end of a deaf handler", ended)
+	}
 }
 
 func TestRawEndsAtItsTime(t *testing.T) {
@@ -571,6 +617,45 @@ func (f *flood) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// TestRawEarlyBytes holds that what a peer sends before the handler takes its
+// connection over is read first, by whichever reader.
+func TestRawEarlyBytes(t *testing.T) {
+	t.Parallel()
+	server, client := net.Pipe()
+	defer func() { _ = client.Close() }()
+	go func() { _, _ = io.WriteString(client, "late") }()
+	w := hijackable{server, bufio.NewReader(strings.NewReader("early"))}
+	if _, err := w.reader.Peek(5); err != nil {
+		t.Fatal(err)
+	}
+	x := newRawExchange(t.Context(), w, nil, &Limits{BodyTimeout: time.Hour, WriteTimeout: time.Hour})
+	defer x.release()
+	conn, buffered, err := x.Hijack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 9)
+	if _, err := io.ReadFull(buffered, got[:2]); err != nil {
+		t.Fatal(err)
+	}
+	rest, _ := buffered.Peek(buffered.Reader.Buffered())
+	if _, err := io.ReadFull(io.MultiReader(bytes.NewReader(rest), conn), got[2:]); err != nil || string(got) != "earlylate" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// hijackable is a response whose connection is a given one.
+type hijackable struct {
+	net.Conn
+	reader *bufio.Reader
+}
+
+func (h hijackable) Header() http.Header { return make(http.Header) }
+func (h hijackable) WriteHeader(int)     {}
+func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return h.Conn, bufio.NewReadWriter(h.reader, bufio.NewWriter(h.Conn)), nil
 }
 
 // wait lets time pass in which something must not happen.

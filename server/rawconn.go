@@ -161,12 +161,9 @@ func (x *rawExchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	x.mu.Lock()
 	x.answer, x.conn = true, limited
 	x.mu.Unlock()
-	var reader io.Reader = limited
-	if n := buffered.Reader.Buffered(); n > 0 {
-		early, _ := buffered.Reader.Peek(n) // they are there
-		reader = io.MultiReader(bytes.NewReader(bytes.Clone(early)), limited)
-	}
-	return limited, bufio.NewReadWriter(bufio.NewReader(reader), bufio.NewWriter(limited)), nil
+	early, _ := buffered.Peek(buffered.Reader.Buffered()) // they are there
+	limited.early = bytes.Clone(early)
+	return limited, bufio.NewReadWriter(bufio.NewReader(limited), bufio.NewWriter(limited)), nil
 }
 
 // rawBody is the body of a raw request.
@@ -188,8 +185,19 @@ func (b *rawBody) Read(p []byte) (int, error) {
 // time, unless it sets a time of its own.
 type rawConn struct {
 	net.Conn
+	early []byte // what net/http has read already; it comes first
 	limit time.Duration
 	own   atomic.Bool // the handler sets its own deadlines for writes
+}
+
+// Read implements [net.Conn].
+func (c *rawConn) Read(p []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(p, c.early)
+		c.early = c.early[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
 }
 
 // Write implements [net.Conn].

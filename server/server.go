@@ -68,7 +68,7 @@ func (s *Server) build(validator *validator) error {
 	if err := validator.compile(append(services, lifecycle.schema())); err != nil {
 		return err
 	}
-	codecs := newCodecs()
+	codecs := newCodecs(s.cfg.StrictJSON)
 	rpc := connect.NewServer(guarded(s.cfg.Logger))
 	edge := &edge{
 		runner: s.host, codecs: codecs, namespaces: newNamespaces(s.cfg.Namespaces), log: s.cfg.Logger,

@@ -41,7 +41,7 @@
 // lost is not sent again: the caller decides. Waits have full jitter, begin at 50 ms and are never
 // shorter than what the server asks for; a wait above 5 s or past the call's
 // deadline is not begun. Over time at most a tenth of a client's calls are
-// retries. [WithoutRetries] turns all of it off.
+// retries. [WithoutRetries] turns all of it off. A stream is never sent again.
 //
 // # Concurrency
 //
