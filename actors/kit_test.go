@@ -105,11 +105,13 @@ func newKit(tb testing.TB, s store.Store, options ...actors.Option) *kit {
 	}
 	registry := actors.NewRegistry()
 	actors.Register(registry, counterv1connect.RegisterCounterHandler, func() *counter { return &counter{kit: k} }, options...)
+	_, isBenchmark := tb.(*testing.B)
 	host, err := actors.NewHost(actors.Config{
-		Registry:  registry,
-		Store:     k.store,
-		Logger:    slog.New(slog.DiscardHandler),
-		Heartbeat: 15 * time.Second,
+		Registry:   registry,
+		Store:      k.store,
+		Logger:     slog.New(slog.DiscardHandler),
+		Heartbeat:  15 * time.Second,
+		CheckReads: !isBenchmark,
 	})
 	if err != nil {
 		tb.Fatal(err)

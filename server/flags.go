@@ -60,6 +60,7 @@ func (s *settings) flags(output io.Writer) *flag.FlagSet {
 	f.BoolVar(&s.NoHTTPGet, "no-http-get", false, "refuse HTTP GET for read-only methods, which puts requests into URLs")
 	f.StringVar(&s.Reflection, "reflection", "auto", "serve schemas to tools: on, off, or auto (`when` listening on loopback)")
 
+	f.BoolVar(&s.Development, "dev", false, "look for mistakes of actors that cost too much to look for in production")
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "`level`: debug, info, warn or error; debug has a line for each call")
 	f.DurationVar(&s.grace, "grace-period", 30*time.Second, "`time` that a stop may take before what is left is cut")

@@ -173,3 +173,38 @@ func TestExampleReadOnlyWrite(t *testing.T) {
 	life.careless.Store(false)
 	wantCount(t, visits, 3)
 }
+
+func TestExampleSlowDisk(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		srv, visits, _ := setup(t)
+		mustAdd(t, visits, 3, 3)
+		hold := srv.HoldCommits()
+		answered := make(chan error, 1)
+		go func() {
+			_, err := visits.Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1})
+			answered <- err
+		}()
+		synctest.Wait()
+		if len(answered) > 0 {
+			t.Error("an answer left before its commit was durable")
+		}
+		hold.Release()
+		if err := <-answered; err != nil {
+			t.Error(err)
+		}
+		wantCount(t, visits, 4)
+	})
+}
+
+func TestExampleFailedRead(t *testing.T) {
+	t.Parallel()
+	srv, visits, _ := setup(t)
+	mustAdd(t, visits, 3, 3)
+	srv.Restart() // so that the actor is read anew
+	srv.FailNextRead(nil)
+	once := counterv1connect.NewCounterClient(srv.Dial(troupe.WithoutRetries()).GetOrCreate("acme", "visits"))
+	_, err := once.Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1})
+	wantError(t, err, connect.CodeInternal, notExecuted)
+	mustAdd(t, visits, 1, 4)
+}

@@ -101,14 +101,15 @@ func (l *listener) Close() error {
 // Addr implements [net.Listener].
 func (l *listener) Addr() net.Addr { return address }
 
-// cut ends every connection, as the end of a process does.
+// cut ends every connection, as the end of a process does: nothing leaves any more
+// before the server can see that its callers are gone.
 func (l *listener) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dead = true
 	for _, c := range l.conns {
-		c.read.cut()
 		c.write.cut()
+		c.read.cut()
 	}
 }
 

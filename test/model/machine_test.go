@@ -27,9 +27,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestMain sets how many random histories each test runs: TROUPE_MODEL_CHECKS, or 25.
+// TestMain sets how many random histories each test runs: TROUPE_MODEL_CHECKS, or 8.
 func TestMain(m *testing.M) {
-	checks := "25"
+	checks := "8"
 	if text := os.Getenv("TROUPE_MODEL_CHECKS"); text != "" {
 		checks = text
 	}
@@ -63,14 +63,14 @@ type setting struct {
 	store []actorstest.Option
 }
 
-// settings are what every model test runs with: each store driver, and no
-// speculation besides as much of it as there is.
+// settings are what every model test runs with: each store driver, with turns that
+// run as far ahead of the disk as they do by default, little, and not at all. All of
+// them have the store fail: see package actorstest.
 var settings = []setting{
 	{name: "memory", depth: 64},
 	{name: "memory, depth 1", depth: 1},
-	{name: "memory, depth 2", depth: 2},
 	{name: "embedded", depth: 64, store: []actorstest.Option{actorstest.Embedded()}},
-	{name: "embedded, depth 1", depth: 1, store: []actorstest.Option{actorstest.Embedded()}},
+	{name: "embedded, depth 2", depth: 2, store: []actorstest.Option{actorstest.Embedded()}},
 }
 
 // check runs random histories of some actions, which are methods of world.
@@ -182,7 +182,7 @@ func (w *world) compare(r *rapid.T) {
 	for _, key := range []string{"", "a", "b"} {
 		w.compareActor(r, key)
 	}
-	for _, id := range w.model.dead {
+	for _, id := range w.model.dead[max(0, len(w.model.dead)-2):] {
 		_, err := counterv1connect.NewCounterClient(w.client.ForID(id)).Get(context.Background(), &counterv1.GetRequest{})
 		want(r, "a read of the dead incarnation "+id, err, absent)
 	}
