@@ -3,7 +3,10 @@
 
 package model_test
 
-import "maps"
+import (
+	"maps"
+	"time"
+)
 
 // model is what the store must hold, as a plain value.
 type model struct {
@@ -18,10 +21,13 @@ type actor struct {
 	count    int64  // its state
 	head     uint64 // the number of its newest event
 	kv       map[string]string
+	due      []time.Time // of its schedules
+
+	scheduled bool // it has had schedules: their attempts are revisions too
 
 	// What the turn that runs leaves, apart from the above.
 	events    []event
-	writes    int // of kv, whatever they change
+	writes    int // of rows, whatever they change
 	destroyed bool
 }
 

@@ -44,7 +44,7 @@ type step struct {
 
 // steps are the generators of steps; the weight of one is how often it is listed.
 var steps = []func(r *rapid.T) step{
-	addStep, publishStep, addStep, publishStep, destroyStep, putStep, putStep, deleteStep, listStep, listStep,
+	addStep, publishStep, addStep, publishStep, destroyStep, putStep, putStep, deleteStep, listStep, listStep, scheduleStep,
 }
 
 var someStep = rapid.Custom(func(r *rapid.T) step { return steps[rapid.IntRange(0, len(steps)-1).Draw(r, "kind")](r) })
