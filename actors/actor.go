@@ -193,5 +193,6 @@ func (b *body) restore() error {
 
 // serve runs one of the actor's generated handlers in a turn.
 func (b *body) serve(t *turn) error {
+	t.review(b)
 	return b.handlers[t.method.index](t, t.method.Spec, &t.stream)
 }

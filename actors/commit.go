@@ -176,9 +176,12 @@ func (c *committer) add(i *instance, change *change, op store.Op) *entry {
 	}
 	e.turns++
 	e.write.Record = store.Record{
-		Address:   i.addr,
-		ID:        i.id,
-		Revision:  i.revision + 1,
+		Address:  i.addr,
+		ID:       i.id,
+		Revision: i.revision + 1,
+
+		StateVersion: i.typ.stateVersion,
+
 		State:     change.state,
 		EventHead: change.eventHead,
 		CreatedAt: i.createdAt,
@@ -326,7 +329,7 @@ func (i *instance) failed(e *entry, err error) {
 	if answer == errUnknownOutcome { //nolint:errorlint // our own
 		// The log may go on with events that were not sent: streams end, and go on
 		// from their cursors if it does not.
-		i.closeLocked(closing{troupev1.CloseReason_CLOSE_REASON_UNSPECIFIED, "events may have been lost", 0})
+		i.closeLocked(closing{troupev1.CloseReason_CLOSE_REASON_RESTARTED, "events may have been lost", 0})
 	}
 	for _, t := range e.waiting {
 		i.disownLocked(t)
@@ -363,6 +366,7 @@ func (i *instance) destroyedLocked() {
 	i.discardLocked()
 	i.gone = true
 	i.host.table.remove(i)
+	i.host.crashes.forget(i.addr)
 	for t := i.queue.head; t != nil; t = i.queue.head {
 		i.queue.remove(t)
 		if t.status.CompareAndSwap(turnQueued, turnSealed) {

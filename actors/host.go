@@ -39,6 +39,9 @@ type Config struct {
 	// WakeRate is how many sleeping actors are woken in a second for what is due.
 	// 0 means 500.
 	WakeRate int
+	// MaxStreamAge is how long a subscription lasts, give or take a tenth; it
+	// then ends with CLOSE_REASON_EXPIRED and a cursor. 0 means 1 h.
+	MaxStreamAge time.Duration
 }
 
 // Host runs actors. Its methods may be called concurrently.
@@ -49,6 +52,7 @@ type Host struct {
 	log       *slog.Logger
 	heartbeat time.Duration
 	checks    bool // Config.CheckReads
+	streamAge time.Duration
 	types     map[string]*actorType
 	methods   []*Method
 	named     map[string]*Method // methods by procedure
@@ -61,6 +65,7 @@ type Host struct {
 	process     uint64 // tells this host from others of the store, before and after it
 	startedAt   time.Time
 	dispatchers map[store.Kind]*dispatcher // of rows that fall due
+	crashes     *crashes
 
 	tokens   sync.Pool // the channels of answered turns
 	inFlight atomic.Int64
@@ -103,10 +108,12 @@ func NewHost(cfg Config) (*Host, error) {
 		log:       cfg.Logger,
 		heartbeat: cfg.Heartbeat,
 		checks:    cfg.CheckReads,
+		streamAge: cfg.MaxStreamAge,
 		types:     make(map[string]*actorType, len(cfg.Registry.types)),
 		named:     make(map[string]*Method),
 		table:     newTable(),
 		committer: newCommitter(cfg.Store),
+		crashes:   newCrashes(),
 		drained:   make(chan struct{}),
 		quit:      make(chan struct{}),
 		stop:      make(chan struct{}),
@@ -118,6 +125,9 @@ func NewHost(cfg Config) (*Host, error) {
 	}
 	if h.heartbeat == 0 {
 		h.heartbeat = 15 * time.Second
+	}
+	if h.streamAge == 0 {
+		h.streamAge = defaultStreamAge
 	}
 	for _, t := range cfg.Registry.types {
 		h.types[t.name] = t
@@ -199,7 +209,7 @@ func runAction(t *turn, b *body) error {
 // submit runs a turn at the actor that a call names, again if the actor is
 // destroyed while the call waits and the key finds another one.
 func (h *Host) submit(ctx context.Context, call *Call, params proto.Message, readOnly bool, run func(*turn, *body) error) (*turn, error) {
-	for {
+	for ended := false; ; {
 		i, err := h.find(ctx, call)
 		if err != nil {
 			return nil, err
@@ -208,6 +218,10 @@ func (h *Host) submit(ctx context.Context, call *Call, params proto.Message, rea
 		t.params, t.readOnly = params, readOnly
 		err = h.await(ctx, i, t)
 		if err == errIncarnationGone { //nolint:errorlint // our own, never wrapped, on the hot path
+			continue
+		}
+		if err == errDestroyedInWake && !ended && call.ID.IsZero() { //nolint:errorlint // our own, never wrapped
+			ended = true // the key is free: the next one is another actor
 			continue
 		}
 		return t, err

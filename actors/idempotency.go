@@ -94,7 +94,7 @@ func (t *turn) once(b *body) error {
 	if err != nil {
 		return err
 	}
-	record, err := t.record(b, name)
+	record, err := t.recall(b, name)
 	switch {
 	case err != nil:
 		return err
@@ -134,8 +134,8 @@ func requestDigest(request proto.Message) ([]byte, error) {
 	return digest[:16], nil
 }
 
-// record returns what is kept under a name; nil if nothing is.
-func (t *turn) record(b *body, name replyName) (*storagev1.IdempotencyRecord, error) {
+// recall returns what is kept under a name; nil if nothing is.
+func (t *turn) recall(b *body, name replyName) (*storagev1.IdempotencyRecord, error) {
 	if b.replies == nil {
 		if err := t.readReplies(b); err != nil {
 			return nil, err

@@ -103,7 +103,7 @@ func (i *instance) nextLocked() *turn {
 		case i.writing:
 			return nil
 		case t.shared:
-		case i.readers > 0, i.body == nil && i.undurable > 0, i.undurable >= i.typ.limits.undurable:
+		case i.readers > 0, (i.body == nil || t.stored != nil) && i.undurable > 0, i.undurable >= i.typ.limits.undurable:
 			return nil
 		}
 		i.queue.remove(t)
@@ -123,11 +123,23 @@ func (i *instance) nextLocked() *turn {
 
 // execute runs a turn and returns the one that this worker runs next, or nil.
 func (i *instance) execute(t *turn) *turn {
+	exited := true
+	defer func() {
+		if exited {
+			i.exited(t)
+		}
+	}()
 	var change *change
 	err := protect(func() error { return i.prepare(t) })
 	if err == nil {
 		change, err = i.perform(t)
 	}
+	exited = false
+	return i.conclude(t, change, err)
+}
+
+// conclude settles a turn that has run and returns the one to run next, or nil.
+func (i *instance) conclude(t *turn, change *change, err error) *turn {
 	t.status.CompareAndSwap(turnRunning, turnSettled)
 	t.end(context.Canceled)
 

@@ -60,7 +60,7 @@ func (i *instance) sleepLocked() *turn {
 		return nil
 	}
 	t := i.host.newTurn(context.Background(), i.typ, nil, func(t *turn, b *body) error {
-		if err := protect(func() error { return i.typ.hooks.sleep(b.actor, t) }); err != nil {
+		if err := t.within("sleep", i.typ.limits.hooks.Sleep, func() error { return i.typ.hooks.sleep(b.actor, t) }); err != nil {
 			i.logger().Error("the sleep hook failed", slog.Any("error", err))
 			return err
 		}

@@ -84,11 +84,7 @@ func (g *guard) cut() {
 
 // stop ends the time that runs. A timer that has fired already must not meet
 // another request.
-func (g *guard) stop() {
-	if !g.disarm() {
-		g.timer = nil
-	}
-}
+func (g *guard) stop() { g.rest() }
 
 // Read implements [io.Reader]. The end of the body ends its time: what follows is
 // the actor's, not the sender's.

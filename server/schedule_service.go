@@ -31,7 +31,7 @@ func (s *actorService) ListDeadSchedules(ctx context.Context, req *troupev1.List
 	if err := s.check(req); err != nil {
 		return nil, err
 	}
-	query, err := s.deadQuery(req)
+	query, err := s.deadQuery(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -59,19 +59,19 @@ func (s *actorService) ListDeadSchedules(ctx context.Context, req *troupev1.List
 	return response, nil
 }
 
-func (s *actorService) deadQuery(req *troupev1.ListDeadSchedulesRequest) (actors.DeadQuery, error) {
+func (s *actorService) deadQuery(ctx context.Context, req *troupev1.ListDeadSchedulesRequest) (actors.DeadQuery, error) {
 	query := actors.DeadQuery{Type: req.GetType()}
 	var err error
 	if req.GetAddress() != nil {
 		if req.GetNamespace() != "" || req.GetType() != "" {
 			return query, addressConflict.errorf("an address excludes namespace and type")
 		}
-		target, err := s.target(req.GetAddress(), actors.Get)
+		target, err := s.target(ctx, req.GetAddress(), actors.Get)
 		if err != nil {
 			return query, err
 		}
 		query.Actor, query.Namespace = &target, target.Address.Namespace
-	} else if query.Namespace, err = s.namespaces.check(req.GetNamespace()); err != nil {
+	} else if query.Namespace, err = s.namespaces.check(principalOf(ctx), req.GetNamespace()); err != nil {
 		return query, err
 	}
 	query.AfterActor, query.AfterID, err = decodeDeadToken(req.GetPageToken())
@@ -102,7 +102,7 @@ func (s *actorService) manage(ctx context.Context, what string, req proto.Messag
 	if err := s.check(req); err != nil {
 		return err
 	}
-	target, err := s.target(address, actors.Get)
+	target, err := s.target(ctx, address, actors.Get)
 	if err != nil {
 		return err
 	}

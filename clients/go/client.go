@@ -23,6 +23,7 @@ type Client struct {
 	keys         bool                        // calls of actors get idempotency keys
 	interceptors []connect.ClientInterceptor // inside the retries; outermost first
 	namespace    string
+	baseURL      string       // empty over a transport that the caller brought
 	ownHTTP      *http.Client // nil if the caller brought one
 	err          error        // what makes every call fail
 }
@@ -37,7 +38,7 @@ func Dial(baseURL string, opts ...Option) *Client {
 	}
 	c := &Client{namespace: cfg.namespace, transport: cfg.transport, keys: !cfg.noKeys}
 	if c.transport == nil {
-		c.err = checkURL(baseURL)
+		c.baseURL, c.err = baseURL, checkURL(baseURL)
 		client := cfg.httpClient
 		if client == nil {
 			c.ownHTTP = newHTTPClient(&cfg)

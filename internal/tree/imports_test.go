@@ -56,6 +56,7 @@ var (
 	theirsInTests = map[string][]string{
 		"buf.build/gen/go/bufbuild/protovalidate": {"clients/go"},
 		"buf.build/go/protovalidate":              {"clients/go"},
+		"github.com/coder/websocket":              {"server", "clients/go"},
 		"github.com/google/go-cmp":                {"."},
 		"go.uber.org/goleak":                      {"."},
 		"pgregory.net/rapid":                      {"."},

@@ -46,6 +46,16 @@ const (
 	ActorServiceRetryScheduleProcedure = "/troupe.v1.ActorService/RetrySchedule"
 	// ActorServiceDropScheduleProcedure is the procedure name of the ActorService's DropSchedule RPC.
 	ActorServiceDropScheduleProcedure = "/troupe.v1.ActorService/DropSchedule"
+	// ActorServiceExportProcedure is the procedure name of the ActorService's Export RPC.
+	ActorServiceExportProcedure = "/troupe.v1.ActorService/Export"
+	// ActorServiceRepairProcedure is the procedure name of the ActorService's Repair RPC.
+	ActorServiceRepairProcedure = "/troupe.v1.ActorService/Repair"
+	// ActorServiceResetProcedure is the procedure name of the ActorService's Reset RPC.
+	ActorServiceResetProcedure = "/troupe.v1.ActorService/Reset"
+	// ActorServiceLiftProcedure is the procedure name of the ActorService's Lift RPC.
+	ActorServiceLiftProcedure = "/troupe.v1.ActorService/Lift"
+	// ActorServiceCompactProcedure is the procedure name of the ActorService's Compact RPC.
+	ActorServiceCompactProcedure = "/troupe.v1.ActorService/Compact"
 )
 
 var (
@@ -117,6 +127,44 @@ var (
 			Procedure:  ActorServiceDropScheduleProcedure,
 		}
 	})
+	actorServiceExportSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("Export"),
+			Procedure:        ActorServiceExportProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	actorServiceRepairSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("Repair"),
+			Procedure:  ActorServiceRepairProcedure,
+		}
+	})
+	actorServiceResetSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("Reset"),
+			Procedure:  ActorServiceResetProcedure,
+		}
+	})
+	actorServiceLiftSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("Lift"),
+			Procedure:        ActorServiceLiftProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
+	actorServiceCompactSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("Compact"),
+			Procedure:        ActorServiceCompactProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
 )
 
 // ActorServiceClient is a client for the troupe.v1.ActorService service.
@@ -140,6 +188,19 @@ type ActorServiceClient interface {
 	RetrySchedule(context.Context, *v1.RetryScheduleRequest) (*v1.RetryScheduleResponse, error)
 	// Gives up a schedule, in the dead list or not. not_found if there is none.
 	DropSchedule(context.Context, *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error)
+	// Gives what is stored of an actor as it is, a page of its rows at a time. It
+	// does not wake the actor, and serves one that cannot wake.
+	Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error)
+	// Replaces an actor's state, unless it has changed since the caller read it
+	// (aborted), and lifts its quarantine. An actor in memory is read again.
+	Repair(context.Context, *v1.RepairRequest) (*v1.RepairResponse, error)
+	// Empties an actor's state, as Repair would, and leaves its rows.
+	Reset(context.Context, *v1.ResetRequest) (*v1.ResetResponse, error)
+	// Ends an actor's quarantine or back-off: the next call tries to wake it.
+	Lift(context.Context, *v1.LiftRequest) (*v1.LiftResponse, error)
+	// Rewrites the store so that no byte of what was destroyed is left in its
+	// files. It may take long; unimplemented if the store cannot.
+	Compact(context.Context, *v1.CompactRequest) (*v1.CompactResponse, error)
 }
 
 // NewActorServiceClient constructs a client for the troupe.v1.ActorService service. Multiple
@@ -169,6 +230,19 @@ type ActorServiceHandler interface {
 	RetrySchedule(context.Context, *v1.RetryScheduleRequest) (*v1.RetryScheduleResponse, error)
 	// Gives up a schedule, in the dead list or not. not_found if there is none.
 	DropSchedule(context.Context, *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error)
+	// Gives what is stored of an actor as it is, a page of its rows at a time. It
+	// does not wake the actor, and serves one that cannot wake.
+	Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error)
+	// Replaces an actor's state, unless it has changed since the caller read it
+	// (aborted), and lifts its quarantine. An actor in memory is read again.
+	Repair(context.Context, *v1.RepairRequest) (*v1.RepairResponse, error)
+	// Empties an actor's state, as Repair would, and leaves its rows.
+	Reset(context.Context, *v1.ResetRequest) (*v1.ResetResponse, error)
+	// Ends an actor's quarantine or back-off: the next call tries to wake it.
+	Lift(context.Context, *v1.LiftRequest) (*v1.LiftResponse, error)
+	// Rewrites the store so that no byte of what was destroyed is left in its
+	// files. It may take long; unimplemented if the store cannot.
+	Compact(context.Context, *v1.CompactRequest) (*v1.CompactResponse, error)
 }
 
 // RegisterActorServiceHandler registers svc as the troupe.v1.ActorService implementation on server.
@@ -184,6 +258,11 @@ func RegisterActorServiceHandler(server *connect.Server, svc ActorServiceHandler
 		connect.Method{Spec: actorServiceListDeadSchedulesSpec(), Handler: adapter.listDeadSchedules},
 		connect.Method{Spec: actorServiceRetryScheduleSpec(), Handler: adapter.retrySchedule},
 		connect.Method{Spec: actorServiceDropScheduleSpec(), Handler: adapter.dropSchedule},
+		connect.Method{Spec: actorServiceExportSpec(), Handler: adapter.export},
+		connect.Method{Spec: actorServiceRepairSpec(), Handler: adapter.repair},
+		connect.Method{Spec: actorServiceResetSpec(), Handler: adapter.reset},
+		connect.Method{Spec: actorServiceLiftSpec(), Handler: adapter.lift},
+		connect.Method{Spec: actorServiceCompactSpec(), Handler: adapter.compact},
 	)
 }
 
@@ -224,6 +303,26 @@ func (UnimplementedActorServiceHandler) RetrySchedule(context.Context, *v1.Retry
 
 func (UnimplementedActorServiceHandler) DropSchedule(context.Context, *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.DropSchedule is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Export is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) Repair(context.Context, *v1.RepairRequest) (*v1.RepairResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Repair is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) Reset(context.Context, *v1.ResetRequest) (*v1.ResetResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Reset is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) Lift(context.Context, *v1.LiftRequest) (*v1.LiftResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Lift is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) Compact(context.Context, *v1.CompactRequest) (*v1.CompactResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Compact is not implemented")
 }
 
 type actorServiceClient struct {
@@ -297,6 +396,46 @@ func (c *actorServiceClient) RetrySchedule(ctx context.Context, req *v1.RetrySch
 func (c *actorServiceClient) DropSchedule(ctx context.Context, req *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error) {
 	var res v1.DropScheduleResponse
 	if err := c.client.CallUnary(ctx, actorServiceDropScheduleSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) Export(ctx context.Context, req *v1.ExportRequest) (*v1.ExportResponse, error) {
+	var res v1.ExportResponse
+	if err := c.client.CallUnary(ctx, actorServiceExportSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) Repair(ctx context.Context, req *v1.RepairRequest) (*v1.RepairResponse, error) {
+	var res v1.RepairResponse
+	if err := c.client.CallUnary(ctx, actorServiceRepairSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) Reset(ctx context.Context, req *v1.ResetRequest) (*v1.ResetResponse, error) {
+	var res v1.ResetResponse
+	if err := c.client.CallUnary(ctx, actorServiceResetSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) Lift(ctx context.Context, req *v1.LiftRequest) (*v1.LiftResponse, error) {
+	var res v1.LiftResponse
+	if err := c.client.CallUnary(ctx, actorServiceLiftSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) Compact(ctx context.Context, req *v1.CompactRequest) (*v1.CompactResponse, error) {
+	var res v1.CompactResponse
+	if err := c.client.CallUnary(ctx, actorServiceCompactSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -406,6 +545,66 @@ func (h actorServiceHandler) dropSchedule(ctx context.Context, _ connect.Spec, s
 		return err
 	}
 	res, err := h.svc.DropSchedule(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) export(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ExportRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Export(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) repair(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.RepairRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Repair(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) reset(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ResetRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Reset(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) lift(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.LiftRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Lift(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) compact(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.CompactRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Compact(ctx, &req)
 	if err != nil {
 		return err
 	}
