@@ -28,31 +28,32 @@ func (s *Server) FailNextCommit(err error) {
 // its outcome is UNKNOWN. It queues up with [Server.FailNextCommit].
 func (s *Server) LoseNextCommit() { s.store.FailCommitAfter(store.ErrUnknown) }
 
-// FailNextRead makes the store fail the next time that it is read, as it is when an
-// actor wakes. An err of nil means [ErrInjected].
+// FailNextRead makes the store fail the next time that an actor is read by its key,
+// as it is when it wakes. An err of nil means [ErrInjected]. A crash forgets it.
 func (s *Server) FailNextRead(err error) {
 	if err == nil {
 		err = ErrInjected
 	}
-	s.store.FailRead(err)
+	s.armed(func(l *lifeline) { l.read = err })
 }
 
 // CrashBeforeCommit makes the server crash, as [Server.Restart] does, when it is
 // about to commit for the next time: the commit is lost.
-func (s *Server) CrashBeforeCommit() { s.arm(func(l *lifeline) *bool { return &l.before }) }
+func (s *Server) CrashBeforeCommit() { s.armed(func(l *lifeline) { l.before = true }) }
 
 // CrashAfterCommit makes the server crash, as [Server.Restart] does, once its next
 // commit is durable and before anybody hears of it.
-func (s *Server) CrashAfterCommit() { s.arm(func(l *lifeline) *bool { return &l.after }) }
+func (s *Server) CrashAfterCommit() { s.armed(func(l *lifeline) { l.after = true }) }
 
-func (s *Server) arm(fault func(*lifeline) *bool) {
+// armed changes what becomes of the server's next use of its store.
+func (s *Server) armed(arm func(*lifeline)) {
 	s.tb.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.node == nil {
-		s.tb.Fatal("actorstest: the server is stopped: start it with Restart before arming a crash")
+		s.tb.Fatal("actorstest: the server is stopped: start it with Restart before arming a fault")
 	}
-	s.node.lifeline.arm(fault(s.node.lifeline))
+	s.node.lifeline.arm(arm)
 }
 
 // HoldCommits keeps every commit that begins from now on from becoming durable, as

@@ -25,15 +25,16 @@ type lifeline struct {
 	dead   bool       // guarded by mu
 	before bool       // guarded by mu; crash instead of the next commit
 	after  bool       // guarded by mu; crash once the next commit is durable
+	read   error      // guarded by mu; unless nil, how the next Load fails
 }
 
 var _ store.Store = (*lifeline)(nil)
 
-// arm makes the next commit crash the server.
-func (l *lifeline) arm(fault *bool) {
+// arm changes what becomes of the next use of the store.
+func (l *lifeline) arm(fault func(*lifeline)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	*fault = true
+	fault(l)
 }
 
 // end keeps the server from the store for good.
@@ -50,6 +51,15 @@ func (l *lifeline) check() error {
 		return errCrashed
 	}
 	return nil
+}
+
+// readFault takes the fault of the next Load.
+func (l *lifeline) readFault() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.read
+	l.read = nil
+	return err
 }
 
 // Commit implements [store.Store].
@@ -91,7 +101,7 @@ func (p *lost) Wait() {
 
 // Load implements [store.Store].
 func (l *lifeline) Load(ctx context.Context, addr store.Address) (store.Record, error) {
-	if err := l.check(); err != nil {
+	if err := errors.Join(l.check(), l.readFault()); err != nil {
 		return store.Record{}, err
 	}
 	return l.Store.Load(ctx, addr)

@@ -29,7 +29,12 @@ func (s *subject) Increment(ctx context.Context, req *counterv1.IncrementRequest
 	return &counterv1.IncrementResponse{Count: s.State().GetCount()}, nil
 }
 
-func (s *subject) Get(context.Context, *counterv1.GetRequest) (*counterv1.GetResponse, error) {
+func (s *subject) Get(ctx context.Context, _ *counterv1.GetRequest) (*counterv1.GetResponse, error) {
+	pairs, err := s.pairs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.scripts.see(pairs)
 	return &counterv1.GetResponse{Count: s.State().GetCount()}, nil
 }
 
@@ -39,8 +44,22 @@ type script func(ctx context.Context, s *subject) error
 // scripts are the turns that calls are about to make.
 type scripts struct {
 	mu     sync.Mutex
-	next   int64            // guarded by mu
-	byCall map[int64]script // guarded by mu
+	next   int64             // guarded by mu
+	byCall map[int64]script  // guarded by mu
+	seen   map[string]string // guarded by mu; what the newest read saw of the pairs
+}
+
+func (s *scripts) see(pairs map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = pairs
+}
+
+// saw returns what the newest read saw.
+func (s *scripts) saw() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen
 }
 
 // put returns the number to call for a script.

@@ -17,7 +17,11 @@ import (
 
 // sleep lets every actor fall asleep; their streams stay.
 func (w *world) sleep(r *rapid.T) {
-	time.Sleep(sleepAfter + 2*time.Second) //nolint:forbidigo // no time passes outside the bubble
+	for w.scheduled() {
+		pass(sleepAfter)
+		w.settle()
+	}
+	pass(sleepAfter + 2*time.Second)
 	for _, key := range []string{"", "a", "b"} {
 		if w.model.actors[key] == nil {
 			continue

@@ -3,6 +3,11 @@
 
 package model_test
 
+import (
+	"maps"
+	"time"
+)
+
 // model is what the store must hold, as a plain value.
 type model struct {
 	actors map[string]*actor // by key
@@ -15,9 +20,14 @@ type actor struct {
 	revision uint64 // turns that were committed
 	count    int64  // its state
 	head     uint64 // the number of its newest event
+	kv       map[string]string
+	due      []time.Time // of its schedules
+
+	scheduled bool // it has had schedules: their attempts are revisions too
 
 	// What the turn that runs leaves, apart from the above.
 	events    []event
+	writes    int // of rows, whatever they change
 	destroyed bool
 }
 
@@ -34,17 +44,18 @@ func (m *model) begin(key string) *actor {
 	if a := m.actors[key]; a != nil {
 		return a.clone()
 	}
-	return &actor{revision: 1} // its creation
+	return &actor{revision: 1, kv: make(map[string]string)} // its creation
 }
 
 func (a *actor) clone() *actor {
 	clone := *a
+	clone.kv = maps.Clone(a.kv)
 	return &clone
 }
 
 // changed reports whether a turn that left a has something to commit.
 func (a *actor) changed(before *actor) bool {
-	return a.destroyed || a.count != before.count || a.head != before.head
+	return a.destroyed || a.count != before.count || a.head != before.head || a.writes != before.writes
 }
 
 // commit makes what a turn left the actor's state, and returns its events.

@@ -22,7 +22,7 @@ func TestP8_ATurnTakesEffectAsAWholeOrNotAtAll(t *testing.T) {
 	check(t, map[string]func(*world, *rapid.T){
 		"turn": (*world).turn, "turn again": (*world).turn, "subscribe": (*world).subscribe, "unsubscribe": (*world).unsubscribe,
 		"ahead": (*world).ahead, "sleep": (*world).sleep, "destroy": (*world).destroy, "unreadable": (*world).unreadable,
-		"crash": (*world).crash, "stop": (*world).stop,
+		"crash": (*world).crash, "stop": (*world).stop, "repeat": (*world).repeat,
 	})
 }
 
@@ -43,7 +43,9 @@ type step struct {
 }
 
 // steps are the generators of steps; the weight of one is how often it is listed.
-var steps = []func(r *rapid.T) step{addStep, publishStep, addStep, publishStep, destroyStep}
+var steps = []func(r *rapid.T) step{
+	addStep, publishStep, addStep, publishStep, destroyStep, putStep, putStep, deleteStep, listStep, listStep, scheduleStep,
+}
 
 var someStep = rapid.Custom(func(r *rapid.T) step { return steps[rapid.IntRange(0, len(steps)-1).Draw(r, "kind")](r) })
 
@@ -250,15 +252,23 @@ func (w *world) publish(key string, events []event, f fate, destroyed bool) {
 
 func (w *world) call(key string, resolve troupe.Resolve, plan []step, end ending) error {
 	n := w.scripts.put(func(ctx context.Context, s *subject) error {
-		for _, step := range plan {
-			if err := step.real(ctx, s); err != nil {
-				return err
-			}
+		if err := perform(ctx, s, plan); err != nil {
+			return err
 		}
 		return end.run(ctx)
 	})
 	_, err := w.counter(key, resolve).Increment(context.Background(), &counterv1.IncrementRequest{Amount: n})
 	return err
+}
+
+// perform does what a plan says.
+func perform(ctx context.Context, s *subject, plan []step) error {
+	for _, step := range plan {
+		if err := step.real(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // String is for rapid, which shows what it drew.
@@ -269,4 +279,11 @@ func names(plan []step) (all []string) {
 		all = append(all, s.name)
 	}
 	return all
+}
+
+func TestP17_ARepeatedRequestHasOneEffect(t *testing.T) {
+	t.Parallel()
+	check(t, map[string]func(*world, *rapid.T){
+		"repeat": (*world).repeat, "turn": (*world).turn, "sleep": (*world).sleep, "subscribe": (*world).subscribe,
+	})
 }
