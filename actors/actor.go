@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/internal/wire"
@@ -27,7 +28,11 @@ type NoEvent = *emptypb.Empty
 //
 // Its methods are for code that runs in a turn: the author's actions and hooks,
 // on the goroutine that runs them. A turn has the actor to itself, read-only
-// actions share it with each other. Nothing here may be used outside a turn.
+// actions share it with each other. Streaming actions and the work of [Actor.Go]
+// run beside the actor, where only [Actor.Turn], [Actor.ReadTurn], [Actor.Go],
+// [Actor.WaitUntil], [Actor.KeepAwake], [Actor.Context] and what names the actor
+// may be used. The rest panics there, or is a data race with a turn that runs,
+// which the race detector reports.
 type Actor[State, Event proto.Message] struct{ body *body }
 
 // State returns the actor's state: one message, owned by the actor, that a writing
@@ -35,6 +40,7 @@ type Actor[State, Event proto.Message] struct{ body *body }
 // reply is sent; if the turn fails, the state is again what it was. A read-only
 // action must not change it.
 func (a *Actor[State, Event]) State() State {
+	a.body.inTurn("State")
 	return a.body.state.(State) //nolint:forcetypeassert // checked at registration
 }
 
@@ -83,7 +89,11 @@ func (a *Actor[State, Event]) Key() []string {
 func (a *Actor[State, Event]) Namespace() string { return a.body.inst.addr.Namespace }
 
 // ID returns the id of this incarnation.
-func (a *Actor[State, Event]) ID() string { return a.body.inst.idText }
+func (a *Actor[State, Event]) ID() string {
+	a.body.inst.mu.Lock()
+	defer a.body.inst.mu.Unlock()
+	return a.body.inst.idText
+}
 
 // Log returns a logger that names the actor.
 func (a *Actor[State, Event]) Log() *slog.Logger { return a.body.inst.logger() }
@@ -107,7 +117,7 @@ func typeOf[M proto.Message]() protoreflect.MessageType {
 // connection, or the one made of its parameters. It is nil without either.
 func ConnState[C proto.Message](ctx context.Context) C {
 	var none C
-	if t := turnOf(ctx); t != nil {
+	if t := servedBy(ctx); t != nil {
 		if state, ok := t.connState.(C); ok {
 			return state
 		}
@@ -117,7 +127,7 @@ func ConnState[C proto.Message](ctx context.Context) C {
 
 // ConnOf returns the connection that the call belongs to, nil outside one.
 func ConnOf(ctx context.Context) *Conn {
-	if t := turnOf(ctx); t != nil {
+	if t := servedBy(ctx); t != nil {
 		return t.conn
 	}
 	return nil
@@ -125,7 +135,7 @@ func ConnOf(ctx context.Context) *Conn {
 
 // SubjectOf returns who calls; empty is anonymous.
 func SubjectOf(ctx context.Context) string {
-	if t := turnOf(ctx); t != nil && t.call != nil {
+	if t := servedBy(ctx); t != nil && t.call != nil {
 		return t.call.Subject
 	}
 	return ""
@@ -138,9 +148,19 @@ type body struct {
 	actor    Instance
 	handlers []connect.ServerFunc
 	state    proto.Message
-	snapshot []byte  // state, encoded, as the newest turn left it
-	turn     *turn   // the writing turn that runs
-	replies  replies // nil until a call carries an idempotency key
+	snapshot []byte       // state, encoded, as the newest turn left it
+	turn     *turn        // the writing turn that runs
+	replies  *replies     // nil until a call carries an idempotency key
+	beside   *background  // guarded by the instance's mu; nil until it is needed
+	reads    atomic.Int32 // read-only turns that run
+}
+
+// inTurn panics where no turn is open. Every writing turn writes b.turn, so that
+// the race detector sees a use beside one.
+func (b *body) inTurn(what string) {
+	if b.turn == nil && b.reads.Load() == 0 {
+		outside(what)
+	}
 }
 
 // writing returns the writing turn that runs.
@@ -173,5 +193,6 @@ func (b *body) restore() error {
 
 // serve runs one of the actor's generated handlers in a turn.
 func (b *body) serve(t *turn) error {
+	t.review(b)
 	return b.handlers[t.method.index](t, t.method.Spec, &t.stream)
 }

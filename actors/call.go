@@ -60,6 +60,12 @@ type Call struct {
 	// method have one effect and the first one's reply. Read-only methods and
 	// subscriptions ignore it.
 	IdempotencyKey string
+	// Internal says that the call comes from inside: from another actor or from
+	// the program that runs the host. The edge leaves it false.
+	Internal bool
+	// Chain is the actors whose turns wait for the call, the first caller first.
+	// The edge leaves it empty: it is nothing that a client can say.
+	Chain []store.Address
 	// Codec encodes the reply, inside the turn, and the frames of a
 	// subscription.
 	Codec Codec
@@ -73,6 +79,9 @@ type Call struct {
 	// [connect.CallInfoForServerContext]. Response headers that the method
 	// sets are kept with the reply and dropped by a rollback.
 	Info *connect.CallInfo
+
+	caller   *turn     // the turn that waits for the call in this process; nil without one
+	postmark *postmark // the message that the call delivers; nil for any other call
 }
 
 // Codec encodes messages for one wire encoding.

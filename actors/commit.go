@@ -58,6 +58,7 @@ type entry struct {
 	// Guarded by the instance's mu.
 	waiting    []*turn
 	deliveries []delivery
+	works      []*work
 }
 
 func newCommitter(s store.Store) *committer {
@@ -175,9 +176,12 @@ func (c *committer) add(i *instance, change *change, op store.Op) *entry {
 	}
 	e.turns++
 	e.write.Record = store.Record{
-		Address:   i.addr,
-		ID:        i.id,
-		Revision:  i.revision + 1,
+		Address:  i.addr,
+		ID:       i.id,
+		Revision: i.revision + 1,
+
+		StateVersion: i.typ.stateVersion,
+
 		State:     change.state,
 		EventHead: change.eventHead,
 		CreatedAt: i.createdAt,
@@ -215,6 +219,7 @@ func (i *instance) commitLocked(t *turn, c *change, op store.Op) {
 		i.entry.waiting = append(i.entry.waiting, t)
 	}
 	i.entry.deliveries = append(i.entry.deliveries, c.deliveries...)
+	i.entry.works = append(i.entry.works, c.works...)
 }
 
 // settleLocked decides what a turn that has run waits for before its answer leaves:
@@ -264,22 +269,26 @@ func (i *instance) settleLocked(t *turn, c *change, err error) {
 func (i *instance) deliverLocked(c *change) {
 	if i.entry != nil {
 		i.entry.deliveries = append(i.entry.deliveries, c.deliveries...)
+		i.entry.works = append(i.entry.works, c.works...)
 		return
 	}
 	deliver(c.deliveries)
+	startLocked(c.works)
 }
 
 // settled answers everything that waited for an entry whose fate is known: first
 // the events, then the replies. It is called by one goroutine, in commit order.
 func (i *instance) settled(e *entry) {
+	i.host.learn(&e.write) // whatever its fate: a row that is not there is not found
 	if err := e.write.Err; err != nil && !e.skip {
 		i.failed(e, err)
 		return
 	}
 	i.mu.Lock()
 	for {
+		startLocked(e.works)
 		waiting, deliveries := e.waiting, e.deliveries
-		e.waiting, e.deliveries = nil, nil
+		e.waiting, e.deliveries, e.works = nil, nil, nil
 		if len(waiting) == 0 && len(deliveries) == 0 {
 			break
 		}
@@ -320,7 +329,7 @@ func (i *instance) failed(e *entry, err error) {
 	if answer == errUnknownOutcome { //nolint:errorlint // our own
 		// The log may go on with events that were not sent: streams end, and go on
 		// from their cursors if it does not.
-		i.closeLocked(closing{troupev1.CloseReason_CLOSE_REASON_UNSPECIFIED, "events may have been lost", 0})
+		i.closeLocked(closing{troupev1.CloseReason_CLOSE_REASON_RESTARTED, "events may have been lost", 0})
 	}
 	for _, t := range e.waiting {
 		i.disownLocked(t)
@@ -334,8 +343,10 @@ func (i *instance) failed(e *entry, err error) {
 	i.forgetLocked()
 }
 
-// disownLocked forgets the connection that a turn opened before it failed.
+// disownLocked forgets the connection that a turn opened before it failed, and what
+// it kept awake.
 func (i *instance) disownLocked(t *turn) {
+	t.releaseLocked()
 	if t.opened != nil {
 		i.conns = without(i.conns, t.opened)
 	}
@@ -355,6 +366,7 @@ func (i *instance) destroyedLocked() {
 	i.discardLocked()
 	i.gone = true
 	i.host.table.remove(i)
+	i.host.crashes.forget(i.addr)
 	for t := i.queue.head; t != nil; t = i.queue.head {
 		i.queue.remove(t)
 		if t.status.CompareAndSwap(turnQueued, turnSealed) {

@@ -53,11 +53,13 @@ func (t *actorType) describe(probe *connect.Server, actor Instance, options []Op
 		return err
 	}
 	t.limits = defaultLimits()
+	errs = append(errs, t.applySchema(declared))
 	for _, option := range options {
 		if err := option.apply(t); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", t.name, err))
 		}
 	}
+	errs = append(errs, t.arrangeMigrations())
 	t.hasConn = t.hooks.beforeConnect != nil || t.hooks.createConnState != nil
 	return errors.Join(append(errs, t.validate(actor))...)
 }
@@ -101,6 +103,9 @@ func (t *actorType) describeMethod(spec connect.Spec, index int) (*Method, error
 	}
 	if action, ok := proto.GetExtension(md.Options(), troupev1.E_Action).(*troupev1.ActionOptions); ok && action != nil {
 		m.Internal, m.Subscription = action.GetInternal(), action.GetSubscription()
+		if m.timeout, err = methodTimeout(spec, action); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case m.Subscription && spec.StreamType != connect.StreamTypeServer:
@@ -115,8 +120,8 @@ func (t *actorType) describeMethod(spec connect.Spec, index int) (*Method, error
 			return nil, fmt.Errorf("%s: %w", spec.Procedure, err)
 		}
 		t.eventType, t.events = output, union
-	case spec.StreamType != connect.StreamTypeUnary:
-		return nil, fmt.Errorf("%s streams and is not the subscription: this release serves unary actions and one subscription; mark it with `option (troupe.v1.action) = {subscription: true}` or make it unary", spec.Procedure)
+	case spec.StreamType != connect.StreamTypeUnary && spec.StreamType != connect.StreamTypeServer:
+		return nil, fmt.Errorf("%s takes a stream of requests: an action takes one; remove `stream` from its request", spec.Procedure)
 	}
 	return m, nil
 }

@@ -74,6 +74,12 @@ func (e *Error) Code() connect.Code { return e.code }
 // Reason returns the reason that callers see.
 func (e *Error) Reason() string { return e.reason }
 
+// Message returns the text that callers see.
+func (e *Error) Message() string { return e.message }
+
+// Metadata returns a copy of the pairs that [Error.With] added.
+func (e *Error) Metadata() map[string]string { return maps.Clone(e.metadata) }
+
 // refusal is an error that the runtime makes for callers.
 func refusal(code connect.Code, reason string, outcome troupev1.Outcome_Outcome, format string, args ...any) *connect.Error {
 	err := connect.Errorf(code, format, args...)
@@ -141,6 +147,9 @@ func wireError(ctx context.Context, log *slog.Logger, m *Method, err error) *con
 type refusalError struct{ wire *connect.Error }
 
 func (e *refusalError) Error() string { return e.wire.Error() }
+
+// Unwrap lets an author's code ask for the code, by [connect.CodeOf].
+func (e *refusalError) Unwrap() error { return e.wire }
 
 // errIncarnationGone tells the host to look the actor up again.
 var errIncarnationGone = errors.New("actors: the incarnation is gone")

@@ -155,6 +155,7 @@ func TestWhatAWakeHookSendsArrives(t *testing.T) {
 // for no turn that runs.
 func TestP19_ACallWhoseTimeEndsBehindACommitNeverRuns(t *testing.T) {
 	t.Parallel()
+	needsDepth(t, 2)
 	synctest.Test(t, func(t *testing.T) {
 		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
 		k := newKit(t, faulty, actors.ActionTimeout(2*time.Second))

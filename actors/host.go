@@ -30,6 +30,18 @@ type Config struct {
 	Logger *slog.Logger
 	// Heartbeat is the longest silence of a subscription. 0 means 15 s.
 	Heartbeat time.Duration
+	// CheckReads encodes the state before and after each read-only action, and
+	// fails one that changed it. It is for development and tests.
+	CheckReads bool
+	// ScheduledTurns is how many actors may run a schedule at one time. 0 means
+	// 64. What is due beyond it waits.
+	ScheduledTurns int
+	// WakeRate is how many sleeping actors are woken in a second for what is due.
+	// 0 means 500.
+	WakeRate int
+	// MaxStreamAge is how long a subscription lasts, give or take a tenth; it
+	// then ends with CLOSE_REASON_EXPIRED and a cursor. 0 means 1 h.
+	MaxStreamAge time.Duration
 }
 
 // Host runs actors. Its methods may be called concurrently.
@@ -39,24 +51,37 @@ type Host struct {
 	validate  func(proto.Message) error
 	log       *slog.Logger
 	heartbeat time.Duration
+	checks    bool // Config.CheckReads
+	streamAge time.Duration
 	types     map[string]*actorType
 	methods   []*Method
+	named     map[string]*Method // methods by procedure
 
 	table     *table
 	workers   *workers
 	committer *committer
+	waits     waits // direct calls that wait
+
+	process     uint64 // tells this host from others of the store, before and after it
+	startedAt   time.Time
+	dispatchers map[store.Kind]*dispatcher // of rows that fall due
+	crashes     *crashes
 
 	tokens   sync.Pool // the channels of answered turns
 	inFlight atomic.Int64
 	closing  atomic.Bool
+	abrupt   atomic.Bool   // closing, and hooks do not run any more
 	drained  chan struct{} // closed once closing and nothing is in flight
 	drainOne sync.Once
+	quit     chan struct{} // closed once closing
 	stop     chan struct{}
 	running  sync.WaitGroup
 	stopOne  sync.Once
 	stopped  chan struct{} // closed once nothing of the host runs
 
-	subscribers sync.WaitGroup // open subscriptions, and turns whose callers have left
+	subscribers sync.WaitGroup // open streams, and turns whose callers have left
+	works       works          // what runs beside the actors
+	silent      atomic.Bool    // nothing enters a turn any more
 }
 
 // NewHost checks cfg and the registered types and returns a host that runs, until
@@ -67,6 +92,8 @@ func NewHost(cfg Config) (*Host, error) {
 		return nil, errors.New("actors: Config.Registry is nil: pass the registry that the actor types were registered with")
 	case cfg.Store == nil:
 		return nil, errors.New("actors: Config.Store is nil: open one, such as store/embedded or store/memory")
+	case cfg.ScheduledTurns < 0 || cfg.WakeRate < 0:
+		return nil, errors.New("actors: Config.ScheduledTurns and Config.WakeRate must not be negative")
 	}
 	if err := errors.Join(cfg.Registry.errs...); err != nil {
 		return nil, fmt.Errorf("actors: %w", err)
@@ -80,10 +107,15 @@ func NewHost(cfg Config) (*Host, error) {
 		validate:  cfg.Validate,
 		log:       cfg.Logger,
 		heartbeat: cfg.Heartbeat,
+		checks:    cfg.CheckReads,
+		streamAge: cfg.MaxStreamAge,
 		types:     make(map[string]*actorType, len(cfg.Registry.types)),
+		named:     make(map[string]*Method),
 		table:     newTable(),
 		committer: newCommitter(cfg.Store),
+		crashes:   newCrashes(),
 		drained:   make(chan struct{}),
+		quit:      make(chan struct{}),
 		stop:      make(chan struct{}),
 		stopped:   make(chan struct{}),
 		tokens:    sync.Pool{New: func() any { return make(chan struct{}, 1) }},
@@ -94,14 +126,21 @@ func NewHost(cfg Config) (*Host, error) {
 	if h.heartbeat == 0 {
 		h.heartbeat = 15 * time.Second
 	}
+	if h.streamAge == 0 {
+		h.streamAge = defaultStreamAge
+	}
 	for _, t := range cfg.Registry.types {
 		h.types[t.name] = t
 		h.methods = append(h.methods, t.methods...)
+		for _, m := range t.methods {
+			h.named[m.Spec.Procedure] = m
+		}
 	}
 	h.workers = newWorkers(h.committer)
 	h.running.Go(func() { h.workers.watch(h.stop) })
 	h.running.Go(func() { h.sweep(h.stop) })
 	h.running.Go(func() { h.expire(h.stop) })
+	h.dispatch(cfg)
 	return h, nil
 }
 
@@ -125,25 +164,39 @@ func (h *Host) Call(ctx context.Context, call *Call) (Reply, error) {
 }
 
 func (h *Host) call(ctx context.Context, call *Call) (*turn, error) {
-	typ := call.Method.owner
-	if err := h.check(call.Request); err != nil {
+	params, err := h.admit(ctx, call)
+	if err != nil {
 		return nil, err
-	}
-	var params proto.Message
-	if typ.hasConn && call.Conn == "" {
-		var err error
-		if params, err = h.params(typ, call.Params); err != nil {
-			return nil, err
-		}
-		if err := beforeConnect(ctx, typ, call, params); err != nil {
-			return nil, err
-		}
 	}
 	return h.submit(ctx, call, params, call.Method.ReadOnly, runAction)
 }
 
+// admit checks a call and runs the hook that may refuse it. It returns the
+// parameters that a call outside a connection carries.
+func (h *Host) admit(ctx context.Context, call *Call) (params proto.Message, err error) {
+	typ := call.Method.owner
+	if err := h.checkChain(call); err != nil {
+		return nil, err
+	}
+	if err := h.check(call.Request); err != nil {
+		return nil, err
+	}
+	if !typ.hasConn || call.Conn != "" {
+		return nil, nil //nolint:nilnil // there are none
+	}
+	if params, err = h.params(typ, call.Params); err != nil {
+		return nil, err
+	}
+	return params, beforeConnect(ctx, typ, call, params)
+}
+
 // runAction is what the turn of an action does.
 func runAction(t *turn, b *body) error {
+	if t.call.postmark != nil {
+		if taken, err := t.take(t.call.postmark); taken || err != nil {
+			return err
+		}
+	}
 	if t.repeatable() {
 		return t.once(b)
 	}
@@ -156,7 +209,7 @@ func runAction(t *turn, b *body) error {
 // submit runs a turn at the actor that a call names, again if the actor is
 // destroyed while the call waits and the key finds another one.
 func (h *Host) submit(ctx context.Context, call *Call, params proto.Message, readOnly bool, run func(*turn, *body) error) (*turn, error) {
-	for {
+	for ended := false; ; {
 		i, err := h.find(ctx, call)
 		if err != nil {
 			return nil, err
@@ -165,6 +218,10 @@ func (h *Host) submit(ctx context.Context, call *Call, params proto.Message, rea
 		t.params, t.readOnly = params, readOnly
 		err = h.await(ctx, i, t)
 		if err == errIncarnationGone { //nolint:errorlint // our own, never wrapped, on the hot path
+			continue
+		}
+		if err == errDestroyedInWake && !ended && call.ID.IsZero() { //nolint:errorlint // our own, never wrapped
+			ended = true // the key is free: the next one is another actor
 			continue
 		}
 		return t, err
@@ -204,6 +261,9 @@ func (h *Host) await(ctx context.Context, i *instance, t *turn) error {
 		return err
 	case mine:
 		h.workers.lend(t)
+	}
+	if t.call != nil && t.call.caller != nil {
+		return h.answerCaller(ctx, t)
 	}
 	return h.answer(ctx, t)
 }
@@ -246,6 +306,9 @@ func (h *Host) abandon(t *turn, cause error) error {
 		if <-t.ready; t.err == nil && t.opened != nil {
 			h.disconnect(t.opened)
 		}
+		t.inst.mu.Lock()
+		t.releaseLocked() // of a streaming action
+		t.inst.mu.Unlock()
 	})
 	return &refusalError{refusal(code, reason, unknown, "the call ended before its answer was ready")}
 }

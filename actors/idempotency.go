@@ -31,20 +31,39 @@ const (
 	expireBatch = 256
 )
 
-// A record is two rows: the reply under its name, and the name under the time when
-// it was made, to find the oldest ones. Both are due when the record is over, which
-// counts at once and whose rows are removed some time later.
-const (
-	replyRow byte = 'k' // replyRow name
-	orderRow byte = 'o' // orderRow microseconds name
-)
-
 // replyName is a digest of who called what with which idempotency key.
 type replyName [16]byte
 
-// replies is what an actor in memory knows of the records that it has. A name in it
-// may have no record; one that is not there has none.
-type replies map[replyName]struct{}
+// replies is what an actor in memory knows of the records that it has.
+type replies struct {
+	known map[replyName]keptReply // a name without a record is not in it
+	order []keptReply             // the oldest first
+}
+
+// keptReply is where a record is: its row's key is made, due and name, in this order,
+// so that the keys alone tell all. The row is due when the record is over, which
+// counts at once, and it is removed some time later.
+type keptReply struct {
+	made, due int64 // in microseconds since 1970
+	name      replyName
+}
+
+func (r keptReply) key() []byte {
+	key := make([]byte, 0, 8+8+len(r.name))
+	key = binary.BigEndian.AppendUint64(key, uint64(r.made)) //nolint:gosec // after 1970, as below
+	key = binary.BigEndian.AppendUint64(key, uint64(r.due))  //nolint:gosec // see above
+	return append(key, r.name[:]...)
+}
+
+func parseKeptReply(key []byte) (r keptReply, err error) {
+	if len(key) != 8+8+len(r.name) {
+		return r, fmt.Errorf("an idempotency record's key has %d bytes", len(key))
+	}
+	r.made = int64(binary.BigEndian.Uint64(key))    //nolint:gosec // before 292277
+	r.due = int64(binary.BigEndian.Uint64(key[8:])) //nolint:gosec // see above
+	r.name = replyName(key[16:])
+	return r, nil
+}
 
 // IdempotencyRetention is how long the reply to a request with an idempotency key
 // is kept. Default 24 h. The reply to a key that begins with "auto-", as clients
@@ -75,7 +94,7 @@ func (t *turn) once(b *body) error {
 	if err != nil {
 		return err
 	}
-	record, err := t.record(b, name)
+	record, err := t.recall(b, name)
 	switch {
 	case err != nil:
 		return err
@@ -115,18 +134,19 @@ func requestDigest(request proto.Message) ([]byte, error) {
 	return digest[:16], nil
 }
 
-// record returns what is kept under a name; nil if nothing is.
-func (t *turn) record(b *body, name replyName) (*storagev1.IdempotencyRecord, error) {
+// recall returns what is kept under a name; nil if nothing is.
+func (t *turn) recall(b *body, name replyName) (*storagev1.IdempotencyRecord, error) {
 	if b.replies == nil {
-		if _, err := t.readReplies(b); err != nil {
+		if err := t.readReplies(b); err != nil {
 			return nil, err
 		}
 	}
-	if _, ok := b.replies[name]; !ok {
+	kept, ok := b.replies.known[name]
+	if !ok || kept.due <= t.queuedAt.UnixMicro() {
 		return nil, nil //nolint:nilnil // nothing is kept
 	}
-	row, ok, err := t.row(t, store.KindIdempotency, append([]byte{replyRow}, name[:]...))
-	if err != nil || !ok || !row.Due.After(t.queuedAt) {
+	row, ok, err := t.row(t, store.KindIdempotency, kept.key())
+	if err != nil || !ok {
 		return nil, err
 	}
 	record := new(storagev1.IdempotencyRecord)
@@ -136,19 +156,22 @@ func (t *turn) record(b *body, name replyName) (*storagev1.IdempotencyRecord, er
 	return record, nil
 }
 
-// readReplies reads which records there are, the oldest first.
-func (t *turn) readReplies(b *body) ([]store.Row, error) {
-	rows, err := t.scan(t, store.KindIdempotency, store.Range{From: []byte{orderRow}, To: []byte{orderRow + 1}})
+// readReplies reads which records there are.
+func (t *turn) readReplies(b *body) error {
+	rows, err := t.scan(t, store.KindIdempotency, store.Range{KeysOnly: true})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b.replies = make(replies, len(rows)+1)
+	b.replies = &replies{known: make(map[replyName]keptReply, len(rows)+1)}
 	for _, row := range rows {
-		var name replyName
-		copy(name[:], row.Key[1+8:])
-		b.replies[name] = struct{}{}
+		kept, err := parseKeptReply(row.Key)
+		if err != nil {
+			return err
+		}
+		b.replies.known[kept.name] = kept
+		b.replies.order = append(b.replies.order, kept)
 	}
-	return rows, nil
+	return nil
 }
 
 // replay answers a request that was answered before.
@@ -189,39 +212,38 @@ func (t *turn) keep(b *body, name replyName, digest []byte) error {
 	if err != nil {
 		return fmt.Errorf("encode an idempotency record: %w", err)
 	}
-	if err := t.dropOldest(b); err != nil {
-		return err
-	}
 	limits := &b.inst.typ.limits
 	retention := limits.replyRetention
 	if strings.HasPrefix(t.call.IdempotencyKey, autoKeyPrefix) {
 		retention = min(retention, autoKeyRetention)
 	}
-	order := binary.BigEndian.AppendUint64([]byte{orderRow}, uint64(t.queuedAt.UnixMicro())) //nolint:gosec // after 1970
+	t.kept = true
+	t.dropReplies(b.replies, limits.replyRecords)
 	due := t.queuedAt.Add(retention)
-	t.putRow(store.KindIdempotency, store.Row{Key: append([]byte{replyRow}, name[:]...), Value: value, Due: due})
-	t.putRow(store.KindIdempotency, store.Row{Key: append(order, name[:]...), Due: due})
-	b.replies[name] = struct{}{}
+	kept := keptReply{name: name, made: t.queuedAt.UnixMicro(), due: due.UnixMicro()}
+	t.putRow(store.KindIdempotency, store.Row{Key: kept.key(), Value: value, Due: due})
+	b.replies.known[name] = kept
+	b.replies.order = append(b.replies.order, kept)
 	return nil
 }
 
-// dropOldest makes room. It lets a few too many gather, and drops them together:
-// finding the oldest means to look at all.
-func (t *turn) dropOldest(b *body) error {
-	limit := b.inst.typ.limits.replyRecords
-	if len(b.replies) < limit+limit/64 {
-		return nil
+// dropReplies makes room for one more record. The rows of those that are over are
+// left to [Host.expire].
+func (t *turn) dropReplies(r *replies, limit int) {
+	for len(r.order) > 0 {
+		oldest := r.order[0]
+		over := oldest.due <= t.queuedAt.UnixMicro()
+		if !over && len(r.order) < limit {
+			return
+		}
+		if !over {
+			t.deleteRow(store.KindIdempotency, oldest.key())
+		}
+		if r.known[oldest.name] == oldest { // and not made anew since
+			delete(r.known, oldest.name)
+		}
+		r.order = r.order[1:]
 	}
-	rows, err := t.readReplies(b)
-	if err != nil {
-		return err
-	}
-	for len(rows) >= limit {
-		t.deleteRow(store.KindIdempotency, append([]byte{replyRow}, rows[0].Key[1+8:]...))
-		t.deleteRow(store.KindIdempotency, rows[0].Key)
-		rows = rows[1:]
-	}
-	return nil
 }
 
 // expire removes the rows of records that are over, until stop is closed.

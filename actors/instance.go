@@ -15,9 +15,6 @@ import (
 	"github.com/troupe-dev/troupe/internal/seedbug"
 )
 
-// maxUndurable is how many turns of one actor may run ahead of the disk.
-const maxUndurable = 64
-
 // instance is the one place in this process where an actor's turns are put in
 // order. It exists while the actor is in memory, has connections or has calls
 // waiting; it owns no goroutine.
@@ -79,7 +76,7 @@ func (i *instance) enqueueLocked(t *turn) error {
 	if i.gone {
 		return errIncarnationGone
 	}
-	if t.call != nil && i.queue.len >= i.typ.limits.mailbox && !seedbug.On(18) {
+	if (t.call != nil || t.enters != nil) && i.queue.len >= i.typ.limits.mailbox && !seedbug.On(18) {
 		return &refusalError{retryable(refusal(connect.CodeResourceExhausted, "mailbox_full", notExecuted,
 			"%d calls wait for this actor; try again later", i.queue.len), 100*time.Millisecond)}
 	}
@@ -106,7 +103,7 @@ func (i *instance) nextLocked() *turn {
 		case i.writing:
 			return nil
 		case t.shared:
-		case i.readers > 0, i.body == nil && i.undurable > 0, i.undurable >= maxUndurable:
+		case i.readers > 0, (i.body == nil || t.stored != nil) && i.undurable > 0, i.undurable >= i.typ.limits.undurable:
 			return nil
 		}
 		i.queue.remove(t)
@@ -126,11 +123,23 @@ func (i *instance) nextLocked() *turn {
 
 // execute runs a turn and returns the one that this worker runs next, or nil.
 func (i *instance) execute(t *turn) *turn {
+	exited := true
+	defer func() {
+		if exited {
+			i.exited(t)
+		}
+	}()
 	var change *change
 	err := protect(func() error { return i.prepare(t) })
 	if err == nil {
 		change, err = i.perform(t)
 	}
+	exited = false
+	return i.conclude(t, change, err)
+}
+
+// conclude settles a turn that has run and returns the one to run next, or nil.
+func (i *instance) conclude(t *turn, change *change, err error) *turn {
 	t.status.CompareAndSwap(turnRunning, turnSettled)
 	t.end(context.Canceled)
 
@@ -145,7 +154,9 @@ func (i *instance) execute(t *turn) *turn {
 	} else {
 		i.writing = false
 	}
-	i.lastUsed = t.queuedAt
+	if t.enters == nil {
+		i.lastUsed = t.queuedAt
+	}
 	next := i.nextLocked()
 	if next == nil || next.shared {
 		i.dispatchLocked()
@@ -184,6 +195,7 @@ func (i *instance) discardLocked() {
 // dropLocked takes the actor out of memory.
 func (i *instance) dropLocked() {
 	if i.body != nil {
+		i.body.endLocked()
 		i.body = nil
 		i.host.table.removeID(i.id)
 	}

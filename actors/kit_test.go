@@ -6,6 +6,7 @@ package actors_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"log/slog"
 	"testing"
 	"time"
@@ -69,6 +70,18 @@ func changed(count int64) *counterv1.CounterEvent {
 	return &counterv1.CounterEvent{Event: &counterv1.CounterEvent_CountChanged{CountChanged: &counterv1.CountChanged{Count: count}}}
 }
 
+// depth runs the tests with so many turns of an actor ahead of the disk; go test
+// ./actors -depth 1.
+var depth = flag.Int("depth", 0, "MaxUndurableTurns of every test; 0 means the default")
+
+// needsDepth skips a test of turns that run ahead of the disk where too few may.
+func needsDepth(t *testing.T, n int) {
+	t.Helper()
+	if *depth > 0 && *depth < n {
+		t.Skipf("needs %d turns ahead of the disk", n)
+	}
+}
+
 // kit is a fresh host with counters, for one test.
 type kit struct {
 	*actors.Host
@@ -86,6 +99,9 @@ func newKit(tb testing.TB, s store.Store, options ...actors.Option) *kit {
 	k := &kit{tb: tb, store: s, methods: make(map[string]*actors.Method)}
 	if k.store == nil {
 		k.store = memory.New(memory.Options{})
+	}
+	if *depth > 0 {
+		options = append([]actors.Option{actors.MaxUndurableTurns(*depth)}, options...)
 	}
 	registry := actors.NewRegistry()
 	actors.Register(registry, counterv1connect.RegisterCounterHandler, func() *counter { return &counter{kit: k} }, options...)
@@ -229,6 +245,7 @@ func wantFailure(tb testing.TB, err error, want failure) {
 const (
 	notExecuted = troupev1.Outcome_OUTCOME_NOT_EXECUTED
 	unknown     = troupev1.Outcome_OUTCOME_UNKNOWN
+	committed   = troupev1.Outcome_OUTCOME_COMMITTED
 )
 
 // recorder is a sink that keeps what it gets.

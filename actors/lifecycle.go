@@ -18,6 +18,9 @@ type Description struct {
 	Awake bool
 	// Connections is the number of its open connections.
 	Connections int
+	// Status says what the actor is doing.
+	Status Status
+	Failure
 }
 
 // Ensure resolves target, creating the actor if target.Resolve says so, and
@@ -116,7 +119,9 @@ func (h *Host) annotate(record store.Record) Description {
 	if d.StateBytes == 0 {
 		d.StateBytes = len(record.State)
 	}
-	if i := h.table.peek(record.Address); i != nil {
+	i := h.table.peek(record.Address)
+	d.Status, d.Failure = h.statusOf(i, h.crashes.get(record.Address))
+	if i != nil {
 		i.mu.Lock()
 		d.Awake, d.Connections = i.body != nil, len(i.conns)
 		i.mu.Unlock()
@@ -146,6 +151,9 @@ func (h *Host) Destroy(ctx context.Context, target Target) (store.ID, error) {
 		t.destroy = true
 		return nil
 	})
+	if cannotWake(err) {
+		t, err = h.submitStored(ctx, m, target, true, func(*store.Record) error { return nil })
+	}
 	if err != nil {
 		return store.ID{}, wireError(ctx, h.log, m, err)
 	}

@@ -4,6 +4,8 @@
 package actors
 
 import (
+	"time"
+
 	"connectrpc.com/connect/v2"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -22,6 +24,8 @@ type Method struct {
 	ReadOnly bool
 	// Internal says that only actors may call the RPC: the edge must refuse it.
 	Internal bool
+
+	timeout time.Duration // of a turn, unless 0
 
 	owner  *actorType
 	index  int // among the type's methods, in the order of their registration

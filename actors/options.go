@@ -30,6 +30,8 @@ type hooks struct {
 	createConnState func(a Instance, ctx context.Context, params proto.Message) (proto.Message, error)
 	connect         func(a Instance, ctx context.Context, conn *Conn) error
 	disconnect      func(a Instance, ctx context.Context, conn *Conn) error
+	stateChange     func(a Instance, ctx context.Context) error
+	beforeResponse  func(a Instance, ctx context.Context, method *Method, request, response proto.Message) error
 }
 
 // Attempt describes who is about to reach an actor, for [BeforeConnect].
@@ -40,7 +42,10 @@ type Attempt struct {
 	Key []string
 	// Subject is who calls; empty is anonymous.
 	Subject string
-	// Header is the caller's metadata; nil inside the process.
+	// Internal says that another actor calls, or the program that runs the host:
+	// nobody from outside.
+	Internal bool
+	// Header is the caller's metadata; nil if there is none.
 	Header *connect.Header
 }
 
@@ -166,13 +171,13 @@ func connHook[A Instance](name string, hook func(A, context.Context, *Conn) erro
 }
 
 // SleepAfter is how long an actor stays in memory without a call. Default 30 s.
-// Open connections do not keep it awake.
+// Open connections do not keep it awake. See [NoSleep].
 func SleepAfter(d time.Duration) Option {
 	return positive("SleepAfter", d, func(l *limits) { l.sleepAfter = d })
 }
 
 // ActionTimeout bounds a turn, whatever deadline its caller set. Default 60 s, at
-// most 300 s.
+// most 300 s. An RPC's own option (troupe.v1.action).timeout goes before it.
 func ActionTimeout(d time.Duration) Option {
 	return optionFunc(func(t *actorType) error {
 		if d <= 0 || d > 300*time.Second {

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -27,22 +26,31 @@ type change struct {
 	deliveries []delivery
 	rows       overlay          // what turns can read
 	writes     []store.RowWrite // what only the store reads
+	works      []*work          // begin beside the actor
 }
 
 // prepare brings the actor into memory and resolves the turn's target. Only a turn
 // that runs by itself can find the actor absent from memory.
 func (i *instance) prepare(t *turn) error {
+	if t.enters != nil && t.enters != t.body {
+		return errRestarted
+	}
+	if t.stored != nil {
+		return i.prepareStored(t)
+	}
 	if t.body == nil {
 		if t.sleep {
 			return errAbsent
+		}
+		if known := i.host.crashes.get(i.addr); known.refuses(time.Now()) {
+			return known.refusal(time.Now())
 		}
 		record, err := i.host.store.Load(t, i.addr)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			return i.prepareAbsent(t)
 		case errors.Is(err, store.ErrCorrupt):
-			i.logger().Error("stored data is corrupt", slog.Any("error", err))
-			return &refusalError{refusal(connect.CodeDataLoss, "data_loss", notExecuted, "the actor's stored data is corrupt")}
+			return i.quarantine(reasonDataLoss, err)
 		case err != nil:
 			return fmt.Errorf("load the actor: %w", err)
 		}
@@ -52,7 +60,7 @@ func (i *instance) prepare(t *turn) error {
 		if err := t.occupied(record.ID); err != nil {
 			return err
 		}
-		return i.wake(t, record)
+		return i.revive(t, record)
 	}
 	if !t.wants(i.id) {
 		return notFound()
@@ -97,23 +105,19 @@ func alreadyExists(id string) error {
 // wake makes a body out of a record.
 func (i *instance) wake(t *turn, record store.Record) error {
 	b := i.newBody()
-	if b.state != nil {
-		if err := proto.Unmarshal(record.State, b.state); err != nil {
-			return fmt.Errorf("decode the state: %w", err)
-		}
-		b.snapshot = record.State
+	migrated, err := i.decode(t, b, record)
+	if err != nil {
+		return err
 	}
-	i.mu.Lock()
-	i.identifyLocked(record.ID, record.CreatedAt)
-	i.revision, i.eventHead, i.durableHead = record.Revision, record.EventHead, record.EventHead
-	i.mu.Unlock()
-	return i.enter(t, b)
+	i.adopt(record)
+	return i.enter(t, b, migrated)
 }
 
 // create makes a new actor: its first turn, which stays even if the action that
 // caused it fails.
-func (i *instance) create(t *turn) error {
+func (i *instance) create(t *turn) (err error) {
 	b := i.newBody()
+	defer b.endIf(&err)
 	i.mu.Lock()
 	i.identifyLocked(store.NewID(store.ShardOf(i.addr, i.host.shards)), time.Now())
 	i.revision, i.eventHead, i.durableHead = 0, 0, 0
@@ -128,7 +132,7 @@ func (i *instance) create(t *turn) error {
 		}
 		if hook := i.typ.hooks.create; hook != nil {
 			b.turn = t
-			err := protect(func() error { return hook(b.actor, t, input) })
+			err := t.within("create", i.typ.limits.hooks.Create, func() error { return hook(b.actor, t, input) })
 			b.turn = nil
 			if err != nil {
 				return err
@@ -149,22 +153,34 @@ func (i *instance) create(t *turn) error {
 	i.commitLocked(nil, created, store.OpCreate)
 	i.mu.Unlock()
 	t.reply.Created = true
-	return i.enter(t, b)
+	return i.enter(t, b, false)
 }
 
-// enter runs the wake hook, a turn of its own, and puts the body into memory.
-func (i *instance) enter(t *turn, b *body) error {
-	woken := &change{}
-	if hook := i.typ.hooks.wake; hook != nil {
+// enter runs the wake hook, a turn of its own, and puts the body into memory. What
+// the hook or a migration changed is stored. An actor that is destroyed in its
+// hooks ends here.
+func (i *instance) enter(t *turn, b *body, migrated bool) (err error) {
+	defer b.endIf(&err)
+	woken := &change{body: b, state: b.snapshot, eventHead: i.eventHead}
+	if hook := i.typ.hooks.wake; hook != nil || migrated || t.destroy {
 		b.turn = t
-		err := protect(func() error { return hook(b.actor, t) })
+		err := t.within("wake", i.typ.limits.hooks.Wake, func() error {
+			if hook == nil {
+				return nil
+			}
+			return hook(b.actor, t)
+		})
+		if err == nil && t.destroy {
+			err = t.destroying(b)
+		}
 		b.turn = nil
 		if err != nil {
-			return fmt.Errorf("wake: %w", err)
+			return err
 		}
 		if woken, err = i.collect(t, b); err != nil {
 			return err
 		}
+		woken.dirty = woken.dirty || migrated
 		if t.status.Load() != turnRunning {
 			return context.DeadlineExceeded
 		}
@@ -174,12 +190,18 @@ func (i *instance) enter(t *turn, b *body) error {
 	if t.generation != i.generation {
 		return errDiscarded
 	}
+	if t.destroy {
+		t.destroy = false
+		i.commitLocked(nil, woken, store.OpDestroy)
+		return errDestroyedInWake
+	}
 	if woken.dirty {
 		i.commitLocked(nil, woken, store.OpUpdate)
 	} else {
 		i.deliverLocked(woken)
 	}
 	i.body, t.body = b, b
+	b.stopIfClosingLocked()
 	i.host.table.addID(i.id, i)
 	return nil
 }
@@ -208,9 +230,18 @@ func (i *instance) perform(t *turn) (*change, error) {
 		return nil, nil //nolint:nilnil // given up while the actor came into memory
 	}
 	b := t.body
+	if t.stored != nil {
+		return i.performStored(t)
+	}
 	if t.readOnly {
-		if err := protect(func() error { return t.run(t, b) }); err != nil {
+		b.reads.Add(1)
+		err := protect(func() error { return t.read(b) })
+		b.reads.Add(-1)
+		if err != nil {
 			if _, panicked := errors.AsType[*panicError](err); panicked {
+				i.panicked(err)
+			}
+			if spoiled(err) {
 				i.mu.Lock()
 				i.dropLocked() // readers beside it keep what they have
 				i.mu.Unlock()
@@ -221,11 +252,13 @@ func (i *instance) perform(t *turn) (*change, error) {
 	}
 	b.turn = t
 	err := protect(func() error {
-		err := t.run(t, b)
-		if hook := i.typ.hooks.destroy; hook != nil && err == nil && t.destroy {
-			err = hook(b.actor, t)
+		if err := t.run(t, b); err != nil {
+			return err
 		}
-		return err
+		if err := t.changedState(b); err != nil || !t.destroy {
+			return err
+		}
+		return t.destroying(b)
 	})
 	b.turn = nil
 	// From here on the turn can only be given up by the runtime.
@@ -238,10 +271,13 @@ func (i *instance) perform(t *turn) (*change, error) {
 		}
 	}
 	t.events, t.rows, t.destroy = nil, nil, false
-	if _, panicked := errors.AsType[*panicError](err); !panicked && !sealed {
-		if seedbug.On(5) || b.restore() == nil {
-			return nil, err
-		}
+	if t.kept {
+		b.replies = nil // they count one that is not there, and lack those it replaced
+	}
+	if _, panicked := errors.AsType[*panicError](err); panicked {
+		i.panicked(err)
+	} else if !sealed && (seedbug.On(5) || b.restore() == nil) {
+		return nil, err
 	}
 	i.mu.Lock()
 	i.dropLocked()
@@ -254,6 +290,9 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, dirty: t.destroy || len(t.rows) > 0}
 	if t.rowBytes > maxCommitBytes {
 		return nil, errCommitTooLarge
+	}
+	if err := t.checkOutbox(); err != nil {
+		return nil, err
 	}
 	if b.state != nil {
 		options := proto.MarshalOptions{}
@@ -293,6 +332,7 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 		}
 	}
 	t.events, t.rows, t.rowBytes, t.kvKeys = nil, nil, 0, 0 // the turn may go on with another part
+	c.works = t.takeWorks()
 	return c, nil
 }
 
@@ -306,10 +346,23 @@ func protect(f func() error) (err error) {
 	return f()
 }
 
+// destroying runs the destroy hook in the turn that destroys the actor.
+func (t *turn) destroying(b *body) error {
+	hook := b.inst.typ.hooks.destroy
+	if hook == nil {
+		return nil
+	}
+	return t.within("destroy", b.inst.typ.limits.hooks.Destroy, func() error { return hook(b.actor, t) })
+}
+
+// errDestroyedInWake answers a call that woke an actor which destroyed itself as it
+// woke.
+var errDestroyedInWake error = &refusalError{retryable(refusal(connect.CodeAborted, "actor_destroyed", notExecuted,
+	"the actor destroyed itself when it woke"), 0)}
+
 // expire gives up a turn whose time is over, running or not. Its caller is
 // answered; code that still runs can no longer commit.
-func (t *turn) expire() {
-	err := errOutOfTime
+func (t *turn) expire(err *refusalError) {
 	switch {
 	case t.status.CompareAndSwap(turnQueued, turnSealed):
 	case t.status.CompareAndSwap(turnRunning, turnSealed):

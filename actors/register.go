@@ -118,6 +118,12 @@ type actorType struct {
 	eventType protoreflect.MessageType // nil without a subscription
 	events    *eventUnion              // nil without a subscription
 
+	migrations      []migration
+	explicitVersion *uint32
+	stateVersion    uint32 // what the code writes
+
+	crashPolicy CrashAction
+
 	hooks   hooks
 	limits  limits
 	hasConn bool // some hook runs for calls outside a connection
@@ -127,12 +133,16 @@ type actorType struct {
 type limits struct {
 	sleepAfter     time.Duration
 	actionTimeout  time.Duration
-	hookTimeout    time.Duration
 	mailbox        int
 	stateBytes     int
 	replyBytes     int
 	replyRetention time.Duration
 	replyRecords   int
+	undurable      int
+	streamTimeout  time.Duration
+	waitUntil      time.Duration
+	hooks          HookTimeouts
+	connections    int
 }
 
 // defaultLimits are the defaults of every type.
@@ -140,12 +150,16 @@ func defaultLimits() limits {
 	return limits{
 		sleepAfter:     30 * time.Second,
 		actionTimeout:  60 * time.Second,
-		hookTimeout:    10 * time.Second,
 		mailbox:        256,
 		stateBytes:     1 << 20,
 		replyBytes:     4 << 20,
 		replyRetention: 24 * time.Hour,
 		replyRecords:   10_000,
+		undurable:      defaultUndurable,
+		streamTimeout:  time.Hour,
+		waitUntil:      15 * time.Second,
+		hooks:          defaultHookTimeouts(),
+		connections:    defaultMaxConnections,
 	}
 }
 

@@ -78,7 +78,7 @@ func (t *turn) row(ctx context.Context, kind store.Kind, key []byte) (row store.
 	if found {
 		return over.row, !over.deleted, nil
 	}
-	rows, err := t.stored(ctx, kind, store.Range{From: key, To: append(slices.Clip(key), 0), Limit: 1})
+	rows, err := t.fromStore(ctx, kind, store.Range{From: key, To: append(slices.Clip(key), 0), Limit: 1})
 	if err != nil || len(rows) == 0 {
 		return store.Row{}, false, err
 	}
@@ -94,7 +94,7 @@ func (t *turn) scan(ctx context.Context, kind store.Kind, r store.Range) ([]stor
 	if want > 0 {
 		r.Limit += len(over) // each may hide a row
 	}
-	rows, err := t.stored(ctx, kind, r)
+	rows, err := t.fromStore(ctx, kind, r)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func (t *turn) overlaid(kind store.Kind, r store.Range) []overlaid {
 	return found
 }
 
-func (t *turn) stored(ctx context.Context, kind store.Kind, r store.Range) ([]store.Row, error) {
+func (t *turn) fromStore(ctx context.Context, kind store.Kind, r store.Range) ([]store.Row, error) {
 	rows, err := t.inst.host.store.Scan(ctx, t.inst.id, kind, r)
 	switch {
 	case errors.Is(err, store.ErrCorrupt):

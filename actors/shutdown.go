@@ -40,7 +40,8 @@ func (h *Host) sweep(stop <-chan struct{}) {
 func (i *instance) sleepIfIdle(now time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.gone || now.Sub(i.lastUsed) < i.typ.limits.sleepAfter || !i.idleLocked() {
+	idle := now.Sub(i.lastUsed)
+	if i.gone || idle < i.typ.limits.sleepAfter || !i.idleLocked() || i.body.keptLocked(idle) {
 		return
 	}
 	i.sleepLocked()
@@ -59,7 +60,7 @@ func (i *instance) sleepLocked() *turn {
 		return nil
 	}
 	t := i.host.newTurn(context.Background(), i.typ, nil, func(t *turn, b *body) error {
-		if err := protect(func() error { return i.typ.hooks.sleep(b.actor, t) }); err != nil {
+		if err := t.within("sleep", i.typ.limits.hooks.Sleep, func() error { return i.typ.hooks.sleep(b.actor, t) }); err != nil {
 			i.logger().Error("the sleep hook failed", slog.Any("error", err))
 			return err
 		}
@@ -71,15 +72,23 @@ func (i *instance) sleepLocked() *turn {
 	return t
 }
 
-// Shutdown ends every subscription with a closing frame, refuses new calls, waits
-// for the turns that run and for their commits, and puts every actor to sleep. If
-// ctx ends first it returns at once with an error; what was acknowledged is
-// durable all the same.
+// Shutdown ends every subscription with a closing frame and the context of whatever
+// runs beside an actor, refuses new calls, waits for the turns that run, for their
+// commits, for streaming actions and for other work beside the actors, that for
+// [WaitUntilTimeout] at most, and puts every actor to sleep. If ctx ends first it
+// returns at once with an error; what was acknowledged is durable all the same. If
+// ctx has ended already, no sleep or disconnect hook runs.
 func (h *Host) Shutdown(ctx context.Context) error {
+	if ctx.Err() != nil {
+		h.abrupt.Store(true)
+	}
 	h.closing.Store(true)
 	h.table.all(func(i *instance) {
 		i.mu.Lock()
 		conns := i.conns
+		if i.body != nil {
+			i.body.stopIfClosingLocked()
+		}
 		i.mu.Unlock()
 		if seedbug.On(19) {
 			return
@@ -92,11 +101,16 @@ func (h *Host) Shutdown(ctx context.Context) error {
 		h.drainOne.Do(func() { close(h.drained) })
 	}
 	h.stopOne.Do(func() {
+		close(h.quit)
 		go func() {
 			defer close(h.stopped)
 			<-h.drained
 			h.subscribers.Wait()
-			h.sleepAll()
+			h.works.await()
+			h.silent.Store(true)
+			if !h.abrupt.Load() {
+				h.sleepAll()
+			}
 			close(h.stop)
 			h.committer.drain()
 			h.workers.close()

@@ -60,6 +60,7 @@ func TestShutdownWaitsForTurnsWhoseCallersHaveLeft(t *testing.T) {
 
 func TestShutdownWaitsForASubscriptionWhoseCallerHasLeft(t *testing.T) {
 	t.Parallel()
+	needsDepth(t, 2)
 	synctest.Test(t, func(t *testing.T) {
 		var d diary
 		faulty := storetest.NewFaulty(memory.New(memory.Options{}))

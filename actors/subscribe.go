@@ -35,6 +35,7 @@ type Subscription struct {
 	pulse   *time.Timer // signals the connection at pulseAt
 	pulseAt time.Time
 	sentAt  time.Time
+	expires time.Time
 }
 
 // Subscribe opens a connection. Every error is a *[connect.Error], ready for the
@@ -66,6 +67,9 @@ func (s *Subscription) Close() {
 func (h *Host) connect(ctx context.Context, call *Call) (*Conn, Reply, error) {
 	typ := call.Method.owner
 	params := call.Request
+	if err := h.checkChain(call); err != nil {
+		return nil, Reply{}, err
+	}
 	if err := h.check(params); err != nil {
 		return nil, Reply{}, err
 	}
@@ -85,6 +89,9 @@ func open(t *turn, b *body) error {
 	if resume := t.call.Resume; resume != "" && resume != cursorText(i.idText, i.eventHead) {
 		return &refusalError{refusal(connect.CodeOutOfRange, "cursor_out_of_range", notExecuted,
 			"the events after this cursor cannot be replayed; the newest cursor is %s", cursorText(i.idText, i.eventHead))}
+	}
+	if err := i.admitConnection(); err != nil {
+		return err
 	}
 	conn := newConn(i, t.call.Subject, t.params)
 	t.conn = conn
@@ -113,7 +120,7 @@ func open(t *turn, b *body) error {
 	i.mu.Unlock()
 	t.opened = conn
 	if hook := i.typ.hooks.connect; hook != nil {
-		return hook(b.actor, t, conn)
+		return t.within("connect", i.typ.limits.hooks.Connect, func() error { return hook(b.actor, t, conn) })
 	}
 	return nil
 }
@@ -125,7 +132,7 @@ func (h *Host) disconnect(conn *Conn) {
 	was := len(i.conns)
 	i.conns = without(i.conns, conn)
 	hook := i.typ.hooks.disconnect
-	if hook == nil || len(i.conns) == was {
+	if hook == nil || len(i.conns) == was || h.abrupt.Load() {
 		i.forgetLocked()
 		i.mu.Unlock()
 		return
@@ -136,7 +143,7 @@ func (h *Host) disconnect(conn *Conn) {
 			return errAbsent
 		}
 		t.conn, t.connState = conn, conn.state
-		return hook(b.actor, t, conn)
+		return t.within("disconnect", i.typ.limits.hooks.Connect, func() error { return hook(b.actor, t, conn) })
 	})
 	err := i.enqueueLocked(t) // before anybody can forget the instance
 	i.mu.Unlock()
@@ -181,9 +188,10 @@ func (s *Subscription) begin(ctx context.Context) {
 		s.conn.close(closing{troupev1.CloseReason_CLOSE_REASON_SHUTDOWN, "the server is stopping", time.Second})
 	}
 	s.unwatch = context.AfterFunc(ctx, s.conn.signal)
-	s.pulse = time.AfterFunc(s.host.heartbeat, s.conn.signal)
 	s.sentAt = time.Now()
-	s.pulseAt = s.sentAt.Add(s.host.heartbeat)
+	s.expires = s.host.expiry(s.sentAt)
+	s.pulseAt = s.nextPulse()
+	s.pulse = time.AfterFunc(s.pulseAt.Sub(s.sentAt), s.conn.signal)
 }
 
 // drain sends what waits in the connection's queue.
@@ -210,6 +218,9 @@ func (s *Subscription) beat(sink Sink) error {
 	if now.Before(s.pulseAt) {
 		return nil
 	}
+	if s.expire(now) {
+		return nil
+	}
 	if now.Sub(s.sentAt) >= s.host.heartbeat {
 		head := s.conn.inst.head() // every event up to it is in the queue or has been sent
 		if s.conn.waits() {
@@ -220,7 +231,7 @@ func (s *Subscription) beat(sink Sink) error {
 			return err
 		}
 	}
-	s.pulseAt = s.sentAt.Add(s.host.heartbeat)
+	s.pulseAt = s.nextPulse()
 	s.pulse.Reset(s.pulseAt.Sub(now))
 	return nil
 }
@@ -282,16 +293,21 @@ func beforeConnect(ctx context.Context, typ *actorType, call *Call, params proto
 	if typ.hooks.beforeConnect == nil {
 		return nil
 	}
-	attempt := Attempt{Namespace: call.Address.Namespace, Subject: call.Subject}
+	attempt := Attempt{Namespace: call.Address.Namespace, Subject: call.Subject, Internal: call.Internal}
 	if call.ID.IsZero() {
 		attempt.Key, _ = wire.DecodeKey(call.Address.Key) // canonical already
 	}
 	if call.Info != nil {
 		attempt.Header = call.Info.RequestHeader()
 	}
-	ctx, cancel := context.WithTimeout(ctx, typ.limits.hookTimeout)
+	limit := typ.limits.hooks.Connect
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return protect(func() error { return typ.hooks.beforeConnect(ctx, attempt, params) })
+	err := protect(func() error { return typ.hooks.beforeConnect(bounded, attempt, params) })
+	if bounded.Err() != nil && ctx.Err() == nil {
+		return hookTimeout("before-connect", limit)
+	}
+	return err
 }
 
 // join gives a call's turn its connection, or the state that a connection with its
@@ -325,7 +341,10 @@ func (t *turn) createConnState(b *body) error {
 		b.turn = nil
 		defer func() { b.turn = writing }()
 	}
-	state, err := hook(b.actor, t, t.params)
-	t.connState = state
-	return err
+	b.reads.Add(1)
+	defer b.reads.Add(-1)
+	return t.within("create-conn-state", b.inst.typ.limits.hooks.Connect, func() (err error) {
+		t.connState, err = hook(b.actor, t, t.params)
+		return err
+	})
 }

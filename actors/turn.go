@@ -56,8 +56,19 @@ type turn struct {
 	rowBytes  int     // of rows, and of what they replaced
 	kvKeys    int     // of rows
 	exists    bool    // resolve wants it absent; only a reply given before can answer
+	kept      bool    // the reply is to be kept for a repeated request
+	sent      int     // messages to other actors
+	spoiled   error   // what the turn fails with at its end
 	destroy   bool    // the actor ends with the turn
 	sleep     bool    // the actor leaves memory after the turn
+
+	scheduled *ScheduleRun                     // nil unless a schedule runs
+	enters    *body                            // whom the turn was entered at, by code beside it; else nil
+	aside     *aside                           // what it does about such code; nil if nothing
+	stored    func(record *store.Record) error // what a turn does that does not wake the actor
+	record    store.Record                     // what it does it to
+	hook      atomic.Pointer[hookRun]          // the hook that runs
+	hookLate  atomic.Bool                      // it took too long
 
 	generation uint32
 	status     atomic.Uint32
@@ -204,6 +215,9 @@ type turnStream struct {
 	keep    bool     // keep the reply in binary too
 	binary  []byte   // the reply in binary, to be kept
 	small   [64]byte // what most replies fit into
+
+	review   func(request, response proto.Message) error // unless nil, sees each response first
+	received proto.Message                               // what the handler received, for review
 }
 
 // Receive hands the request over. The handler's message becomes the decoded one:
@@ -211,6 +225,9 @@ type turnStream struct {
 func (s *turnStream) Receive(dst any) error {
 	if s.request == nil {
 		return io.EOF
+	}
+	if s.review != nil {
+		s.received, _ = dst.(proto.Message)
 	}
 	from, to := reflect.ValueOf(s.request), reflect.ValueOf(dst)
 	if from.Type() != to.Type() {
@@ -239,6 +256,11 @@ func (s *turnStream) Send(src any) error {
 		return errors.New("actors: a handler of a unary method sent two replies")
 	}
 	s.sent = true
+	if s.review != nil {
+		if err := s.review(s.received, message); err != nil {
+			return err
+		}
+	}
 	body, err := s.codec.Append(s.small[:0], message)
 	if err != nil {
 		return fmt.Errorf("encode the reply: %w", err)
@@ -306,14 +328,17 @@ func (h *Host) newTurn(ctx context.Context, typ *actorType, call *Call, run func
 		call:     call,
 		ready:    ready,
 	}
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(t.deadline) {
-		t.deadline = deadline
-	}
 	if call != nil {
 		t.method = call.Method
+		if limit := call.Method.timeout; limit > 0 {
+			t.deadline = now.Add(limit)
+		}
 		t.stream.request = call.Request
 		t.stream.codec = call.Codec
 		t.stream.limit = typ.limits.replyBytes
+	}
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(t.deadline) {
+		t.deadline = deadline
 	}
 	return t
 }

@@ -63,6 +63,12 @@ func (p *workers) start(t *turn) {
 
 func (p *workers) work(w *worker) {
 	defer p.wg.Done()
+	exited := true
+	defer func() {
+		if exited {
+			p.lose(w)
+		}
+	}()
 	for t := range w.turns {
 		p.run(w, t)
 		p.busy.Add(-1)
@@ -70,11 +76,22 @@ func (p *workers) work(w *worker) {
 		if len(p.idle) >= maxIdleWorkers || p.all == nil {
 			delete(p.all, w)
 			p.mu.Unlock()
-			return
+			break
 		}
 		p.idle = append(p.idle, w)
 		p.mu.Unlock()
 	}
+	exited = false
+}
+
+// lose gives up a worker whose goroutine ends: see [instance.exited].
+func (p *workers) lose(w *worker) {
+	w.current.Store(nil)
+	p.busy.Add(-1)
+	p.mu.Lock()
+	delete(p.all, w)
+	p.mu.Unlock()
+	p.committer.flush()
 }
 
 // run runs a turn and those of its actor that follow it, and sees to it that what
@@ -120,18 +137,21 @@ func (p *workers) lend(t *turn) {
 	}
 	p.mu.Unlock()
 	w.current.Store(t)
-	next := t.inst.execute(t)
-	w.current.Store(nil)
-	p.busy.Add(-1)
-	p.mu.Lock()
-	p.lent = append(p.lent, w)
-	p.mu.Unlock()
-	if next != nil {
-		p.start(next)
-	}
-	if t.inst.changed.Swap(false) {
-		p.committer.flushBeside() // the caller may have to answer before the disk does
-	}
+	var next *turn
+	defer func() { // also when the author's code ends the goroutine
+		w.current.Store(nil)
+		p.busy.Add(-1)
+		p.mu.Lock()
+		p.lent = append(p.lent, w)
+		p.mu.Unlock()
+		if next != nil {
+			p.start(next)
+		}
+		if t.inst.changed.Swap(false) {
+			p.committer.flushBeside() // the caller may have to answer before the disk does
+		}
+	}()
+	next = t.inst.execute(t)
 }
 
 // watch gives up turns whose time is over until stop is closed. It sleeps while no
@@ -165,8 +185,8 @@ func (p *workers) watch(stop <-chan struct{}) {
 		now := time.Now()
 		for _, w := range seen {
 			if t := w.current.Load(); t != nil {
-				if now.After(t.deadline) {
-					t.expire()
+				if late := t.overdue(now); late != nil {
+					t.expire(late)
 				}
 				t.inst.expireQueued()
 			}
@@ -192,7 +212,7 @@ func (i *instance) expireQueuedLocked() {
 		next := t.next
 		if now.After(t.deadline) {
 			i.queue.remove(t)
-			t.expire()
+			t.expire(errOutOfTime)
 		}
 		t = next
 	}

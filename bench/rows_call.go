@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/troupe-dev/troupe/bench/load"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
@@ -141,6 +142,45 @@ func increments(b *bed) ([]*row, error) {
 			return nil, err
 		}
 		rows = append(rows, toBare, toStore)
+	}
+	return rows, nil
+}
+
+// idempotency compares durable increments that carry an idempotency key, each one of
+// its own, with those that carry none, on the same server.
+func idempotency(b *bed) ([]*row, error) {
+	ours, err := b.startTroupe()
+	if err != nil {
+		return nil, err
+	}
+	ours.conns = b.callers
+	var (
+		rows  []*row
+		calls atomic.Int64
+	)
+	for _, n := range []int{1, manyActors} {
+		rate := &row{Name: "durable increment with a key, " + amount(n, "actor"), Limit: "no key", Unit: "/s", Score: ratio}
+		cost := &row{Name: rate.Name + ": server CPU", Limit: "no key", Unit: "µs", Score: inverse}
+		names := keys(n)
+		plain := load.Plan{Duration: b.duration, Next: prebuilt(n, increment)}
+		keyed := load.Plan{Duration: b.duration, Next: func(call int64, buffer []byte) []byte {
+			r := increment(names[call%int64(n)])
+			r.IdempotencyKey = "auto-" + strconv.FormatInt(1e15+calls.Add(1), 36)
+			return r.Append(buffer[:0])
+		}}
+		var without, with figures
+		err := b.interleave(
+			func(int) {
+				rate.add(without.rate, with.rate)
+				cost.add(without.cpu, with.cpu)
+			},
+			func() (err error) { without, err = ours.call(plain); return err },
+			func() (err error) { with, err = ours.call(keyed); return err },
+		)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, rate, cost)
 	}
 	return rows, nil
 }

@@ -6,6 +6,7 @@ package server
 import (
 	"context"
 	"encoding/base64"
+	"log/slog"
 	"strings"
 
 	"github.com/troupe-dev/troupe/actors"
@@ -26,6 +27,8 @@ type directory interface {
 	Ensure(ctx context.Context, target actors.Target, input []byte) (d actors.Description, created bool, err error)
 	Destroy(ctx context.Context, target actors.Target) (store.ID, error)
 	List(ctx context.Context, q store.ListQuery) ([]actors.Description, error)
+	deadList
+	caretaker
 }
 
 // actorService is the lifecycle API.
@@ -35,6 +38,7 @@ type actorService struct {
 	inputs     map[string]protoreflect.FullName // actor type → input message, "" without one
 	check      func(proto.Message) error
 	trusted    func(ctx context.Context) bool // whether the caller has the server role
+	log        *slog.Logger                   // for the audit
 }
 
 var (
@@ -80,17 +84,12 @@ func (s *actorService) Resolve(ctx context.Context, req *troupev1.ResolveRequest
 
 // Destroy implements [troupev1connect.ActorServiceHandler].
 func (s *actorService) Destroy(ctx context.Context, req *troupev1.DestroyRequest) (*troupev1.DestroyResponse, error) {
-	if !s.trusted(ctx) {
-		return nil, needsServerRole.errorf("Destroy needs the server role")
-	}
-	if err := s.check(req); err != nil {
-		return nil, err
-	}
-	target, err := s.target(req.GetAddress(), actors.Get)
+	target, err := s.charge(ctx, "Destroy", req, req.GetAddress())
 	if err != nil {
 		return nil, err
 	}
 	id, err := s.directory.Destroy(ctx, target)
+	s.audit(ctx, "Destroy", target, err)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +100,7 @@ func (s *actorService) ensure(ctx context.Context, req proto.Message, address *t
 	if err := s.check(req); err != nil {
 		return nil, false, err
 	}
-	target, err := s.target(address, resolve)
+	target, err := s.target(ctx, address, resolve)
 	if err != nil {
 		return nil, false, err
 	}
@@ -113,13 +112,13 @@ func (s *actorService) ensure(ctx context.Context, req proto.Message, address *t
 	if err != nil {
 		return nil, false, err
 	}
-	actor, err := actorOf(description)
+	actor, err := s.actorOf(ctx, description)
 	return actor, created, err
 }
 
 // target reads an address.
-func (s *actorService) target(address *troupev1.Address, resolve actors.Resolve) (actors.Target, error) {
-	namespace, err := s.namespaces.check(address.GetNamespace())
+func (s *actorService) target(ctx context.Context, address *troupev1.Address, resolve actors.Resolve) (actors.Target, error) {
+	namespace, err := s.namespaces.check(principalOf(ctx), address.GetNamespace())
 	if err != nil {
 		return actors.Target{}, err
 	}
@@ -175,7 +174,7 @@ func (s *actorService) List(ctx context.Context, req *troupev1.ListRequest) (*tr
 	if err := s.check(req); err != nil {
 		return nil, err
 	}
-	namespace, err := s.namespaces.check(req.GetNamespace())
+	namespace, err := s.namespaces.check(principalOf(ctx), req.GetNamespace())
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +203,7 @@ func (s *actorService) List(ctx context.Context, req *troupev1.ListRequest) (*tr
 		response.NextPageToken = encodePageToken(found[size-1].Address)
 	}
 	for _, description := range found {
-		actor, err := actorOf(description)
+		actor, err := s.actorOf(ctx, description)
 		if err != nil {
 			return nil, err
 		}
@@ -240,13 +239,14 @@ func (s *actorService) page(ctx context.Context, query store.ListQuery, prefix s
 	return append(found, below...), err
 }
 
-// actorOf describes an actor on the wire.
-func actorOf(d actors.Description) (*troupev1.Actor, error) {
+// actorOf describes an actor on the wire. What went wrong with it is only for those
+// who run the server.
+func (s *actorService) actorOf(ctx context.Context, d actors.Description) (*troupev1.Actor, error) {
 	key, err := wire.DecodeKey(d.Key)
 	if err != nil {
 		return nil, err
 	}
-	return &troupev1.Actor{
+	actor := &troupev1.Actor{
 		Id:          d.ID.String(),
 		Namespace:   d.Namespace,
 		Type:        d.Type,
@@ -256,7 +256,17 @@ func actorOf(d actors.Description) (*troupev1.Actor, error) {
 		StateBytes:  uint64(d.StateBytes),
 		Awake:       d.Awake,
 		Connections: uint32(d.Connections),
-	}, nil
+		Status:      statuses[d.Status],
+
+		StateVersion: d.StateVersion,
+	}
+	if !d.RetryAt.IsZero() {
+		actor.RetryAt = timestamppb.New(d.RetryAt)
+	}
+	if d.LastError != "" && s.trusted(ctx) {
+		actor.LastError, actor.LastErrorAt = strings.ToValidUTF8(d.LastError, "\uFFFD"), timestamppb.New(d.LastErrorAt)
+	}
+	return actor, nil
 }
 
 // pageTokenVersion begins every page token.

@@ -87,16 +87,23 @@ func newNamespaces(names []string) namespaces {
 	return n
 }
 
-// check returns the namespace that text names.
-func (n namespaces) check(text string) (string, error) {
+// check returns the namespace that text names. A caller who may not name it does
+// not learn whether there is one.
+func (n namespaces) check(caller *Principal, text string) (string, error) {
 	if text == "" {
 		text = wire.DefaultNamespace
 	}
-	if n.list[text] {
-		return text, nil
+	known := n.list[text]
+	if !known {
+		if err := wire.CheckNamespace(text); err != nil {
+			return "", badNamespace.errorf("%s", err)
+		}
 	}
-	if err := wire.CheckNamespace(text); err != nil {
-		return "", badNamespace.errorf("%s", err)
+	if !caller.may(text) {
+		return "", namespaceDenied.errorf("the caller may not use the namespace %q", text)
+	}
+	if known {
+		return text, nil
 	}
 	if !n.any {
 		return "", unknownNamespace.errorf("this server has no namespace %q", text)
@@ -105,15 +112,16 @@ func (n namespaces) check(text string) (string, error) {
 }
 
 // fill puts the address and everything else that the metadata says into call.
-// byGet says that the request is an HTTP GET, which creates nothing.
-func (m *metadata) fill(call *actors.Call, namespaces namespaces, byGet bool) error {
+// caller is who calls. byGet says that the request is an HTTP GET, which creates nothing.
+func (m *metadata) fill(call *actors.Call, caller *Principal, namespaces namespaces, byGet bool) error {
 	if m.twice != "" {
 		return refusalOf(m.twice).errorf("%s has more than one value", strings.ToLower(m.twice))
 	}
-	namespace, err := namespaces.check(m.namespace)
+	namespace, err := namespaces.check(caller, m.namespace)
 	if err != nil {
 		return err
 	}
+	call.Subject = caller.subject()
 	call.Address = store.Address{Namespace: namespace, Type: call.Method.Type}
 	if m.id != "" {
 		if m.key != "" {

@@ -20,30 +20,29 @@ func TestParseURLAddress(t *testing.T) {
 	t.Parallel()
 	const method = "/@/a.v1.A/M"
 	for path, want := range map[string]urlAddress{
-		"/actors/default" + method:           {"default", "", "/a.v1.A/M"},
-		"/actors/default/x" + method:         {"default", "x", "/a.v1.A/M"},
-		"/actors/acme/org/general" + method:  {"acme", "org/general", "/a.v1.A/M"},
-		"/actors/default/a%2Fb" + method:     {"default", "a%2Fb", "/a.v1.A/M"},
-		"/actors/default/%40/b" + method:     {"default", "%40/b", "/a.v1.A/M"},
-		"/actors/default/~" + method:         {"default", "~", "/a.v1.A/M"},
-		"/actors/default/~..%2f" + method:    {"", "", ""},
-		"/actors/default/%61" + method:       {"default", "a", "/a.v1.A/M"},
-		"/actors/default/~~" + method:        {"default", "~~", "/a.v1.A/M"},
-		"/actors/default/x/@/a%2Ev1.A/M":     {"default", "x", "/a.v1.A/M"},
-		"/actors/" + method[1:]:              {"", "", ""},
-		"/actors//x" + method:                {"", "", ""},
-		"/actors/default/" + method:          {"", "", ""},
-		"/actors/default//x" + method:        {"", "", ""},
-		"/actors/default/x/" + method:        {"", "", ""},
-		"/actors/default/a+b" + method:       {"", "", ""},
-		"/actors/default/x/@/a.v1.A":         {"", "", ""},
-		"/actors/default/x/@/a.v1.A/":        {"", "", ""},
-		"/actors/default/x/@/a.v1.A/M/more":  {"", "", ""},
-		"/actors/default/x/@/a.v1.A/http/me": {"", "", ""},
-		"/actors/default/x/@/a%2Fb/M":        {"", "", ""},
-		"/actors/default/x/@/a.v1.A/M%2":     {"", "", ""},
-		"/actors/default/x":                  {"", "", ""},
-		"/elsewhere":                         {"", "", ""},
+		"/actors/default" + method:          {namespace: "default", key: "", procedure: "/a.v1.A/M"},
+		"/actors/default/x" + method:        {namespace: "default", key: "x", procedure: "/a.v1.A/M"},
+		"/actors/acme/org/general" + method: {namespace: "acme", key: "org/general", procedure: "/a.v1.A/M"},
+		"/actors/default/a%2Fb" + method:    {namespace: "default", key: "a%2Fb", procedure: "/a.v1.A/M"},
+		"/actors/default/%40/b" + method:    {namespace: "default", key: "%40/b", procedure: "/a.v1.A/M"},
+		"/actors/default/~" + method:        {namespace: "default", key: "~", procedure: "/a.v1.A/M"},
+		"/actors/default/~..%2f" + method:   {},
+		"/actors/default/%61" + method:      {namespace: "default", key: "a", procedure: "/a.v1.A/M"},
+		"/actors/default/~~" + method:       {namespace: "default", key: "~~", procedure: "/a.v1.A/M"},
+		"/actors/default/x/@/a%2Ev1.A/M":    {namespace: "default", key: "x", procedure: "/a.v1.A/M"},
+		"/actors/" + method[1:]:             {},
+		"/actors//x" + method:               {},
+		"/actors/default/" + method:         {},
+		"/actors/default//x" + method:       {},
+		"/actors/default/x/" + method:       {},
+		"/actors/default/a+b" + method:      {},
+		"/actors/default/x/@/a.v1.A":        {},
+		"/actors/default/x/@/a.v1.A/":       {},
+		"/actors/default/x/@/a.v1.A/M/more": {},
+		"/actors/default/x/@/a%2Fb/M":       {},
+		"/actors/default/x/@/a.v1.A/M%2":    {},
+		"/actors/default/x":                 {},
+		"/elsewhere":                        {},
 	} {
 		got, err := parseURLAddress(path)
 		if (err != nil) != (want.procedure == "") {
@@ -55,12 +54,45 @@ func TestParseURLAddress(t *testing.T) {
 	}
 }
 
+func TestParseRawURLAddress(t *testing.T) {
+	t.Parallel()
+	for rest, want := range map[string][2]string{
+		"http":             {"/", "/"},
+		"http/":            {"/", "/"},
+		"http/me":          {"/me", "/me"},
+		"http/a%2Fb/@/c/":  {"/a/b/@/c/", "/a%2Fb/@/c/"},
+		"http//x/../y":     {"//x/../y", "//x/../y"},
+		"http/http":        {"/http", "/http"},
+		"http/caf%C3%A9":   {"/café", "/caf%C3%A9"},
+		"http/%2e%2E/http": {"/../http", "/%2e%2E/http"},
+	} {
+		path := "/actors/acme/org/a%2Fb/@/a.v1.A/" + rest
+		got, err := parseURLAddress(path)
+		if wanted := (urlAddress{namespace: "acme", key: "org/a%2Fb", service: "a.v1.A", path: want[0], escapedPath: want[1]}); err != nil || got != wanted {
+			t.Errorf("%s: got %+v, %v", rest, got, err)
+		}
+		if !isRaw(path) {
+			t.Errorf("%s is not raw", rest)
+		}
+	}
+	for _, path := range []string{"/actors/a/@/a.v1.A/http%2", "/actors/a/@/a.v1.A/http/%"} {
+		if _, err := parseURLAddress(path); err == nil {
+			t.Errorf("%s: no error", path)
+		}
+	}
+	for _, path := range []string{"/actors/a/@/a.v1.A/httpx", "/x/@/a.v1.A/http/", "/actors/http/@/a.v1.A/M", "/actors/a"} {
+		if isRaw(path) {
+			t.Errorf("%s is raw", path)
+		}
+	}
+}
+
 // FuzzURLAddress holds that a path that is understood names one key, and that the
 // canonical path of that key is understood as the same address.
 func FuzzURLAddress(f *testing.F) {
 	for _, seed := range []string{
 		"/actors/default/@/a.v1.A/M", "/actors/default/a%2Fb/@/a.v1.A/M", "/actors/d/~/@/a/b", "/actors/default//@/a/b",
-		"/actors/default/x/@/y/@/a.v1.A/M", "/actors/%64efault/%40/@/a/b", "/actors/default/%zz/@/a/b", "/actors/",
+		"/actors/default/x/@/y/@/a.v1.A/M", "/actors/%64efault/%40/@/a/b", "/actors/default/%zz/@/a/b", "/actors/", "/actors/default/a/@/a.v1.A/http/x%2Fy",
 	} {
 		f.Add(seed)
 	}
@@ -78,6 +110,17 @@ func FuzzURLAddress(f *testing.F) {
 		}
 		if strings.ContainsAny(a.namespace, "/%@") || wire.CheckNamespace(a.namespace) != nil {
 			return // refused by the next step
+		}
+		if a.procedure == "" {
+			a.procedure, a.escapedPath = "/"+a.service+"/"+rawSegment+a.escapedPath, "" // as the path has it
+			if a.service == "" || strings.ContainsAny(a.service, "%@/?#") {
+				return
+			}
+			again, err := parseURLAddress("/actors/" + a.namespace + strings.TrimSuffix("/"+a.key, "/") + "/@" + a.procedure)
+			if err != nil || again.key != a.key || again.service != a.service || again.path != a.path {
+				t.Fatalf("%q: %+v, and by its canonical path %+v, %v", path, a, again, err)
+			}
+			return
 		}
 		service, method, _ := strings.Cut(a.procedure[1:], "/")
 		if strings.ContainsAny(service+method, "%@/") || method == "http" {
@@ -99,7 +142,11 @@ func TestURLAddressQuery(t *testing.T) {
 	request := func(target string, header http.Header) (*http.Request, error) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
 		maps.Copy(r.Header, header)
-		return withURLAddress(r)
+		address, err := parseURLAddress(r.URL.EscapedPath())
+		if err != nil {
+			return nil, err
+		}
+		return withURLAddress(r, &address)
 	}
 	r, err := request("/actors/default/a/@/a.v1.A/M?resume=c1&resolve=get&params=-_8&message=%7B%7D", nil)
 	if err != nil {
@@ -131,7 +178,7 @@ func TestMetadata(t *testing.T) {
 		}
 		call := &actors.Call{Method: &actors.Method{Type: "a.v1.A"}}
 		m := readMetadata(&header)
-		return call, m.fill(call, newNamespaces([]string{"default", "acme"}), byGet)
+		return call, m.fill(call, nil, newNamespaces([]string{"default", "acme"}), byGet)
 	}
 	call, err := fill(false, "Actor-Key", "a/%62", "Actor-Namespace", "acme", "Actor-Input-Bin", "", "Actor-Params-Bin", "AQI=",
 		"Last-Event-ID", "c9", "Actor-Conn", "id.secret", "Authorization", "x", "Accept", "y", "Idempotency-Key", "k")
@@ -162,5 +209,29 @@ func TestMetadata(t *testing.T) {
 	}
 	if _, err := fill(false, "Actor-Namespace", "elsewhere"); connect.CodeOf(err) != connect.CodeNotFound {
 		t.Errorf("a namespace that is not listed: %v", err)
+	}
+}
+
+func TestMetadataLimits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		limit  int
+		reason string
+	}{
+		"Actor-Resume":    {maxResumeText, "bad_actor_resume"},
+		"Last-Event-Id":   {maxResumeText, "bad_actor_resume"},
+		"Actor-Conn":      {maxConnText, "bad_actor_conn"},
+		"Idempotency-Key": {maxIdempotencyKey, "bad_idempotency_key"},
+	} {
+		fill := func(size int) error {
+			var header connect.Header
+			header.Set(name, strings.Repeat("x", size))
+			m := readMetadata(&header)
+			return m.fill(&actors.Call{Method: &actors.Method{Type: "a.v1.A"}}, nil, newNamespaces([]string{"default"}), false)
+		}
+		if err := fill(c.limit); err != nil {
+			t.Errorf("%s at its limit: %v", name, err)
+		}
+		assertError(t, fill(c.limit+1), connect.CodeInvalidArgument, c.reason, errorDomain)
 	}
 }

@@ -49,6 +49,10 @@ func (i *instant) Subscribe(context.Context, *actors.Call) (*actors.Subscription
 	return nil, errors.New("not measured")
 }
 
+func (i *instant) Stream(context.Context, *actors.Call) (*actors.Stream, error) {
+	return nil, errors.New("not measured")
+}
+
 // BenchmarkServeHTTP measures one read without a network: a bare Connect handler
 // behind http.ServeMux, the edge alone, and the edge with the runtime.
 func BenchmarkServeHTTP(b *testing.B) {

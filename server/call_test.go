@@ -115,6 +115,29 @@ func errorAs(err error) (*connect.Error, bool) {
 
 // TestReplyTooLarge holds that a caller whose reply may not be sent knows that its
 // call has taken effect.
+// TestP17_OverTheWire repeats a request under its idempotency key in one protocol
+// after the other, all of them stock.
+func TestP17_OverTheWire(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	for name, client := range b.clients() {
+		ctx, _ := at(t.Context(), "actor-key", "one", "idempotency-key", "k")
+		reply, err := client.Increment(ctx, &counterv1.IncrementRequest{Amount: 2})
+		if err != nil || reply.GetCount() != 2 {
+			t.Errorf("%s: %v, %v", name, reply, err)
+		}
+		ctx, _ = at(t.Context(), "actor-key", "one", "idempotency-key", "k")
+		_, err = client.Increment(ctx, &counterv1.IncrementRequest{Amount: 3})
+		if connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("%s: another request under the key: %v", name, err)
+		}
+		ctx, _ = at(t.Context(), "actor-key", "one", "idempotency-key", "k")
+		if got, err := client.Get(ctx, &counterv1.GetRequest{}); err != nil || got.GetCount() != 2 {
+			t.Errorf("%s: a read-only call with a key: %v, %v", name, got, err)
+		}
+	}
+}
+
 func TestReplyTooLarge(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(cfg *Config) { cfg.Limits.ResponseBytes = 1 })

@@ -4,6 +4,7 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -36,8 +37,19 @@ type Config struct {
 	Listen string
 	// TLS, unless nil, holds the certificate to serve with.
 	TLS *tls.Config
-	// InsecureAnonymous allows a listener that is not on a loopback address,
-	// though nobody who calls has to say who they are.
+	// Authenticate, unless nil, says who sends a request, by its headers, which
+	// it must not change or keep. It runs before anything else of the request
+	// is read, for calls and for raw requests, not for health, CORS preflights
+	// and Handlers; it may do I/O within Limits.AuthTimeout and is called
+	// concurrently. An error made by [actors.Errorf] or [connect.Errorf]
+	// refuses the request as it is; any other is unauthenticated, its text
+	// kept back.
+	//
+	// Without it callers are anonymous and may name every namespace of the
+	// server, and those who come in by a loopback listener have [RoleServer].
+	Authenticate func(ctx context.Context, header http.Header) (Principal, error)
+	// InsecureAnonymous allows a listener that is not on a loopback address
+	// without Authenticate: nobody who calls has to say who they are.
 	InsecureAnonymous bool
 	// AllowedHosts are Host headers that the server answers to, besides its
 	// own address and the loopback names, so that a web site cannot reach it
@@ -52,6 +64,10 @@ type Config struct {
 	// Reflection is "on", "off" or "auto", which is on while Listen is a
 	// loopback address. Empty means auto.
 	Reflection string
+
+	// Development makes the server look for mistakes of actors that cost too much
+	// to look for in production: see [actors.Config.CheckReads].
+	Development bool
 
 	// Namespaces are the tenants that calls may name; "*" allows every one.
 	// Empty means "default" alone.
@@ -79,8 +95,26 @@ type Limits struct {
 	StreamsPerConnection int
 	// Calls is the number of calls in flight: 4,096.
 	Calls int
-	// Subscriptions is the number of open subscriptions: 10,000.
+	// CallsPerPrincipal is the number of calls in flight of one principal that
+	// has a subject. 0 is no limit.
+	CallsPerPrincipal int
+	// CallsPerIPAndActor is the number of calls in flight that come from one
+	// address to one actor. 0 is no limit.
+	CallsPerIPAndActor int
+	// RatePerIPAndActor is the number of requests a minute that may come from
+	// one address to one actor, after a burst of a twelfth of it. 0 is no
+	// limit.
+	RatePerIPAndActor int
+	// Subscriptions is the number of open subscriptions and raw requests:
+	// 10,000.
 	Subscriptions int
+	// SubscriptionsPerPrincipal is the number of open subscriptions and raw
+	// requests of one principal that has a subject. 0 is no limit.
+	SubscriptionsPerPrincipal int
+	// AuthFailuresPerIP is the number of failed authentications a minute of
+	// one address, after which it is refused unheard. When it is set, the
+	// answer to a failure is delayed too. 0 is no limit.
+	AuthFailuresPerIP int
 	// RequestBytes bounds a request message, before and after decompression:
 	// 1 MiB.
 	RequestBytes int
@@ -93,6 +127,11 @@ type Limits struct {
 	HeaderTimeout time.Duration
 	// BodyTimeout is how long a request's body may take: 15 s.
 	BodyTimeout time.Duration
+	// AuthTimeout is how long Authenticate may take: 5 s.
+	AuthTimeout time.Duration
+	// StreamAge is how long a subscription lasts, give or take a tenth. It
+	// then ends with CLOSE_REASON_EXPIRED and a cursor to go on from: 1 h.
+	StreamAge time.Duration
 	// WriteTimeout is how long one write to a subscriber may take: 10 s.
 	WriteTimeout time.Duration
 	// IdleTimeout is how long a connection may be idle: 120 s.
@@ -118,6 +157,8 @@ func DefaultLimits() Limits {
 		HeaderBytes:          32 << 10,
 		HeaderTimeout:        5 * time.Second,
 		BodyTimeout:          15 * time.Second,
+		AuthTimeout:          5 * time.Second,
+		StreamAge:            time.Hour,
 		WriteTimeout:         10 * time.Second,
 		IdleTimeout:          120 * time.Second,
 		ActionTimeout:        300 * time.Second,
@@ -143,6 +184,8 @@ func (l Limits) withDefaults() Limits {
 	for _, n := range []struct{ value, fallback *time.Duration }{
 		{&l.HeaderTimeout, &d.HeaderTimeout},
 		{&l.BodyTimeout, &d.BodyTimeout},
+		{&l.AuthTimeout, &d.AuthTimeout},
+		{&l.StreamAge, &d.StreamAge},
 		{&l.WriteTimeout, &d.WriteTimeout},
 		{&l.IdleTimeout, &d.IdleTimeout},
 		{&l.ActionTimeout, &d.ActionTimeout},
@@ -160,6 +203,8 @@ func (l Limits) validate() error {
 		"Connections": l.Connections, "ConnectionsPerIP": l.ConnectionsPerIP, "ConnectionRate": l.ConnectionRate, "StreamsPerConnection": l.StreamsPerConnection,
 		"Calls": l.Calls, "Subscriptions": l.Subscriptions, "RequestBytes": l.RequestBytes,
 		"ResponseBytes": l.ResponseBytes, "HeaderBytes": l.HeaderBytes,
+		"CallsPerPrincipal": l.CallsPerPrincipal, "CallsPerIPAndActor": l.CallsPerIPAndActor, "RatePerIPAndActor": l.RatePerIPAndActor,
+		"SubscriptionsPerPrincipal": l.SubscriptionsPerPrincipal, "AuthFailuresPerIP": l.AuthFailuresPerIP,
 	} {
 		if value < 0 {
 			errs = append(errs, fmt.Errorf("field Limits.%s is negative", name))
@@ -167,7 +212,7 @@ func (l Limits) validate() error {
 	}
 	for name, value := range map[string]time.Duration{
 		"HeaderTimeout": l.HeaderTimeout, "BodyTimeout": l.BodyTimeout, "WriteTimeout": l.WriteTimeout,
-		"IdleTimeout": l.IdleTimeout, "ActionTimeout": l.ActionTimeout,
+		"IdleTimeout": l.IdleTimeout, "ActionTimeout": l.ActionTimeout, "AuthTimeout": l.AuthTimeout, "StreamAge": l.StreamAge,
 	} {
 		if value < 0 {
 			errs = append(errs, fmt.Errorf("field Limits.%s is negative", name))
@@ -218,7 +263,7 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("field CORSOrigins: %w", err))
 		}
 	}
-	if err := checkListen(c.Listen, c.InsecureAnonymous); err != nil {
+	if err := checkListen(c.Listen, c.allowsExposure()); err != nil {
 		errs = append(errs, fmt.Errorf("field Listen: %w", err))
 	}
 	if c.TLS != nil && len(c.TLS.Certificates) == 0 && c.TLS.GetCertificate == nil && c.TLS.GetConfigForClient == nil {
@@ -228,19 +273,22 @@ func (c Config) validate() error {
 	return errors.Join(errs...)
 }
 
+// allowsExposure reports whether the server may be reached from other machines.
+func (c Config) allowsExposure() bool { return c.InsecureAnonymous || c.Authenticate != nil }
+
 // errExposed is why a server without authentication does not start.
 var errExposed = errors.New("the address is not on the loopback interface and callers are anonymous: " +
-	"listen on 127.0.0.1, or allow it with -insecure-anonymous (Config.InsecureAnonymous)")
+	"listen on 127.0.0.1, say who calls by the option Authenticate, or allow it with -insecure-anonymous (Config.InsecureAnonymous)")
 
 // checkListen refuses an address that is known to be exposed. A name other than
 // localhost is judged when the listener is there.
-func checkListen(address string, anonymous bool) error {
+func checkListen(address string, allowed bool) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return err
 	}
 	ip, ipErr := netip.ParseAddr(host)
-	if !anonymous && (host == "" || ipErr == nil && !ip.Unmap().IsLoopback()) {
+	if !allowed && (host == "" || ipErr == nil && !ip.Unmap().IsLoopback()) {
 		return errExposed
 	}
 	return nil
@@ -269,7 +317,7 @@ func (c Config) reflects() bool {
 func (c Config) warnings() []string {
 	var list []string
 	exposed := !isLoopback(c.Listen)
-	if exposed && c.InsecureAnonymous {
+	if exposed && c.InsecureAnonymous && c.Authenticate == nil {
 		list = append(list, "anyone who reaches "+c.Listen+" may call every actor (-insecure-anonymous)")
 	}
 	if exposed && c.TLS == nil {

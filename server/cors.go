@@ -21,7 +21,7 @@ const corsMaxAge = 7200
 
 // withCORS lets pages of the listed origins call. It is for a non-empty list.
 func withCORS(origins []string, next http.Handler) http.Handler {
-	return cors.New(cors.Options{
+	rpc := cors.New(cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: connectcors.AllowedMethods(),
 		AllowedHeaders: append(connectcors.AllowedHeaders(),
@@ -30,6 +30,22 @@ func withCORS(origins []string, next http.Handler) http.Handler {
 		ExposedHeaders: append(connectcors.ExposedHeaders(), wire.HeaderID, wire.HeaderCursor, wire.HeaderCreated),
 		MaxAge:         corsMaxAge,
 	}).Handler(next)
+	raw := cors.New(cors.Options{ // the actor knows which methods and headers it has
+		AllowedOrigins: origins,
+		AllowedMethods: []string{
+			http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		},
+		AllowedHeaders: []string{"*"},
+		ExposedHeaders: []string{wire.HeaderID, wire.HeaderCreated},
+		MaxAge:         corsMaxAge,
+	}).Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isRaw(r.URL.EscapedPath()) {
+			raw.ServeHTTP(w, r)
+		} else {
+			rpc.ServeHTTP(w, r)
+		}
+	})
 }
 
 // checkOrigin reports why text is not exactly one origin.

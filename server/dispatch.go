@@ -21,6 +21,7 @@ import (
 type runner interface {
 	Call(ctx context.Context, call *actors.Call) (actors.Reply, error)
 	Subscribe(ctx context.Context, call *actors.Call) (*actors.Subscription, error)
+	Stream(ctx context.Context, call *actors.Call) (*actors.Stream, error)
 }
 
 var _ runner = (*actors.Host)(nil)
@@ -32,6 +33,7 @@ type edge struct {
 	namespaces namespaces
 	log        *slog.Logger
 	replyBytes int // what a reply may have
+	fair       *fairness
 }
 
 // handler returns what serves one method of an actor type.
@@ -44,9 +46,7 @@ func (e *edge) handler(m *actors.Method) connect.ServerFunc {
 	case m.Subscription:
 		return (&subscriptions{e, m}).serve
 	case m.Spec.StreamType != connect.StreamTypeUnary:
-		return func(context.Context, connect.Spec, connect.ServerStream) error {
-			return notServed.errorf("%s is a streaming action, which this server does not run", m.Spec.Procedure)
-		}
+		return (&streams{e, m}).serve
 	}
 	return func(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
 		return e.call(ctx, m, stream)
@@ -55,8 +55,16 @@ func (e *edge) handler(m *actors.Method) connect.ServerFunc {
 
 // call serves a unary call.
 func (e *edge) call(ctx context.Context, m *actors.Method, stream connect.ServerStream) error {
-	x, err := e.open(ctx, m, stream)
+	x, err := e.address(ctx, m)
 	if err != nil {
+		return err
+	}
+	share, err := e.fair.enter(&x.call.Target, x.call.Info.PeerAddr)
+	if err != nil {
+		return err
+	}
+	defer e.fair.leave(share)
+	if err := x.receive(stream); err != nil {
 		return err
 	}
 	if x.call.Info.Protocol == connect.ProtocolNameConnect {
@@ -85,20 +93,37 @@ type exchange struct {
 
 // open makes a call of a request: first its address, then its body.
 func (e *edge) open(ctx context.Context, m *actors.Method, stream connect.ServerStream) (*exchange, error) {
+	x, err := e.address(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := e.fair.count(&x.call.Target, x.call.Info.PeerAddr); err != nil {
+		return nil, err
+	}
+	return x, x.receive(stream)
+}
+
+// address makes a call of a request's metadata. [exchange.receive] must follow.
+func (e *edge) address(ctx context.Context, m *actors.Method) (*exchange, error) {
 	info, ok := connect.CallInfoForServerContext(ctx)
 	if !ok {
 		return nil, fmt.Errorf("%s was called without its metadata", m.Spec.Procedure)
 	}
 	x := &exchange{call: actors.Call{Method: m, Info: info, Codec: e.codecs.named(info.Codec)}}
 	address := readMetadata(info.RequestHeader())
-	if err := address.fill(&x.call, e.namespaces, m.ReadOnly && isGet(info)); err != nil {
+	if err := address.fill(&x.call, principalOf(ctx), e.namespaces, m.ReadOnly && isGet(info)); err != nil {
 		return nil, err
 	}
-	x.call.Request = m.NewRequest()
-	if err := stream.Receive(x.call.Request); err != nil {
-		return nil, receiveError(err)
-	}
 	return x, nil
+}
+
+// receive reads the request's message.
+func (x *exchange) receive(stream connect.ServerStream) error {
+	x.call.Request = x.call.Method.NewRequest()
+	if err := stream.Receive(x.call.Request); err != nil {
+		return receiveError(err)
+	}
+	return nil
 }
 
 func isGet(info *connect.CallInfo) bool {

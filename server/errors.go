@@ -56,13 +56,22 @@ var (
 	tooLarge          = refusal{connect.CodeResourceExhausted, "request_too_large"}
 	tooManyCalls      = refusal{connect.CodeResourceExhausted, "too_many_calls"}
 	tooManyStreams    = refusal{connect.CodeResourceExhausted, "too_many_subscriptions"}
+	tooManyFailures   = refusal{connect.CodeResourceExhausted, "too_many_failed_authentications"}
+	callsOfPrincipal  = refusal{connect.CodeResourceExhausted, "too_many_calls_of_principal"}
+	callsOfAddress    = refusal{connect.CodeResourceExhausted, "too_many_calls_of_address"}
+	streamsOfSubject  = refusal{connect.CodeResourceExhausted, "too_many_subscriptions_of_principal"}
+	rateLimited       = refusal{connect.CodeResourceExhausted, "rate_limited"}
 	unknownNamespace  = refusal{connect.CodeNotFound, "unknown_namespace"}
+	unknownType       = refusal{connect.CodeNotFound, "unknown_actor_type"}
+	noRawHandler      = refusal{connect.CodeNotFound, "no_raw_handler"}
 	unknownHealth     = refusal{connect.CodeNotFound, "unknown_service"}
 	unknownService    = refusal{connect.CodeUnimplemented, "unknown_service"}
 	unknownMethod     = refusal{connect.CodeUnimplemented, "unknown_method"}
-	notServed         = refusal{connect.CodeUnimplemented, "not_served"}
 	internalMethod    = refusal{connect.CodePermissionDenied, "internal_method"}
 	hostNotAllowed    = refusal{connect.CodePermissionDenied, "host_not_allowed"}
+	namespaceDenied   = refusal{connect.CodePermissionDenied, "namespace_denied"}
+	unauthenticated   = refusal{connect.CodeUnauthenticated, "unauthenticated"}
+	crossOrigin       = refusal{connect.CodePermissionDenied, "cross_origin"}
 	needsServerRole   = refusal{connect.CodePermissionDenied, "server_role_required"}
 )
 

@@ -114,7 +114,7 @@ func FuzzMetadata(f *testing.F) {
 			resume: resume, idempotency: idempotency, hasInput: true, hasParams: true,
 		}
 		call := &actors.Call{Method: &actors.Method{Type: "counter.v1.Counter"}}
-		if err := m.fill(call, list, false); err != nil {
+		if err := m.fill(call, nil, list, false); err != nil {
 			if connect.CodeOf(err) != connect.CodeInvalidArgument {
 				t.Errorf("%+v: %v", m, err)
 			}

@@ -30,6 +30,7 @@ type guard struct {
 	http.ResponseWriter
 	watchdog
 
+	pool         *sync.Pool // where it comes from
 	request      *http.Request
 	body         io.ReadCloser // the request's own
 	writeTimeout time.Duration
@@ -45,17 +46,22 @@ var (
 	_ http.Flusher  = (*guard)(nil)
 )
 
-// guards is a pool because every call needs one.
-var guards = sync.Pool{New: func() any {
-	g := new(guard)
-	g.bite = g.cut
-	g.detach = g.answerEarly
-	return g
-}}
+// newGuards returns a pool, because every call needs a guard. It belongs to one
+// server: a timer of one testing/synctest bubble must not be used in another.
+func newGuards() *sync.Pool {
+	pool := new(sync.Pool)
+	pool.New = func() any {
+		g := &guard{pool: pool}
+		g.bite = g.cut
+		g.detach = g.answerEarly
+		return g
+	}
+	return pool
+}
 
 // newGuard puts a guard in place of r's body and starts the body's time.
 // [guard.release] must follow when the handler has returned.
-func newGuard(w http.ResponseWriter, r *http.Request, limits *Limits, errors *connecthttp.ErrorWriter) *guard {
+func newGuard(guards *sync.Pool, w http.ResponseWriter, r *http.Request, limits *Limits, errors *connecthttp.ErrorWriter) *guard {
 	g := guards.Get().(*guard) //nolint:forcetypeassert // the pool's only type
 	g.ResponseWriter, g.request, g.body, g.writeTimeout, g.errors = w, r, r.Body, limits.WriteTimeout, errors
 	if r.ContentLength != 0 && r.Body != http.NoBody {
@@ -78,11 +84,7 @@ func (g *guard) cut() {
 
 // stop ends the time that runs. A timer that has fired already must not meet
 // another request.
-func (g *guard) stop() {
-	if !g.disarm() {
-		g.timer = nil
-	}
-}
+func (g *guard) stop() { g.rest() }
 
 // Read implements [io.Reader]. The end of the body ends its time: what follows is
 // the actor's, not the sender's.
@@ -159,7 +161,7 @@ func (g *guard) release() {
 	}
 	g.answer()
 	g.ResponseWriter, g.request, g.body, g.detached = nil, nil, nil, false
-	guards.Put(g)
+	g.pool.Put(g)
 }
 
 // answerEarly answers the request with an error while its handler is stuck in a

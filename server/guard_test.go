@@ -50,7 +50,7 @@ func TestStuckCaller(t *testing.T) {
 	limits := Limits{BodyTimeout: time.Minute, WriteTimeout: time.Millisecond}
 	peer := &stuck{ResponseWriter: httptest.NewRecorder(), cut: make(chan struct{})}
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("body"))
-	g := newGuard(peer, r, &limits, nil)
+	g := newGuard(newGuards(), peer, r, &limits, nil)
 	if _, err := io.ReadAll(r.Body); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestLargeResponse(t *testing.T) {
 	limits := Limits{BodyTimeout: time.Minute, WriteTimeout: time.Minute}
 	recorder := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
-	g := newGuard(recorder, r, &limits, nil)
+	g := newGuard(newGuards(), recorder, r, &limits, nil)
 	data := bytes.Repeat([]byte("0123456789"), chunkBytes/4)
 	if n, err := g.Write(data); n != len(data) || err != nil {
 		t.Errorf("got %d, %v", n, err)

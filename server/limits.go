@@ -59,6 +59,13 @@ func (w *watchdog) disarm() bool {
 	return w.timer == nil || w.timer.Stop()
 }
 
+// rest disarms so that the timer can be armed again in any case.
+func (w *watchdog) rest() {
+	if !w.disarm() {
+		w.timer = nil // it has fired already and must not meet another use
+	}
+}
+
 func (w *watchdog) fire() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -38,6 +38,8 @@ func WithHandler(pattern string, handler http.Handler) Option {
 type program struct {
 	registry *actors.Registry
 	handlers map[string]http.Handler
+	// authenticate says who calls; nil lets everybody in.
+	authenticate func(context.Context, http.Header) (Principal, error)
 	// listening, unless nil, is called with the address once connections are
 	// accepted.
 	listening func(net.Addr)
@@ -96,7 +98,8 @@ func (p *program) run(ctx context.Context, args []string, env func(string) strin
 		return fmt.Errorf("%w (%w)", err, errUsage)
 	}
 	settings.Registry, settings.Handlers, settings.Logger = p.registry, p.handlers, settings.logger(stderr)
-	if err := checkListen(settings.Listen, settings.InsecureAnonymous); err != nil {
+	settings.Authenticate = p.authenticate
+	if err := checkListen(settings.Listen, settings.allowsExposure()); err != nil {
 		return fmt.Errorf("-listen %s: %w (%w)", settings.Listen, err, errUsage)
 	}
 

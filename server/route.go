@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -42,6 +43,7 @@ type route struct {
 	handler http.Handler // Connect's
 	spec    connect.Spec
 	actor   bool // one of an actor type
+	open    bool // needs no authentication
 	accepts map[string]bool
 }
 
@@ -54,9 +56,14 @@ type router struct {
 	errors   *connecthttp.ErrorWriter
 
 	limits        Limits
+	auth          *authenticator
+	raw           *raw
 	noGet         bool // procedures do not answer HTTP GET
 	calls         gate
 	subscriptions gate
+	guards        *sync.Pool
+
+	principalCalls, principalStreams *shares
 }
 
 func newRouter(limits Limits, errors *connecthttp.ErrorWriter) *router {
@@ -68,6 +75,10 @@ func newRouter(limits Limits, errors *connecthttp.ErrorWriter) *router {
 		limits:        limits,
 		calls:         gate{limit: int64(limits.Calls)},
 		subscriptions: gate{limit: int64(limits.Subscriptions)},
+		guards:        newGuards(),
+
+		principalCalls:   newShares(limits.CallsPerPrincipal),
+		principalStreams: newShares(limits.SubscriptionsPerPrincipal),
 	}
 }
 
@@ -90,19 +101,37 @@ func (rt *router) add(spec connect.Spec, actor bool) {
 	for _, name := range types {
 		accepts[name] = true
 	}
-	rt.routes[spec.Procedure] = &route{spec: spec, actor: actor, accepts: accepts}
-	rt.services[serviceName(spec.Procedure)] = true
+	service := serviceName(spec.Procedure)
+	rt.routes[spec.Procedure] = &route{spec: spec, actor: actor, open: service == healthService, accepts: accepts}
+	rt.services[service] = true
 }
 
 // ServeHTTP implements [http.Handler].
 func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	found, ok := rt.routes[r.URL.Path]
-	if !ok || r.URL.RawPath != "" {
-		if !strings.HasPrefix(r.URL.Path, urlPrefix) {
-			rt.serveElse(w, r)
+	byURL := !ok || r.URL.RawPath != ""
+	if byURL && !strings.HasPrefix(r.URL.Path, urlPrefix) {
+		rt.serveElse(w, r)
+		return
+	}
+	if rt.auth != nil && (byURL || !found.open) {
+		var err error
+		if r, err = rt.auth.authenticate(r); err != nil {
+			rt.refuse(w, r, err)
 			return
 		}
-		if r, found = rt.moveURLAddress(w, r); found == nil {
+	}
+	if byURL {
+		address, err := parseURLAddress(r.URL.EscapedPath())
+		switch {
+		case err != nil:
+			rt.refuse(w, r, err)
+			return
+		case address.procedure == "":
+			rt.raw.serve(w, r, &address)
+			return
+		}
+		if r, found = rt.moveURLAddress(w, r, &address); found == nil {
 			return
 		}
 	}
@@ -130,8 +159,8 @@ func (rt *router) serveElse(w http.ResponseWriter, r *http.Request) {
 
 // moveURLAddress finds the route of a request whose address is in its URL, and
 // moves the address into the metadata. It refuses the request if there is none.
-func (rt *router) moveURLAddress(w http.ResponseWriter, r *http.Request) (*http.Request, *route) {
-	moved, err := withURLAddress(r)
+func (rt *router) moveURLAddress(w http.ResponseWriter, r *http.Request, address *urlAddress) (*http.Request, *route) {
+	moved, err := withURLAddress(r, address)
 	if err != nil {
 		rt.refuse(w, r, err)
 		return r, nil
@@ -177,8 +206,14 @@ func (rt *router) serveUnary(w http.ResponseWriter, r *http.Request, found *rout
 		return
 	}
 	defer rt.calls.leave()
+	share, ok := rt.principalCalls.enterPrincipal(r)
+	if !ok {
+		rt.refuse(w, r, retryAfter(callsOfPrincipal.errorf("the caller has %d calls in flight", rt.limits.CallsPerPrincipal), busyDelay))
+		return
+	}
+	defer rt.principalCalls.leavePrincipal(share)
 	capTimeout(r.Header, rt.limits.ActionTimeout)
-	guard := newGuard(w, r, &rt.limits, rt.errors)
+	guard := newGuard(rt.guards, w, r, &rt.limits, rt.errors)
 	var place *seat
 	if r.ProtoMajor == 1 {
 		if place, _ = r.Context().Value(seatKey{}).(*seat); place != nil {
@@ -201,36 +236,51 @@ const envelopeBytes = 5
 // serveStream serves a subscription or another stream. What is on the stack here
 // stays there as long as the stream.
 func (rt *router) serveStream(w http.ResponseWriter, r *http.Request, found *route) {
-	writer, r, guard := rt.openStream(w, r, found)
-	if writer == nil {
+	share, ok := rt.enterStream(w, r)
+	if !ok {
 		return
 	}
-	defer rt.closeStream(writer, guard)
+	defer rt.leaveStream(share)
+	writer, r, guard := rt.openStream(w, r, found)
+	defer closeStream(writer, guard)
 	found.handler.ServeHTTP(writer, r)
 }
 
-// openStream admits a stream; its writer is nil if it has been refused. Guard is
-// nil if the stream's requests have no end to wait for.
-func (rt *router) openStream(w http.ResponseWriter, r *http.Request, found *route) (*streamWriter, *http.Request, *guard) {
+// enterStream admits a stream, or refuses it.
+func (rt *router) enterStream(w http.ResponseWriter, r *http.Request) (share uint64, ok bool) {
 	if !rt.subscriptions.enter() {
 		rt.refuse(w, r, retryAfter(tooManyStreams.errorf("this server has %d subscriptions", rt.limits.Subscriptions), time.Second))
-		return nil, nil, nil
+		return 0, false
 	}
+	if share, ok = rt.principalStreams.enterPrincipal(r); !ok {
+		rt.subscriptions.leave()
+		rt.refuse(w, r, retryAfter(streamsOfSubject.errorf("the caller has %d subscriptions", rt.limits.SubscriptionsPerPrincipal), time.Second))
+	}
+	return share, ok
+}
+
+func (rt *router) leaveStream(share uint64) {
+	rt.principalStreams.leavePrincipal(share)
+	rt.subscriptions.leave()
+}
+
+// openStream guards a stream. Guard is nil if the stream's requests have no end to
+// wait for.
+func (rt *router) openStream(w http.ResponseWriter, r *http.Request, found *route) (*streamWriter, *http.Request, *guard) {
 	w.Header()["X-Accel-Buffering"] = valueNo
 	writer := newStreamWriter(w, rt.limits.WriteTimeout)
 	r = r.WithContext(context.WithValue(r.Context(), streamWriterKey{}, writer))
 	if found.spec.StreamType == connect.StreamTypeServer {
-		return writer, r, newGuard(w, r, &rt.limits, rt.errors)
+		return writer, r, newGuard(rt.guards, w, r, &rt.limits, rt.errors)
 	}
 	return writer, r, nil
 }
 
-func (rt *router) closeStream(writer *streamWriter, guard *guard) {
+func closeStream(writer *streamWriter, guard *guard) {
 	if guard != nil {
 		guard.release()
 	}
 	writer.disarm()
-	rt.subscriptions.leave()
 }
 
 // acceptsType reports whether Connect knows the request's content type for this

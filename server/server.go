@@ -45,7 +45,10 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	host, err := actors.NewHost(actors.Config{Registry: cfg.Registry, Store: cfg.Store, Validate: validator.check, Logger: cfg.Logger})
+	host, err := actors.NewHost(actors.Config{
+		Registry: cfg.Registry, Store: cfg.Store, Validate: validator.check, Logger: cfg.Logger,
+		CheckReads: cfg.Development, MaxStreamAge: cfg.Limits.StreamAge,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -59,15 +62,22 @@ func New(cfg Config) (*Server, error) {
 // build makes the handler.
 func (s *Server) build(validator *validator) error {
 	services := servicesOf(s.host.Methods())
-	lifecycle := newLifecycle(s.host, services, newNamespaces(s.cfg.Namespaces), validator)
+	auth := newAuthenticator(s.cfg)
+	lifecycle := newLifecycle(s.host, services, newNamespaces(s.cfg.Namespaces), validator, s.cfg.Logger)
+	lifecycle.trusted = auth.serverRole
 	if err := validator.compile(append(services, lifecycle.schema())); err != nil {
 		return err
 	}
 	codecs := newCodecs()
 	rpc := connect.NewServer(guarded(s.cfg.Logger))
-	edge := &edge{runner: s.host, codecs: codecs, namespaces: newNamespaces(s.cfg.Namespaces), log: s.cfg.Logger, replyBytes: s.cfg.Limits.ResponseBytes}
+	edge := &edge{
+		runner: s.host, codecs: codecs, namespaces: newNamespaces(s.cfg.Namespaces), log: s.cfg.Logger,
+		replyBytes: s.cfg.Limits.ResponseBytes, fair: newFairness(s.cfg.Limits),
+	}
 	routes := newRouter(s.cfg.Limits, connecthttp.NewErrorWriter())
+	routes.auth = auth
 	routes.noGet = s.cfg.NoHTTPGet
+	routes.raw = newRaw(s.host, routes, edge, s.cfg.CORSOrigins)
 	for _, m := range s.host.Methods() {
 		rpc.Register(connect.Method{Spec: m.Spec, Handler: edge.handler(m)})
 		routes.add(m.Spec, true)
@@ -139,7 +149,7 @@ func (s *Server) front(routes *router) http.Handler {
 }
 
 // Handler returns the server's handler, for a listener of the caller's own. Behind
-// one, no caller has the server role.
+// one, no caller has the server role unless Authenticate says so.
 func (s *Server) Handler() http.Handler { return s.handler }
 
 type loopbackKey struct{}
@@ -184,7 +194,7 @@ func (s *Server) newHTTPServer() *http.Server {
 // Serve accepts connections until [Server.Shutdown] and then returns nil. It
 // closes listener.
 func (s *Server) Serve(listener net.Listener) error {
-	if !isLoopback(listener.Addr().String()) && !s.cfg.InsecureAnonymous {
+	if !isLoopback(listener.Addr().String()) && !s.cfg.allowsExposure() {
 		return errors.Join(fmt.Errorf("server: %s: %w", listener.Addr(), errExposed), listener.Close())
 	}
 	if warnings := s.cfg.warnings(); len(warnings) > 0 {
@@ -219,7 +229,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // newLifecycle makes the lifecycle API.
-func newLifecycle(host *actors.Host, services []protoreflect.ServiceDescriptor, namespaces namespaces, validator *validator) *actorService {
+func newLifecycle(host *actors.Host, services []protoreflect.ServiceDescriptor, namespaces namespaces, validator *validator, log *slog.Logger) *actorService {
 	inputs := make(map[string]protoreflect.FullName, len(services))
 	for _, service := range services {
 		inputs[string(service.FullName())] = ""
@@ -227,5 +237,5 @@ func newLifecycle(host *actors.Host, services []protoreflect.ServiceDescriptor, 
 			inputs[string(service.FullName())] = input.FullName()
 		}
 	}
-	return &actorService{directory: host, namespaces: namespaces, inputs: inputs, check: validator.check, trusted: fromLoopback}
+	return &actorService{directory: host, namespaces: namespaces, inputs: inputs, check: validator.check, log: log}
 }

@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -19,9 +20,14 @@ const urlPrefix = "/actors/"
 // urlAddress is the address that a URL path holds:
 //
 //	/actors/{namespace}/{segments…}/@/{package.Service}/{Method}
+//	/actors/{namespace}/{segments…}/@/{package.Service}/http/{path}
 type urlAddress struct {
 	namespace, key string
-	procedure      string
+	procedure      string // empty in a raw request
+
+	// Of a raw request:
+	service           string
+	path, escapedPath string // what the actor sees
 }
 
 // parseURLAddress splits an escaped path and only then decodes its parts, so that
@@ -56,8 +62,10 @@ func parseURLAddress(escaped string) (a urlAddress, err error) {
 	if service, err = decodePart(service); err != nil {
 		return a, err
 	}
-	if strings.HasPrefix(method, "http/") || method == "http" {
-		return a, notServed.errorf("raw HTTP requests to actors are not served")
+	if path, ok := strings.CutPrefix(method, rawSegment); ok && (path == "" || path[0] == '/') {
+		a.service, a.escapedPath = service, cmp.Or(path, "/")
+		a.path, err = decodePart(a.escapedPath)
+		return a, err
 	}
 	if strings.Contains(method, "/") {
 		return a, badURLAddress.errorf("the path goes on after the method")
@@ -82,11 +90,7 @@ func decodePart(part string) (string, error) {
 
 // withURLAddress turns a request with its address in the URL into one with its
 // address in the metadata. It changes r's headers and returns a copy of r.
-func withURLAddress(r *http.Request) (*http.Request, error) {
-	address, err := parseURLAddress(r.URL.EscapedPath())
-	if err != nil {
-		return nil, err
-	}
+func withURLAddress(r *http.Request, address *urlAddress) (*http.Request, error) {
 	for _, name := range [...]string{wire.HeaderKey, wire.HeaderID, wire.HeaderNamespace} {
 		if len(r.Header[name]) > 0 {
 			return nil, addressConflict.errorf("the address is in the URL, so %s is refused", strings.ToLower(name))
@@ -124,13 +128,20 @@ func queryMetadata(r *http.Request) error {
 		}
 		value := values[0]
 		if p.header == wire.HeaderParams {
-			data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(value, "="))
-			if err != nil {
-				return badActorParams.errorf("params is not base64url")
+			if value, err = paramsOfQuery(value); err != nil {
+				return err
 			}
-			value = connect.EncodeBinaryHeader(data)
 		}
 		r.Header[p.header] = []string{value}
 	}
 	return nil
+}
+
+// paramsOfQuery turns the query's form of the parameters into that of the header.
+func paramsOfQuery(value string) (string, error) {
+	data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(value, "="))
+	if err != nil {
+		return "", badActorParams.errorf("params is not base64url")
+	}
+	return connect.EncodeBinaryHeader(data), nil
 }

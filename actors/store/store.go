@@ -68,6 +68,15 @@ type Store interface {
 	Close() error
 }
 
+// Compacter is a [Store] that can make its files forget.
+type Compacter interface {
+	// Compact rewrites what the store keeps so that, when it returns, no value
+	// that was deleted or replaced before the call is left in the store's files.
+	// It may take as long as reading and writing the whole store, other methods
+	// may be called meanwhile, and it ends early with ctx.
+	Compact(ctx context.Context) error
+}
+
 // Pending is a batch that has begun.
 type Pending interface {
 	// Wait blocks until the fate of every Write of the batch is known and its
@@ -210,6 +219,9 @@ type Range struct {
 	Limit int
 	// Reverse begins at the end of the range.
 	Reverse bool
+	// KeysOnly leaves out the Value and Due of the rows, and need not read
+	// them.
+	KeysOnly bool
 }
 
 // DueRow is a row found by the due index.

@@ -16,6 +16,8 @@ type Request struct {
 	Procedure string
 	// Key is the actor's key; nil sends no actor-key.
 	Key []string
+	// IdempotencyKey is sent unless it is empty.
+	IdempotencyKey string
 	// Stream says that the procedure answers with a stream.
 	Stream bool
 	// Body is the encoded request message.
@@ -48,6 +50,9 @@ func (r *Request) fields() [][2]string {
 	fields := [][2]string{
 		{"User-Agent", userAgent},
 		{"Connect-Protocol-Version", "1"},
+	}
+	if r.IdempotencyKey != "" {
+		fields = append(fields, [2]string{"Idempotency-Key", r.IdempotencyKey})
 	}
 	if r.Stream {
 		fields = append(fields, [2]string{"Content-Type", "application/connect+proto"},

@@ -19,8 +19,11 @@ import (
 // concurrent use; a program needs one for each server.
 type Client struct {
 	transport    connect.Transport
-	interceptors []connect.ClientInterceptor // outermost first
+	retries      *retries                    // nil if the caller wants none
+	keys         bool                        // calls of actors get idempotency keys
+	interceptors []connect.ClientInterceptor // inside the retries; outermost first
 	namespace    string
+	baseURL      string       // empty over a transport that the caller brought
 	ownHTTP      *http.Client // nil if the caller brought one
 	err          error        // what makes every call fail
 }
@@ -33,9 +36,9 @@ func Dial(baseURL string, opts ...Option) *Client {
 	for _, opt := range opts {
 		opt.apply(&cfg)
 	}
-	c := &Client{namespace: cfg.namespace, transport: cfg.transport}
+	c := &Client{namespace: cfg.namespace, transport: cfg.transport, keys: !cfg.noKeys}
 	if c.transport == nil {
-		c.err = checkURL(baseURL)
+		c.baseURL, c.err = baseURL, checkURL(baseURL)
 		client := cfg.httpClient
 		if client == nil {
 			c.ownHTTP = newHTTPClient(&cfg)
@@ -44,7 +47,7 @@ func Dial(baseURL string, opts ...Option) *Client {
 		c.transport = connecthttp.NewTransport(client, baseURL, cfg.connectOptions...)
 	}
 	if !cfg.noRetries {
-		c.interceptors = append(c.interceptors, newRetries().intercept)
+		c.retries = newRetries()
 	}
 	if len(cfg.headers) > 0 {
 		c.interceptors = append(c.interceptors, setHeaders(cfg.headers))
@@ -76,26 +79,33 @@ func (c *Client) Create(key ...string) *connect.Client {
 // ForID binds one incarnation of an actor. Calls fail with not_found once it is
 // destroyed, whoever has its key then.
 func (c *Client) ForID(id string) *connect.Client {
-	return c.bind(Address{ID: id}.encodeID(c.namespace))
+	headers, err := Address{ID: id}.encodeID(c.namespace)
+	return c.bind(c.keys, headers, err)
 }
 
 // Bind binds an address with everything an address can say. Its messages are
 // encoded now: later changes to them have no effect.
 func (c *Client) Bind(address Address) *connect.Client {
-	return c.bind(address.encode(c.namespace))
+	headers, err := address.encode(c.namespace)
+	return c.bind(c.keys, headers, err)
 }
 
-func (c *Client) bind(headers []header, err error) *connect.Client {
+func (c *Client) bind(keys bool, headers []header, err error) *connect.Client {
 	if c.err != nil {
 		err = c.err
 	}
-	return connect.NewClient(c.transport, append(slices.Clip(c.interceptors), bindAddress(headers, err))...)
+	interceptors := make([]connect.ClientInterceptor, 0, len(c.interceptors)+2)
+	if c.retries != nil {
+		interceptors = append(interceptors, c.retries.intercept(keys))
+	}
+	interceptors = append(interceptors, c.interceptors...)
+	return connect.NewClient(c.transport, append(interceptors, bindAddress(headers, err))...)
 }
 
 // Actors returns the client of the lifecycle service: create, look up, list and
 // destroy actors of every type. [Client.Address] makes its addresses.
 func (c *Client) Actors() troupev1connect.ActorServiceClient {
-	return troupev1connect.NewActorServiceClient(c.bind(nil, nil))
+	return troupev1connect.NewActorServiceClient(c.bind(false, nil, nil))
 }
 
 // Address returns the address message of the actor of a type with a key, in the

@@ -28,12 +28,17 @@
 //   - the server says that the call had no effect and when to try again: the
 //     error is resource_exhausted, unavailable or aborted, its outcome is
 //     NOT_EXECUTED and it carries a RetryInfo;
-//   - the method is declared NO_SIDE_EFFECTS or IDEMPOTENT, and the error is
-//     unavailable or aborted, or resource_exhausted with a RetryInfo, or the
-//     answer was lost on its way.
+//   - nobody knows whether the call had an effect, and that does not matter: the
+//     error is unavailable or aborted, or resource_exhausted with a RetryInfo, or
+//     the answer was lost on its way; and the method is declared NO_SIDE_EFFECTS
+//     or IDEMPOTENT, or the call carries an idempotency key and its outcome is
+//     UNKNOWN.
 //
-// A lost answer of any other method is never sent again: its outcome is UNKNOWN
-// and the caller decides. Waits have full jitter, begin at 50 ms and are never
+// Every call of an actor's method that is not declared either gets a random
+// idempotency key, under which the server runs it once and keeps its reply for 10
+// minutes; a caller can set the header idempotency-key to one of its own, kept for
+// 24 hours. With [WithoutIdempotencyKeys] and without a key, a call whose answer is
+// lost is not sent again: the caller decides. Waits have full jitter, begin at 50 ms and are never
 // shorter than what the server asks for; a wait above 5 s or past the call's
 // deadline is not begun. Over time at most a tenth of a client's calls are
 // retries. [WithoutRetries] turns all of it off.

@@ -27,6 +27,7 @@ type config struct {
 	headers        []headerFunc
 	connectOptions []connecthttp.Option
 	noRetries      bool
+	noKeys         bool
 }
 
 type optionFunc func(*config)
@@ -96,4 +97,11 @@ func WithConnectOptions(opts ...connecthttp.Option) Option {
 // WithoutRetries sends every call once. Subscriptions still reconnect.
 func WithoutRetries() Option {
 	return optionFunc(func(cfg *config) { cfg.noRetries = true })
+}
+
+// WithoutIdempotencyKeys sends calls without the keys that this client makes by
+// itself: see the package comment. A key of the caller's own, set as the header
+// idempotency-key, is sent all the same.
+func WithoutIdempotencyKeys() Option {
+	return optionFunc(func(cfg *config) { cfg.noKeys = true })
 }

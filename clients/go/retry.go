@@ -5,14 +5,16 @@ package troupe
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+	"github.com/troupe-dev/troupe/internal/wire"
 )
 
 // What the package comment says about retries of unary calls.
@@ -22,6 +24,9 @@ const (
 	maxRetryWait    = 5 * time.Second
 	callsPerRetry   = 10 // a call earns a tenth of a retry
 	maxSavedRetries = 10
+
+	// autoKeyPrefix tells the server that nobody knows the key but this call.
+	autoKeyPrefix = "auto-"
 )
 
 // retries sends unary calls again when that is safe, as far as its budget lasts.
@@ -37,13 +42,37 @@ func newRetries() *retries {
 	return r
 }
 
-func (r *retries) intercept(next connect.ClientFunc) connect.ClientFunc {
-	return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
-		if spec.StreamType != connect.StreamTypeUnary {
-			return next(ctx, spec)
+// intercept repeats the unary calls of a client. With keys, the calls that are not
+// declared harmless get an idempotency key, so that a server runs them once.
+func (r *retries) intercept(keys bool) connect.ClientInterceptor {
+	return func(next connect.ClientFunc) connect.ClientFunc {
+		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
+			if spec.StreamType != connect.StreamTypeUnary {
+				return next(ctx, spec)
+			}
+			if keys && spec.IdempotencyLevel == connect.IdempotencyUnknown {
+				return newUnaryCall(ctx, spec, next, r.runKeyed), nil
+			}
+			return newUnaryCall(ctx, spec, next, r.run), nil
 		}
-		return newUnaryCall(ctx, spec, next, r.run), nil
 	}
+}
+
+// runKeyed is the [unaryPolicy] of a call that gets an idempotency key. The key is
+// taken back in the end: a caller may use the call's metadata for its next call.
+func (r *retries) runKeyed(ctx context.Context, spec connect.Spec, once func(context.Context) error) error {
+	ctx, info := callInfo(ctx)
+	if !info.RequestHeader().Has(wire.HeaderIdempotencyKey) {
+		info.RequestHeader().Set(wire.HeaderIdempotencyKey, autoKeyPrefix+rand.Text())
+		defer info.RequestHeader().Delete(wire.HeaderIdempotencyKey)
+	}
+	return r.run(ctx, spec, once)
+}
+
+// hasKey reports whether a call carries an idempotency key.
+func hasKey(ctx context.Context) bool {
+	info, ok := connect.CallInfoForClientContext(ctx)
+	return ok && info.RequestHeader().Has(wire.HeaderIdempotencyKey)
 }
 
 // run is the [unaryPolicy].
@@ -51,7 +80,7 @@ func (r *retries) run(ctx context.Context, spec connect.Spec, once func(context.
 	r.earn()
 	for attempt := 1; ; attempt++ {
 		err := once(ctx)
-		if err == nil || attempt == maxAttempts || ctx.Err() != nil || !mayRetry(spec, err) {
+		if err == nil || attempt == maxAttempts || ctx.Err() != nil || !mayRetry(spec, hasKey(ctx), err) {
 			return err
 		}
 		wait := retryWait(attempt, err)
@@ -88,15 +117,21 @@ func (r *retries) spend() bool {
 	}
 }
 
-// mayRetry reports whether a call that failed with err may be sent again.
-func mayRetry(spec connect.Spec, err error) bool {
+// mayRetry reports whether a call that failed with err may be sent again. Keyed says
+// that it carries an idempotency key.
+func mayRetry(spec connect.Spec, keyed bool, err error) bool {
 	wire, ok := errors.AsType[*connect.Error](err)
 	if !ok {
 		return false
 	}
 	_, invited := RetryDelay(err)
 	if spec.IdempotencyLevel == connect.IdempotencyUnknown {
-		return invited && isRefusal(wire) && OutcomeOf(err) == troupev1.Outcome_OUTCOME_NOT_EXECUTED
+		if invited && isRefusal(wire) && OutcomeOf(err) == troupev1.Outcome_OUTCOME_NOT_EXECUTED {
+			return true
+		}
+		if !keyed || OutcomeOf(err) != troupev1.Outcome_OUTCOME_UNKNOWN {
+			return false
+		}
 	}
 	if !wire.IsRemote() {
 		return isLostAnswer(wire)
@@ -141,7 +176,7 @@ func jitter(limit time.Duration) time.Duration {
 	if limit <= 0 {
 		return 0
 	}
-	return rand.N(limit) //nolint:gosec // it spreads callers, it keeps no secret
+	return mathrand.N(limit) //nolint:gosec // it spreads callers, it keeps no secret
 }
 
 // sleep waits, or returns the context's error if it ends first.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,6 +24,7 @@ import (
 // so it works in a synctest bubble.
 type fakeTransport struct {
 	answer   func(attempt int) error
+	seen     func(*connect.CallInfo) error // unless nil, answers instead if it returns an error
 	attempts atomic.Int64
 }
 
@@ -37,6 +39,11 @@ func (t *fakeTransport) NewClientStream(ctx context.Context, _ connect.Spec) (co
 	return fakeUnary{ctx: ctx, result: func() error {
 		if info, ok := connect.CallInfoForClientContext(ctx); ok {
 			info.ResponseHeader().Add("x-attempt", "seen")
+			if t.seen != nil {
+				if err := t.seen(info); err != nil {
+					return err
+				}
+			}
 		}
 		return t.answer(attempt)
 	}}, nil
@@ -47,8 +54,8 @@ func (s fakeUnary) CloseSend() error  { return nil }
 func (s fakeUnary) Close() error      { return nil }
 func (s fakeUnary) Receive(any) error { return s.result() }
 
-// TestRetries holds the table of contract section 3.3 as far as this client goes.
-func TestRetries(t *testing.T) {
+// TestP18_Retries holds the table of contract section 3.3 as far as this client goes.
+func TestP18_Retries(t *testing.T) {
 	t.Parallel()
 	remote := func(code connect.Code, details ...proto.Message) error {
 		return failure(code, "", details...).WithRemote()
@@ -57,34 +64,37 @@ func TestRetries(t *testing.T) {
 	tests := map[string]struct {
 		err         error
 		write, read int // attempts of a writing and of a read-only method
+		keyed       int // attempts of a writing method with an idempotency key
 	}{
-		"mailbox full":             {remote(connect.CodeResourceExhausted, outcome(notExecuted), soon), 3, 3},
-		"draining":                 {remote(connect.CodeUnavailable, outcome(notExecuted), soon), 3, 3},
-		"discarded turn":           {remote(connect.CodeAborted, outcome(notExecuted), soon), 3, 3},
-		"too large":                {remote(connect.CodeResourceExhausted, outcome(notExecuted)), 1, 1},
-		"authored unavailable":     {remote(connect.CodeUnavailable, outcome(notExecuted)), 1, 3},
-		"authored aborted":         {remote(connect.CodeAborted, outcome(notExecuted)), 1, 3},
-		"commit unknown":           {remote(connect.CodeUnavailable, outcome(unknown), soon), 1, 3},
-		"committed":                {remote(connect.CodeUnavailable, outcome(committed), soon), 1, 3},
-		"no outcome":               {remote(connect.CodeUnavailable, soon), 1, 3},
-		"invalid":                  {remote(connect.CodeInvalidArgument, outcome(notExecuted), soon), 1, 1},
-		"denied":                   {remote(connect.CodePermissionDenied, outcome(notExecuted)), 1, 1},
-		"wrong state":              {remote(connect.CodeFailedPrecondition, outcome(notExecuted)), 1, 1},
-		"panic":                    {remote(connect.CodeInternal, outcome(notExecuted)), 1, 1},
-		"turn limit":               {remote(connect.CodeDeadlineExceeded, outcome(notExecuted)), 1, 1},
-		"connection refused":       {connect.NewError(connect.CodeUnavailable, "dial"), 1, 3},
-		"connection reset":         {connect.NewError(connect.CodeCanceled, "reset"), 1, 3},
-		"HTTP 404":                 {connect.NewError(connect.CodeUnimplemented, "404"), 1, 1},
-		"HTTP 401":                 {connect.NewError(connect.CodeUnauthenticated, "401"), 1, 1},
-		"message above our limit":  {connect.NewError(connect.CodeResourceExhausted, "size"), 1, 1},
-		"an hour's wait asked for": {remote(connect.CodeUnavailable, outcome(notExecuted), retryIn(time.Hour)), 1, 1},
+		"mailbox full":             {remote(connect.CodeResourceExhausted, outcome(notExecuted), soon), 3, 3, 3},
+		"draining":                 {remote(connect.CodeUnavailable, outcome(notExecuted), soon), 3, 3, 3},
+		"discarded turn":           {remote(connect.CodeAborted, outcome(notExecuted), soon), 3, 3, 3},
+		"too large":                {remote(connect.CodeResourceExhausted, outcome(notExecuted)), 1, 1, 1},
+		"authored unavailable":     {remote(connect.CodeUnavailable, outcome(notExecuted)), 1, 3, 1},
+		"authored aborted":         {remote(connect.CodeAborted, outcome(notExecuted)), 1, 3, 1},
+		"commit unknown":           {remote(connect.CodeUnavailable, outcome(unknown), soon), 1, 3, 3},
+		"committed":                {remote(connect.CodeUnavailable, outcome(committed), soon), 1, 3, 1},
+		"no outcome":               {remote(connect.CodeUnavailable, soon), 1, 3, 3},
+		"invalid":                  {remote(connect.CodeInvalidArgument, outcome(notExecuted), soon), 1, 1, 1},
+		"denied":                   {remote(connect.CodePermissionDenied, outcome(notExecuted)), 1, 1, 1},
+		"wrong state":              {remote(connect.CodeFailedPrecondition, outcome(notExecuted)), 1, 1, 1},
+		"panic":                    {remote(connect.CodeInternal, outcome(notExecuted)), 1, 1, 1},
+		"turn limit":               {remote(connect.CodeDeadlineExceeded, outcome(notExecuted)), 1, 1, 1},
+		"connection refused":       {connect.NewError(connect.CodeUnavailable, "dial"), 1, 3, 3},
+		"connection reset":         {connect.NewError(connect.CodeCanceled, "reset"), 1, 3, 3},
+		"HTTP 404":                 {connect.NewError(connect.CodeUnimplemented, "404"), 1, 1, 1},
+		"HTTP 401":                 {connect.NewError(connect.CodeUnauthenticated, "401"), 1, 1, 1},
+		"message above our limit":  {connect.NewError(connect.CodeResourceExhausted, "size"), 1, 1, 1},
+		"an hour's wait asked for": {remote(connect.CodeUnavailable, outcome(notExecuted), retryIn(time.Hour)), 1, 1, 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				writes := &fakeTransport{answer: func(int) error { return test.err }}
-				write(t, troupe.Dial("", troupe.WithTransport(writes)))
+				write(t, troupe.Dial("", troupe.WithTransport(writes), troupe.WithoutIdempotencyKeys()))
+				keyed := &fakeTransport{answer: func(int) error { return test.err }}
+				write(t, troupe.Dial("", troupe.WithTransport(keyed)))
 				reads := &fakeTransport{answer: func(int) error { return test.err }}
 				_, err := counterv1connect.NewCounterClient(troupe.Dial("", troupe.WithTransport(reads)).Get("k")).
 					Get(t.Context(), &counterv1.GetRequest{})
@@ -93,6 +103,9 @@ func TestRetries(t *testing.T) {
 				}
 				if got := int(writes.attempts.Load()); got != test.write {
 					t.Errorf("a writing method was sent %d times, want %d", got, test.write)
+				}
+				if got := int(keyed.attempts.Load()); got != test.keyed {
+					t.Errorf("a writing method with a key was sent %d times, want %d", got, test.keyed)
 				}
 				if got := int(reads.attempts.Load()); got != test.read {
 					t.Errorf("a read-only method was sent %d times, want %d", got, test.read)
@@ -164,9 +177,9 @@ func TestRetryStopsAtTheDeadline(t *testing.T) {
 	})
 }
 
-// TestRetryBudget checks that a server that refuses everything sees at most a tenth
+// TestP18_RetryBudget checks that a server that refuses everything sees at most a tenth
 // more calls than were made, beyond what a client begins with.
-func TestRetryBudget(t *testing.T) {
+func TestP18_RetryBudget(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		refused := failure(connect.CodeUnavailable, "", outcome(notExecuted), retryIn(0)).WithRemote()
@@ -183,6 +196,45 @@ func TestRetryBudget(t *testing.T) {
 	})
 }
 
+// TestP18_IdempotencyKeys looks at the keys of calls: one for all attempts of a call,
+// another for the next call, and the caller's own left alone.
+func TestP18_IdempotencyKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var keys []string
+		transport := &fakeTransport{answer: func(int) error { return nil }}
+		transport.seen = func(info *connect.CallInfo) error {
+			keys = append(keys, info.RequestHeader().Get("idempotency-key"))
+			if len(keys)%2 == 1 {
+				return connect.NewError(connect.CodeUnavailable, "lost")
+			}
+			return nil
+		}
+		client := troupe.Dial("", troupe.WithTransport(transport))
+		counter := counterv1connect.NewCounterClient(client.GetOrCreate("k"))
+		ctx, info := connect.NewClientContext(t.Context())
+		for range 2 { // with the same metadata
+			if _, err := counter.Increment(ctx, &counterv1.IncrementRequest{Amount: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		info.RequestHeader().Set("idempotency-key", "mine")
+		if _, err := counter.Increment(ctx, &counterv1.IncrementRequest{Amount: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := counter.Get(t.Context(), new(counterv1.GetRequest)); err != nil {
+			t.Fatal(err)
+		}
+		if len(keys) != 8 || !strings.HasPrefix(keys[0], "auto-") || keys[1] != keys[0] || keys[2] == keys[0] || keys[3] != keys[2] ||
+			keys[4] != "mine" || keys[5] != "mine" || keys[6] != "" || keys[7] != "" {
+			t.Errorf("the keys of the attempts are %q", keys)
+		}
+		if got := info.RequestHeader().Get("idempotency-key"); got != "mine" {
+			t.Errorf("the caller's key became %q", got)
+		}
+	})
+}
+
 func TestWithoutRetries(t *testing.T) {
 	t.Parallel()
 	refused := failure(connect.CodeUnavailable, "", outcome(notExecuted), retryIn(0)).WithRemote()
@@ -194,7 +246,7 @@ func TestWithoutRetries(t *testing.T) {
 }
 
 // TestCutAnswer cuts the connection in the middle of a real answer: a read-only call
-// is sent again, a writing call is not.
+// is sent again, a writing call without an idempotency key is not.
 func TestCutAnswer(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int64
@@ -206,7 +258,7 @@ func TestCutAnswer(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	}))
 	defer server.Close()
-	client := troupe.Dial(server.URL)
+	client := troupe.Dial(server.URL, troupe.WithoutIdempotencyKeys())
 	defer client.Close()
 	counter := counterv1connect.NewCounterClient(client.GetOrCreate("k"))
 

@@ -25,7 +25,7 @@ var ours = map[string][]string{
 	"actors/store/embedded":  {"actors/store", "internal"},
 	"actors/store/storetest": {"actors/store", "internal"},
 	"actors":                 {"actors/store", "internal"},
-	"actors/actorstest":      {"actors", "actors/store", "actors/store/embedded", "internal"},
+	"actors/actorstest":      {"server", "clients/go", "actors", "actors/store", "actors/store/embedded", "actors/store/storetest"}, // a kit of the whole house: only tests import it
 	"server":                 {"actors", "actors/store", "actors/store/embedded", "internal"},
 	"clients/go":             {"internal"},
 	"cmd":                    {"."},
@@ -43,6 +43,7 @@ var theirs = map[string][]string{
 	"connectrpc.com/cors":                       {"server"},
 	"connectrpc.com/grpcreflect/v2":             {"server"},
 	"github.com/cockroachdb/pebble/v2":          {"actors/store/embedded"},
+	"github.com/netresearch/go-cron":            {"actors"},
 	"github.com/rs/cors":                        {"server"},
 	"golang.org/x/sys":                          {"actors/store/embedded", "server", "bench"},
 	"google.golang.org/genproto/googleapis/rpc": {"actors", "server", "clients/go"},
@@ -55,6 +56,7 @@ var (
 	theirsInTests = map[string][]string{
 		"buf.build/gen/go/bufbuild/protovalidate": {"clients/go"},
 		"buf.build/go/protovalidate":              {"clients/go"},
+		"github.com/coder/websocket":              {"server", "clients/go"},
 		"github.com/google/go-cmp":                {"."},
 		"go.uber.org/goleak":                      {"."},
 		"pgregory.net/rapid":                      {"."},

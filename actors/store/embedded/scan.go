@@ -4,6 +4,7 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -38,8 +39,10 @@ func (s *Store) Scan(ctx context.Context, id store.ID, kind store.Kind, r store.
 		first, next = iter.Last, iter.Prev
 	}
 	for ok := first(); ok; ok = next() {
-		row, err := s.rowAt(iter)
-		if err != nil {
+		row := store.Row{}
+		if r.KeysOnly {
+			row.Key = bytes.Clone(iter.Key()[rowOffset:])
+		} else if row, err = s.rowAt(iter); err != nil {
 			return nil, readError("scan rows", err)
 		}
 		rows = append(rows, row)

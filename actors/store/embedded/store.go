@@ -42,6 +42,8 @@ type Store struct {
 	revisions revisions
 	keys      sync.Pool // of *[]byte, for the keys of reads
 
+	forgetting forgetting
+
 	// mu gives batches their order. It guards the assembly and application of
 	// a batch, not the wait for the disk.
 	mu sync.Mutex
@@ -110,13 +112,13 @@ func (s *Store) open() error {
 func (s *Store) engineOptions() *pebble.Options {
 	log := engineLog{logger: s.opts.Logger, fatal: s.fail}
 	opts := &pebble.Options{
-		FS:                          s.opts.FS,
+		FS:                          forgetfulFS{s.opts.FS, &s.forgetting.now},
 		Lock:                        s.lock,
 		Logger:                      log,
 		FormatMajorVersion:          engineVersion,
 		CacheSize:                   s.opts.CacheBytes,
 		MemTableSize:                uint64(max(s.opts.MemtableBytes, 0)),
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: memtables,
 		// The engine reserves the whole of it on disk.
 		MaxManifestFileSize: 4 << 20,
 		EventListener: &pebble.EventListener{
@@ -138,7 +140,14 @@ func (s *Store) engineOptions() *pebble.Options {
 			RewriteMinimumAge:     time.Minute,
 			TargetGarbageRatio:    0.3,
 		}
-		opts.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return policy }
+		opts.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
+			if s.forgetting.now.Load() {
+				forgetting := policy
+				forgetting.MaxBlobReferenceDepth = 0 // every value is written anew
+				return forgetting
+			}
+			return policy
+		}
 	}
 	return opts
 }

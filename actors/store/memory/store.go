@@ -125,7 +125,11 @@ func (s *Store) Scan(ctx context.Context, id store.ID, kind store.Kind, r store.
 		if r.Reverse {
 			at = to - 1 - i
 		}
-		found = append(found, cloneRow(rows[at]))
+		row := cloneRow(rows[at])
+		if r.KeysOnly {
+			row = store.Row{Key: row.Key}
+		}
+		found = append(found, row)
 	}
 	return found, nil
 }

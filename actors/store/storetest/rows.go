@@ -20,6 +20,7 @@ func testRows(t *testing.T, target Target) {
 		must(t, s, create(r, put(store.KindKV, "a", "1"), put(store.KindKV, "b", "2"), put(store.KindEvent, "a", "event")))
 		r = next(r, "")
 		must(t, s, update(r, put(store.KindKV, "a", "one"), remove(store.KindKV, "b"), remove(store.KindKV, "nothing"), put(store.KindKV, "c", "")))
+		same(t, "keys", scanned(t, s, r.ID, store.KindKV, store.Range{KeysOnly: true}), []string{"a=", "c="})
 		same(t, "rows", scanned(t, s, r.ID, store.KindKV, store.Range{}), []string{"a=one", "c="})
 		same(t, "rows of another kind", scanned(t, s, r.ID, store.KindEvent, store.Range{}), []string{"a=event"})
 	})

@@ -37,9 +37,9 @@ export interface ClientOptions {
   /** How failed calls are repeated; false: never. */
   retry?: RetryOptions | false;
   /**
-   * Gives every call of a method that may have effects an idempotency key, so
-   * that it is repeated even when its outcome is unknown. Needs a server that
-   * keeps idempotency records. Default false.
+   * Gives every call of a method that may have effects an idempotency key, under
+   * which the server runs it once, so that it is repeated even when its outcome
+   * is unknown. Default true.
    */
   idempotencyKeys?: boolean;
   /** @internal */
@@ -78,7 +78,7 @@ export function createClient(options: ClientOptions): ActorClient {
     clock,
     retry,
     namespace,
-    idempotencyKeys: options.idempotencyKeys ?? false,
+    idempotencyKeys: options.idempotencyKeys ?? true,
     headers: () => userHeaders(options.headers),
   };
   const lifecycle = createStockClient(ActorService, bindTransport({ ...shared, idempotencyKeys: false }));

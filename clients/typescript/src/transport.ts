@@ -55,7 +55,7 @@ function withKey(binding: Binding, method: DescMethod, header: HeadersInit | und
   const headers = new Headers(header);
   // 0 is IDEMPOTENCY_UNKNOWN: the method may have effects that add up.
   if (binding.idempotencyKeys && method.idempotency === 0 && !headers.has(names.idempotencyKey)) {
-    headers.set(names.idempotencyKey, randomId());
+    headers.set(names.idempotencyKey, `auto-${randomId()}`);
   }
   return headers;
 }

@@ -361,8 +361,8 @@ test("a failed call that the server executed is not repeated", async () => {
   await settle();
   room.stream.open();
   await settle();
-  room.failures.push(wireError(Code.Unavailable, { outcome: Outcome_Outcome.UNKNOWN }));
-  await assert.rejects(connection.actor.send({ text: "hi" }), { outcome: "unknown" });
+  room.failures.push(wireError(Code.Unavailable, { outcome: Outcome_Outcome.COMMITTED }));
+  await assert.rejects(connection.actor.send({ text: "hi" }), { outcome: "committed" });
   assert.equal(room.calls.length, 1);
   connection.dispose();
 });

@@ -27,6 +27,141 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What an actor is doing.
+type Actor_Status int32
+
+const (
+	// Unknown to this client.
+	Actor_STATUS_UNSPECIFIED Actor_Status = 0
+	// It comes into memory.
+	Actor_STATUS_STARTING Actor_Status = 1
+	// It is in memory.
+	Actor_STATUS_AWAKE Actor_Status = 2
+	// It is in its store only, and wakes for the next call.
+	Actor_STATUS_SLEEPING Actor_Status = 3
+	// It failed to wake, and calls are refused until retry_at.
+	Actor_STATUS_CRASHED Actor_Status = 4
+	// Its stored state cannot be used. Calls are refused until it is repaired,
+	// reset, lifted or destroyed.
+	Actor_STATUS_QUARANTINED Actor_Status = 5
+	// Its destruction is being stored.
+	Actor_STATUS_DESTROYED Actor_Status = 6
+)
+
+// Enum value maps for Actor_Status.
+var (
+	Actor_Status_name = map[int32]string{
+		0: "STATUS_UNSPECIFIED",
+		1: "STATUS_STARTING",
+		2: "STATUS_AWAKE",
+		3: "STATUS_SLEEPING",
+		4: "STATUS_CRASHED",
+		5: "STATUS_QUARANTINED",
+		6: "STATUS_DESTROYED",
+	}
+	Actor_Status_value = map[string]int32{
+		"STATUS_UNSPECIFIED": 0,
+		"STATUS_STARTING":    1,
+		"STATUS_AWAKE":       2,
+		"STATUS_SLEEPING":    3,
+		"STATUS_CRASHED":     4,
+		"STATUS_QUARANTINED": 5,
+		"STATUS_DESTROYED":   6,
+	}
+)
+
+func (x Actor_Status) Enum() *Actor_Status {
+	p := new(Actor_Status)
+	*p = x
+	return p
+}
+
+func (x Actor_Status) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Actor_Status) Descriptor() protoreflect.EnumDescriptor {
+	return file_troupe_v1_actor_service_proto_enumTypes[0].Descriptor()
+}
+
+func (Actor_Status) Type() protoreflect.EnumType {
+	return &file_troupe_v1_actor_service_proto_enumTypes[0]
+}
+
+func (x Actor_Status) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Actor_Status.Descriptor instead.
+func (Actor_Status) EnumDescriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{1, 0}
+}
+
+// Kind is what a row is for.
+type Row_Kind int32
+
+const (
+	// Unknown to this client.
+	Row_KIND_UNSPECIFIED Row_Kind = 0
+	// The actor's key-value store.
+	Row_KIND_KV Row_Kind = 1
+	// What the actor will do later.
+	Row_KIND_SCHEDULE Row_Kind = 2
+	// Its log of events.
+	Row_KIND_EVENT Row_Kind = 3
+	// Messages on their way to other actors.
+	Row_KIND_OUTBOX Row_Kind = 4
+	// Replies kept for repeated requests.
+	Row_KIND_IDEMPOTENCY Row_Kind = 5
+)
+
+// Enum value maps for Row_Kind.
+var (
+	Row_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_KV",
+		2: "KIND_SCHEDULE",
+		3: "KIND_EVENT",
+		4: "KIND_OUTBOX",
+		5: "KIND_IDEMPOTENCY",
+	}
+	Row_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_KV":          1,
+		"KIND_SCHEDULE":    2,
+		"KIND_EVENT":       3,
+		"KIND_OUTBOX":      4,
+		"KIND_IDEMPOTENCY": 5,
+	}
+)
+
+func (x Row_Kind) Enum() *Row_Kind {
+	p := new(Row_Kind)
+	*p = x
+	return p
+}
+
+func (x Row_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Row_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_troupe_v1_actor_service_proto_enumTypes[1].Descriptor()
+}
+
+func (Row_Kind) Type() protoreflect.EnumType {
+	return &file_troupe_v1_actor_service_proto_enumTypes[1]
+}
+
+func (x Row_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Row_Kind.Descriptor instead.
+func (Row_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{2, 0}
+}
+
 // Address names an actor: by key, or by id for one incarnation.
 type Address struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -120,7 +255,18 @@ type Actor struct {
 	// Whether it is in memory.
 	Awake bool `protobuf:"varint,8,opt,name=awake,proto3" json:"awake,omitempty"`
 	// Its open connections.
-	Connections   uint32 `protobuf:"varint,9,opt,name=connections,proto3" json:"connections,omitempty"`
+	Connections uint32 `protobuf:"varint,9,opt,name=connections,proto3" json:"connections,omitempty"`
+	// The schema version of its state, as stored.
+	StateVersion uint32 `protobuf:"varint,10,opt,name=state_version,json=stateVersion,proto3" json:"state_version,omitempty"`
+	// What it is doing.
+	Status Actor_Status `protobuf:"varint,11,opt,name=status,proto3,enum=troupe.v1.Actor_Status" json:"status,omitempty"`
+	// Why it last failed, and when; only for the server role, and only while this
+	// server remembers.
+	LastError string `protobuf:"bytes,12,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// When that was.
+	LastErrorAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=last_error_at,json=lastErrorAt,proto3" json:"last_error_at,omitempty"`
+	// When the next call may try to wake it; only with STATUS_CRASHED.
+	RetryAt       *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -218,6 +364,114 @@ func (x *Actor) GetConnections() uint32 {
 	return 0
 }
 
+func (x *Actor) GetStateVersion() uint32 {
+	if x != nil {
+		return x.StateVersion
+	}
+	return 0
+}
+
+func (x *Actor) GetStatus() Actor_Status {
+	if x != nil {
+		return x.Status
+	}
+	return Actor_STATUS_UNSPECIFIED
+}
+
+func (x *Actor) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *Actor) GetLastErrorAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastErrorAt
+	}
+	return nil
+}
+
+func (x *Actor) GetRetryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryAt
+	}
+	return nil
+}
+
+// One row that belongs to an actor.
+type Row struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the row is for.
+	Kind Row_Kind `protobuf:"varint,1,opt,name=kind,proto3,enum=troupe.v1.Row_Kind" json:"kind,omitempty"`
+	// Orders the rows of one kind, bytewise.
+	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// What the row holds, as stored.
+	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	// When the row is due, if it is ever.
+	DueAt         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=due_at,json=dueAt,proto3" json:"due_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Row) Reset() {
+	*x = Row{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Row) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Row) ProtoMessage() {}
+
+func (x *Row) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Row.ProtoReflect.Descriptor instead.
+func (*Row) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Row) GetKind() Row_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Row_KIND_UNSPECIFIED
+}
+
+func (x *Row) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Row) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Row) GetDueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueAt
+	}
+	return nil
+}
+
 // Asks for a creation.
 type CreateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -231,7 +485,7 @@ type CreateRequest struct {
 
 func (x *CreateRequest) Reset() {
 	*x = CreateRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[2]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -243,7 +497,7 @@ func (x *CreateRequest) String() string {
 func (*CreateRequest) ProtoMessage() {}
 
 func (x *CreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[2]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -256,7 +510,7 @@ func (x *CreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRequest.ProtoReflect.Descriptor instead.
 func (*CreateRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{2}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateRequest) GetAddress() *Address {
@@ -284,7 +538,7 @@ type CreateResponse struct {
 
 func (x *CreateResponse) Reset() {
 	*x = CreateResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[3]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -296,7 +550,7 @@ func (x *CreateResponse) String() string {
 func (*CreateResponse) ProtoMessage() {}
 
 func (x *CreateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[3]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -309,7 +563,7 @@ func (x *CreateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResponse.ProtoReflect.Descriptor instead.
 func (*CreateResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{3}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateResponse) GetActor() *Actor {
@@ -332,7 +586,7 @@ type GetOrCreateRequest struct {
 
 func (x *GetOrCreateRequest) Reset() {
 	*x = GetOrCreateRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[4]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -344,7 +598,7 @@ func (x *GetOrCreateRequest) String() string {
 func (*GetOrCreateRequest) ProtoMessage() {}
 
 func (x *GetOrCreateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[4]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -357,7 +611,7 @@ func (x *GetOrCreateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOrCreateRequest.ProtoReflect.Descriptor instead.
 func (*GetOrCreateRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{4}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetOrCreateRequest) GetAddress() *Address {
@@ -387,7 +641,7 @@ type GetOrCreateResponse struct {
 
 func (x *GetOrCreateResponse) Reset() {
 	*x = GetOrCreateResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[5]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -399,7 +653,7 @@ func (x *GetOrCreateResponse) String() string {
 func (*GetOrCreateResponse) ProtoMessage() {}
 
 func (x *GetOrCreateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[5]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -412,7 +666,7 @@ func (x *GetOrCreateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOrCreateResponse.ProtoReflect.Descriptor instead.
 func (*GetOrCreateResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{5}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetOrCreateResponse) GetActor() *Actor {
@@ -440,7 +694,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[6]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +706,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[6]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +719,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{6}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetRequest) GetAddress() *Address {
@@ -486,7 +740,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[7]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +752,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[7]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +765,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{7}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetResponse) GetActor() *Actor {
@@ -532,7 +786,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[8]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +798,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[8]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +811,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{8}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResolveRequest) GetAddress() *Address {
@@ -578,7 +832,7 @@ type ResolveResponse struct {
 
 func (x *ResolveResponse) Reset() {
 	*x = ResolveResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[9]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -590,7 +844,7 @@ func (x *ResolveResponse) String() string {
 func (*ResolveResponse) ProtoMessage() {}
 
 func (x *ResolveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[9]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -603,7 +857,7 @@ func (x *ResolveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveResponse.ProtoReflect.Descriptor instead.
 func (*ResolveResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{9}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResolveResponse) GetId() string {
@@ -624,7 +878,7 @@ type DestroyRequest struct {
 
 func (x *DestroyRequest) Reset() {
 	*x = DestroyRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[10]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +890,7 @@ func (x *DestroyRequest) String() string {
 func (*DestroyRequest) ProtoMessage() {}
 
 func (x *DestroyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[10]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +903,7 @@ func (x *DestroyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DestroyRequest.ProtoReflect.Descriptor instead.
 func (*DestroyRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{10}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DestroyRequest) GetAddress() *Address {
@@ -670,7 +924,7 @@ type DestroyResponse struct {
 
 func (x *DestroyResponse) Reset() {
 	*x = DestroyResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[11]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -682,7 +936,7 @@ func (x *DestroyResponse) String() string {
 func (*DestroyResponse) ProtoMessage() {}
 
 func (x *DestroyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[11]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -695,7 +949,7 @@ func (x *DestroyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DestroyResponse.ProtoReflect.Descriptor instead.
 func (*DestroyResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{11}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DestroyResponse) GetId() string {
@@ -724,7 +978,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[12]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +990,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[12]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +1003,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{12}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListRequest) GetNamespace() string {
@@ -800,7 +1054,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[13]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +1066,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[13]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +1079,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{13}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListResponse) GetActors() []*Actor {
@@ -842,6 +1096,1037 @@ func (x *ListResponse) GetNextPageToken() string {
 	return ""
 }
 
+// DeadSchedule is a schedule that has failed for good.
+type DeadSchedule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One incarnation of its actor.
+	ActorId string `protobuf:"bytes,1,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	// The actor's tenant.
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The full name of the actor's service.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// The segments of the actor's key.
+	Key []string `protobuf:"bytes,4,rep,name=key,proto3" json:"key,omitempty"`
+	// The schedule's id, unique within its actor.
+	Schedule string `protobuf:"bytes,5,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	// The name that the actor gave it, if any.
+	Name string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	// What it runs: "/package.Service/Method".
+	Procedure string `protobuf:"bytes,7,opt,name=procedure,proto3" json:"procedure,omitempty"`
+	// When it was made.
+	MadeAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=made_at,json=madeAt,proto3" json:"made_at,omitempty"`
+	// The time that the run was for which failed.
+	Due *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=due,proto3" json:"due,omitempty"`
+	// How many attempts at that run began.
+	Attempts uint32 `protobuf:"varint,10,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// Why the last one failed, as a caller would see it.
+	LastError string `protobuf:"bytes,11,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// When it did.
+	FailedAt      *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=failed_at,json=failedAt,proto3" json:"failed_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadSchedule) Reset() {
+	*x = DeadSchedule{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadSchedule) ProtoMessage() {}
+
+func (x *DeadSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadSchedule.ProtoReflect.Descriptor instead.
+func (*DeadSchedule) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DeadSchedule) GetActorId() string {
+	if x != nil {
+		return x.ActorId
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetKey() []string {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *DeadSchedule) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetProcedure() string {
+	if x != nil {
+		return x.Procedure
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetMadeAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MadeAt
+	}
+	return nil
+}
+
+func (x *DeadSchedule) GetDue() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Due
+	}
+	return nil
+}
+
+func (x *DeadSchedule) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *DeadSchedule) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *DeadSchedule) GetFailedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailedAt
+	}
+	return nil
+}
+
+// Asks for a page of schedules that have failed for good.
+type ListDeadSchedulesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those of one actor. Excludes namespace and type.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The tenant; empty means "default".
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Only actors of this type; empty means every type.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// At most so many; 0 means 100.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadSchedulesRequest) Reset() {
+	*x = ListDeadSchedulesRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadSchedulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadSchedulesRequest) ProtoMessage() {}
+
+func (x *ListDeadSchedulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadSchedulesRequest.ProtoReflect.Descriptor instead.
+func (*ListDeadSchedulesRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListDeadSchedulesRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *ListDeadSchedulesRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ListDeadSchedulesRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ListDeadSchedulesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDeadSchedulesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Answers with a page of schedules.
+type ListDeadSchedulesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The page.
+	Schedules []*DeadSchedule `protobuf:"bytes,1,rep,name=schedules,proto3" json:"schedules,omitempty"`
+	// Where the next page begins; empty after the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadSchedulesResponse) Reset() {
+	*x = ListDeadSchedulesResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadSchedulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadSchedulesResponse) ProtoMessage() {}
+
+func (x *ListDeadSchedulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadSchedulesResponse.ProtoReflect.Descriptor instead.
+func (*ListDeadSchedulesResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListDeadSchedulesResponse) GetSchedules() []*DeadSchedule {
+	if x != nil {
+		return x.Schedules
+	}
+	return nil
+}
+
+func (x *ListDeadSchedulesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Asks for another try of a schedule.
+type RetryScheduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its actor.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The schedule's id.
+	Schedule      string `protobuf:"bytes,2,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryScheduleRequest) Reset() {
+	*x = RetryScheduleRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryScheduleRequest) ProtoMessage() {}
+
+func (x *RetryScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryScheduleRequest.ProtoReflect.Descriptor instead.
+func (*RetryScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RetryScheduleRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *RetryScheduleRequest) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+// Answers that a schedule is due.
+type RetryScheduleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryScheduleResponse) Reset() {
+	*x = RetryScheduleResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryScheduleResponse) ProtoMessage() {}
+
+func (x *RetryScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryScheduleResponse.ProtoReflect.Descriptor instead.
+func (*RetryScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{19}
+}
+
+// Asks to give up a schedule.
+type DropScheduleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its actor.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The schedule's id.
+	Schedule      string `protobuf:"bytes,2,opt,name=schedule,proto3" json:"schedule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropScheduleRequest) Reset() {
+	*x = DropScheduleRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropScheduleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropScheduleRequest) ProtoMessage() {}
+
+func (x *DropScheduleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropScheduleRequest.ProtoReflect.Descriptor instead.
+func (*DropScheduleRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *DropScheduleRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *DropScheduleRequest) GetSchedule() string {
+	if x != nil {
+		return x.Schedule
+	}
+	return ""
+}
+
+// Answers that a schedule is no more.
+type DropScheduleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropScheduleResponse) Reset() {
+	*x = DropScheduleResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropScheduleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropScheduleResponse) ProtoMessage() {}
+
+func (x *DropScheduleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropScheduleResponse.ProtoReflect.Descriptor instead.
+func (*DropScheduleResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{21}
+}
+
+// Asks for a page of what is stored.
+type ExportRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whom to export.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// At most so many rows; 0 means 100. A page ends early at 1 MiB of rows.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRequest) Reset() {
+	*x = ExportRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRequest) ProtoMessage() {}
+
+func (x *ExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
+func (*ExportRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ExportRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *ExportRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ExportRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Answers with a page of what is stored.
+type ExportResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The actor.
+	Actor *Actor `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Its state as stored, on the first page only.
+	State []byte `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// The number of its newest durable event, 0 before the first.
+	EventHead uint64 `protobuf:"varint,3,opt,name=event_head,json=eventHead,proto3" json:"event_head,omitempty"`
+	// The page, in order of kind and key.
+	Rows []*Row `protobuf:"bytes,4,rep,name=rows,proto3" json:"rows,omitempty"`
+	// Where the next page begins; empty after the last. The pages are no snapshot:
+	// compare the revisions of their actor.
+	NextPageToken string `protobuf:"bytes,5,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportResponse) Reset() {
+	*x = ExportResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportResponse) ProtoMessage() {}
+
+func (x *ExportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
+func (*ExportResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ExportResponse) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+func (x *ExportResponse) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *ExportResponse) GetEventHead() uint64 {
+	if x != nil {
+		return x.EventHead
+	}
+	return 0
+}
+
+func (x *ExportResponse) GetRows() []*Row {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *ExportResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Asks for another state.
+type RepairRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whom to repair.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The revision that the actor must have: see Actor.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The new state, of the version that this server's code writes.
+	//
+	// Types that are valid to be assigned to State:
+	//
+	//	*RepairRequest_Binary
+	//	*RepairRequest_Json
+	State         isRepairRequest_State `protobuf_oneof:"state"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairRequest) Reset() {
+	*x = RepairRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairRequest) ProtoMessage() {}
+
+func (x *RepairRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairRequest.ProtoReflect.Descriptor instead.
+func (*RepairRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *RepairRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *RepairRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RepairRequest) GetState() isRepairRequest_State {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *RepairRequest) GetBinary() []byte {
+	if x != nil {
+		if x, ok := x.State.(*RepairRequest_Binary); ok {
+			return x.Binary
+		}
+	}
+	return nil
+}
+
+func (x *RepairRequest) GetJson() string {
+	if x != nil {
+		if x, ok := x.State.(*RepairRequest_Json); ok {
+			return x.Json
+		}
+	}
+	return ""
+}
+
+type isRepairRequest_State interface {
+	isRepairRequest_State()
+}
+
+type RepairRequest_Binary struct {
+	// In protobuf's binary encoding.
+	Binary []byte `protobuf:"bytes,3,opt,name=binary,proto3,oneof"`
+}
+
+type RepairRequest_Json struct {
+	// In protobuf's JSON encoding.
+	Json string `protobuf:"bytes,4,opt,name=json,proto3,oneof"`
+}
+
+func (*RepairRequest_Binary) isRepairRequest_State() {}
+
+func (*RepairRequest_Json) isRepairRequest_State() {}
+
+// Answers a repair.
+type RepairResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The actor as it is now.
+	Actor         *Actor `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepairResponse) Reset() {
+	*x = RepairResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepairResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepairResponse) ProtoMessage() {}
+
+func (x *RepairResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepairResponse.ProtoReflect.Descriptor instead.
+func (*RepairResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RepairResponse) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+// Asks for an empty state.
+type ResetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whom to reset.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The revision that the actor must have: see Actor.
+	Revision      uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetRequest) Reset() {
+	*x = ResetRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetRequest) ProtoMessage() {}
+
+func (x *ResetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
+func (*ResetRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ResetRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *ResetRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// Answers a reset.
+type ResetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The actor as it is now.
+	Actor         *Actor `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetResponse) Reset() {
+	*x = ResetResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetResponse) ProtoMessage() {}
+
+func (x *ResetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetResponse.ProtoReflect.Descriptor instead.
+func (*ResetResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ResetResponse) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+// Asks for another try.
+type LiftRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose quarantine or back-off to end.
+	Address       *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiftRequest) Reset() {
+	*x = LiftRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiftRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiftRequest) ProtoMessage() {}
+
+func (x *LiftRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiftRequest.ProtoReflect.Descriptor instead.
+func (*LiftRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *LiftRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+// Answers with the actor.
+type LiftResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The actor as it is now.
+	Actor         *Actor `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiftResponse) Reset() {
+	*x = LiftResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiftResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiftResponse) ProtoMessage() {}
+
+func (x *LiftResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiftResponse.ProtoReflect.Descriptor instead.
+func (*LiftResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *LiftResponse) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
+// Asks for a compaction.
+type CompactRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactRequest) Reset() {
+	*x = CompactRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactRequest) ProtoMessage() {}
+
+func (x *CompactRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactRequest.ProtoReflect.Descriptor instead.
+func (*CompactRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{30}
+}
+
+// Answers a compaction.
+type CompactResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactResponse) Reset() {
+	*x = CompactResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactResponse) ProtoMessage() {}
+
+func (x *CompactResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactResponse.ProtoReflect.Descriptor instead.
+func (*CompactResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{31}
+}
+
 var File_troupe_v1_actor_service_proto protoreflect.FileDescriptor
 
 const file_troupe_v1_actor_service_proto_rawDesc = "" +
@@ -851,7 +2136,7 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x10\n" +
 	"\x03key\x18\x03 \x03(\tR\x03key\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\tR\x02id\"\x8b\x02\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\"\x98\x05\n" +
 	"\x05Actor\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -863,7 +2148,35 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\vstate_bytes\x18\a \x01(\x04R\n" +
 	"stateBytes\x12\x14\n" +
 	"\x05awake\x18\b \x01(\bR\x05awake\x12 \n" +
-	"\vconnections\x18\t \x01(\rR\vconnections\"q\n" +
+	"\vconnections\x18\t \x01(\rR\vconnections\x12#\n" +
+	"\rstate_version\x18\n" +
+	" \x01(\rR\fstateVersion\x12/\n" +
+	"\x06status\x18\v \x01(\x0e2\x17.troupe.v1.Actor.StatusR\x06status\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\f \x01(\tR\tlastError\x12>\n" +
+	"\rlast_error_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\vlastErrorAt\x125\n" +
+	"\bretry_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\"\x9e\x01\n" +
+	"\x06Status\x12\x16\n" +
+	"\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fSTATUS_STARTING\x10\x01\x12\x10\n" +
+	"\fSTATUS_AWAKE\x10\x02\x12\x13\n" +
+	"\x0fSTATUS_SLEEPING\x10\x03\x12\x12\n" +
+	"\x0eSTATUS_CRASHED\x10\x04\x12\x16\n" +
+	"\x12STATUS_QUARANTINED\x10\x05\x12\x14\n" +
+	"\x10STATUS_DESTROYED\x10\x06\"\xfe\x01\n" +
+	"\x03Row\x12'\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x13.troupe.v1.Row.KindR\x04kind\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\x121\n" +
+	"\x06due_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05dueAt\"s\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aKIND_KV\x10\x01\x12\x11\n" +
+	"\rKIND_SCHEDULE\x10\x02\x12\x0e\n" +
+	"\n" +
+	"KIND_EVENT\x10\x03\x12\x0f\n" +
+	"\vKIND_OUTBOX\x10\x04\x12\x14\n" +
+	"\x10KIND_IDEMPOTENCY\x10\x05\"q\n" +
 	"\rCreateRequest\x124\n" +
 	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12*\n" +
 	"\x05input\x18\x02 \x01(\v2\x14.google.protobuf.AnyR\x05input\"8\n" +
@@ -899,14 +2212,88 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"page_token\x18\x05 \x01(\tR\tpageToken\"`\n" +
 	"\fListResponse\x12(\n" +
 	"\x06actors\x18\x01 \x03(\v2\x10.troupe.v1.ActorR\x06actors\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa2\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x92\x03\n" +
+	"\fDeadSchedule\x12\x19\n" +
+	"\bactor_id\x18\x01 \x01(\tR\aactorId\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x10\n" +
+	"\x03key\x18\x04 \x03(\tR\x03key\x12\x1a\n" +
+	"\bschedule\x18\x05 \x01(\tR\bschedule\x12\x12\n" +
+	"\x04name\x18\x06 \x01(\tR\x04name\x12\x1c\n" +
+	"\tprocedure\x18\a \x01(\tR\tprocedure\x123\n" +
+	"\amade_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x06madeAt\x12,\n" +
+	"\x03due\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x03due\x12\x1a\n" +
+	"\battempts\x18\n" +
+	" \x01(\rR\battempts\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\v \x01(\tR\tlastError\x127\n" +
+	"\tfailed_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\bfailedAt\"\xc2\x01\n" +
+	"\x18ListDeadSchedulesRequest\x12,\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressR\aaddress\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12'\n" +
+	"\tpage_size\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\"z\n" +
+	"\x19ListDeadSchedulesResponse\x125\n" +
+	"\tschedules\x18\x01 \x03(\v2\x17.troupe.v1.DeadScheduleR\tschedules\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"q\n" +
+	"\x14RetryScheduleRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12#\n" +
+	"\bschedule\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\bschedule\"\x17\n" +
+	"\x15RetryScheduleResponse\"p\n" +
+	"\x13DropScheduleRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12#\n" +
+	"\bschedule\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\bschedule\"\x16\n" +
+	"\x14DropScheduleResponse\"\x8d\x01\n" +
+	"\rExportRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\xb9\x01\n" +
+	"\x0eExportResponse\x12&\n" +
+	"\x05actor\x18\x01 \x01(\v2\x10.troupe.v1.ActorR\x05actor\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\fR\x05state\x12\x1d\n" +
+	"\n" +
+	"event_head\x18\x03 \x01(\x04R\teventHead\x12\"\n" +
+	"\x04rows\x18\x04 \x03(\v2\x0e.troupe.v1.RowR\x04rows\x12&\n" +
+	"\x0fnext_page_token\x18\x05 \x01(\tR\rnextPageToken\"\xaa\x01\n" +
+	"\rRepairRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12#\n" +
+	"\brevision\x18\x02 \x01(\x04B\a\xbaH\x042\x02 \x00R\brevision\x12\x18\n" +
+	"\x06binary\x18\x03 \x01(\fH\x00R\x06binary\x12\x14\n" +
+	"\x04json\x18\x04 \x01(\tH\x00R\x04jsonB\x0e\n" +
+	"\x05state\x12\x05\xbaH\x02\b\x01\"8\n" +
+	"\x0eRepairResponse\x12&\n" +
+	"\x05actor\x18\x01 \x01(\v2\x10.troupe.v1.ActorR\x05actor\"i\n" +
+	"\fResetRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12#\n" +
+	"\brevision\x18\x02 \x01(\x04B\a\xbaH\x042\x02 \x00R\brevision\"7\n" +
+	"\rResetResponse\x12&\n" +
+	"\x05actor\x18\x01 \x01(\v2\x10.troupe.v1.ActorR\x05actor\"C\n" +
+	"\vLiftRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\"6\n" +
+	"\fLiftResponse\x12&\n" +
+	"\x05actor\x18\x01 \x01(\v2\x10.troupe.v1.ActorR\x05actor\"\x10\n" +
+	"\x0eCompactRequest\"\x11\n" +
+	"\x0fCompactResponse2\xf0\a\n" +
 	"\fActorService\x12=\n" +
 	"\x06Create\x12\x18.troupe.v1.CreateRequest\x1a\x19.troupe.v1.CreateResponse\x12Q\n" +
 	"\vGetOrCreate\x12\x1d.troupe.v1.GetOrCreateRequest\x1a\x1e.troupe.v1.GetOrCreateResponse\"\x03\x90\x02\x02\x129\n" +
 	"\x03Get\x12\x15.troupe.v1.GetRequest\x1a\x16.troupe.v1.GetResponse\"\x03\x90\x02\x01\x12E\n" +
 	"\aResolve\x12\x19.troupe.v1.ResolveRequest\x1a\x1a.troupe.v1.ResolveResponse\"\x03\x90\x02\x01\x12@\n" +
 	"\aDestroy\x12\x19.troupe.v1.DestroyRequest\x1a\x1a.troupe.v1.DestroyResponse\x12<\n" +
-	"\x04List\x12\x16.troupe.v1.ListRequest\x1a\x17.troupe.v1.ListResponse\"\x03\x90\x02\x01B8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
+	"\x04List\x12\x16.troupe.v1.ListRequest\x1a\x17.troupe.v1.ListResponse\"\x03\x90\x02\x01\x12c\n" +
+	"\x11ListDeadSchedules\x12#.troupe.v1.ListDeadSchedulesRequest\x1a$.troupe.v1.ListDeadSchedulesResponse\"\x03\x90\x02\x01\x12R\n" +
+	"\rRetrySchedule\x12\x1f.troupe.v1.RetryScheduleRequest\x1a .troupe.v1.RetryScheduleResponse\x12O\n" +
+	"\fDropSchedule\x12\x1e.troupe.v1.DropScheduleRequest\x1a\x1f.troupe.v1.DropScheduleResponse\x12B\n" +
+	"\x06Export\x12\x18.troupe.v1.ExportRequest\x1a\x19.troupe.v1.ExportResponse\"\x03\x90\x02\x01\x12=\n" +
+	"\x06Repair\x12\x18.troupe.v1.RepairRequest\x1a\x19.troupe.v1.RepairResponse\x12:\n" +
+	"\x05Reset\x12\x17.troupe.v1.ResetRequest\x1a\x18.troupe.v1.ResetResponse\x12<\n" +
+	"\x04Lift\x12\x16.troupe.v1.LiftRequest\x1a\x17.troupe.v1.LiftResponse\"\x03\x90\x02\x02\x12E\n" +
+	"\aCompact\x12\x19.troupe.v1.CompactRequest\x1a\x1a.troupe.v1.CompactResponse\"\x03\x90\x02\x02B8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
 
 var (
 	file_troupe_v1_actor_service_proto_rawDescOnce sync.Once
@@ -920,55 +2307,113 @@ func file_troupe_v1_actor_service_proto_rawDescGZIP() []byte {
 	return file_troupe_v1_actor_service_proto_rawDescData
 }
 
-var file_troupe_v1_actor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_troupe_v1_actor_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_troupe_v1_actor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_troupe_v1_actor_service_proto_goTypes = []any{
-	(*Address)(nil),               // 0: troupe.v1.Address
-	(*Actor)(nil),                 // 1: troupe.v1.Actor
-	(*CreateRequest)(nil),         // 2: troupe.v1.CreateRequest
-	(*CreateResponse)(nil),        // 3: troupe.v1.CreateResponse
-	(*GetOrCreateRequest)(nil),    // 4: troupe.v1.GetOrCreateRequest
-	(*GetOrCreateResponse)(nil),   // 5: troupe.v1.GetOrCreateResponse
-	(*GetRequest)(nil),            // 6: troupe.v1.GetRequest
-	(*GetResponse)(nil),           // 7: troupe.v1.GetResponse
-	(*ResolveRequest)(nil),        // 8: troupe.v1.ResolveRequest
-	(*ResolveResponse)(nil),       // 9: troupe.v1.ResolveResponse
-	(*DestroyRequest)(nil),        // 10: troupe.v1.DestroyRequest
-	(*DestroyResponse)(nil),       // 11: troupe.v1.DestroyResponse
-	(*ListRequest)(nil),           // 12: troupe.v1.ListRequest
-	(*ListResponse)(nil),          // 13: troupe.v1.ListResponse
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*anypb.Any)(nil),             // 15: google.protobuf.Any
+	(Actor_Status)(0),                 // 0: troupe.v1.Actor.Status
+	(Row_Kind)(0),                     // 1: troupe.v1.Row.Kind
+	(*Address)(nil),                   // 2: troupe.v1.Address
+	(*Actor)(nil),                     // 3: troupe.v1.Actor
+	(*Row)(nil),                       // 4: troupe.v1.Row
+	(*CreateRequest)(nil),             // 5: troupe.v1.CreateRequest
+	(*CreateResponse)(nil),            // 6: troupe.v1.CreateResponse
+	(*GetOrCreateRequest)(nil),        // 7: troupe.v1.GetOrCreateRequest
+	(*GetOrCreateResponse)(nil),       // 8: troupe.v1.GetOrCreateResponse
+	(*GetRequest)(nil),                // 9: troupe.v1.GetRequest
+	(*GetResponse)(nil),               // 10: troupe.v1.GetResponse
+	(*ResolveRequest)(nil),            // 11: troupe.v1.ResolveRequest
+	(*ResolveResponse)(nil),           // 12: troupe.v1.ResolveResponse
+	(*DestroyRequest)(nil),            // 13: troupe.v1.DestroyRequest
+	(*DestroyResponse)(nil),           // 14: troupe.v1.DestroyResponse
+	(*ListRequest)(nil),               // 15: troupe.v1.ListRequest
+	(*ListResponse)(nil),              // 16: troupe.v1.ListResponse
+	(*DeadSchedule)(nil),              // 17: troupe.v1.DeadSchedule
+	(*ListDeadSchedulesRequest)(nil),  // 18: troupe.v1.ListDeadSchedulesRequest
+	(*ListDeadSchedulesResponse)(nil), // 19: troupe.v1.ListDeadSchedulesResponse
+	(*RetryScheduleRequest)(nil),      // 20: troupe.v1.RetryScheduleRequest
+	(*RetryScheduleResponse)(nil),     // 21: troupe.v1.RetryScheduleResponse
+	(*DropScheduleRequest)(nil),       // 22: troupe.v1.DropScheduleRequest
+	(*DropScheduleResponse)(nil),      // 23: troupe.v1.DropScheduleResponse
+	(*ExportRequest)(nil),             // 24: troupe.v1.ExportRequest
+	(*ExportResponse)(nil),            // 25: troupe.v1.ExportResponse
+	(*RepairRequest)(nil),             // 26: troupe.v1.RepairRequest
+	(*RepairResponse)(nil),            // 27: troupe.v1.RepairResponse
+	(*ResetRequest)(nil),              // 28: troupe.v1.ResetRequest
+	(*ResetResponse)(nil),             // 29: troupe.v1.ResetResponse
+	(*LiftRequest)(nil),               // 30: troupe.v1.LiftRequest
+	(*LiftResponse)(nil),              // 31: troupe.v1.LiftResponse
+	(*CompactRequest)(nil),            // 32: troupe.v1.CompactRequest
+	(*CompactResponse)(nil),           // 33: troupe.v1.CompactResponse
+	(*timestamppb.Timestamp)(nil),     // 34: google.protobuf.Timestamp
+	(*anypb.Any)(nil),                 // 35: google.protobuf.Any
 }
 var file_troupe_v1_actor_service_proto_depIdxs = []int32{
-	14, // 0: troupe.v1.Actor.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 1: troupe.v1.CreateRequest.address:type_name -> troupe.v1.Address
-	15, // 2: troupe.v1.CreateRequest.input:type_name -> google.protobuf.Any
-	1,  // 3: troupe.v1.CreateResponse.actor:type_name -> troupe.v1.Actor
-	0,  // 4: troupe.v1.GetOrCreateRequest.address:type_name -> troupe.v1.Address
-	15, // 5: troupe.v1.GetOrCreateRequest.input:type_name -> google.protobuf.Any
-	1,  // 6: troupe.v1.GetOrCreateResponse.actor:type_name -> troupe.v1.Actor
-	0,  // 7: troupe.v1.GetRequest.address:type_name -> troupe.v1.Address
-	1,  // 8: troupe.v1.GetResponse.actor:type_name -> troupe.v1.Actor
-	0,  // 9: troupe.v1.ResolveRequest.address:type_name -> troupe.v1.Address
-	0,  // 10: troupe.v1.DestroyRequest.address:type_name -> troupe.v1.Address
-	1,  // 11: troupe.v1.ListResponse.actors:type_name -> troupe.v1.Actor
-	2,  // 12: troupe.v1.ActorService.Create:input_type -> troupe.v1.CreateRequest
-	4,  // 13: troupe.v1.ActorService.GetOrCreate:input_type -> troupe.v1.GetOrCreateRequest
-	6,  // 14: troupe.v1.ActorService.Get:input_type -> troupe.v1.GetRequest
-	8,  // 15: troupe.v1.ActorService.Resolve:input_type -> troupe.v1.ResolveRequest
-	10, // 16: troupe.v1.ActorService.Destroy:input_type -> troupe.v1.DestroyRequest
-	12, // 17: troupe.v1.ActorService.List:input_type -> troupe.v1.ListRequest
-	3,  // 18: troupe.v1.ActorService.Create:output_type -> troupe.v1.CreateResponse
-	5,  // 19: troupe.v1.ActorService.GetOrCreate:output_type -> troupe.v1.GetOrCreateResponse
-	7,  // 20: troupe.v1.ActorService.Get:output_type -> troupe.v1.GetResponse
-	9,  // 21: troupe.v1.ActorService.Resolve:output_type -> troupe.v1.ResolveResponse
-	11, // 22: troupe.v1.ActorService.Destroy:output_type -> troupe.v1.DestroyResponse
-	13, // 23: troupe.v1.ActorService.List:output_type -> troupe.v1.ListResponse
-	18, // [18:24] is the sub-list for method output_type
-	12, // [12:18] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	34, // 0: troupe.v1.Actor.created_at:type_name -> google.protobuf.Timestamp
+	0,  // 1: troupe.v1.Actor.status:type_name -> troupe.v1.Actor.Status
+	34, // 2: troupe.v1.Actor.last_error_at:type_name -> google.protobuf.Timestamp
+	34, // 3: troupe.v1.Actor.retry_at:type_name -> google.protobuf.Timestamp
+	1,  // 4: troupe.v1.Row.kind:type_name -> troupe.v1.Row.Kind
+	34, // 5: troupe.v1.Row.due_at:type_name -> google.protobuf.Timestamp
+	2,  // 6: troupe.v1.CreateRequest.address:type_name -> troupe.v1.Address
+	35, // 7: troupe.v1.CreateRequest.input:type_name -> google.protobuf.Any
+	3,  // 8: troupe.v1.CreateResponse.actor:type_name -> troupe.v1.Actor
+	2,  // 9: troupe.v1.GetOrCreateRequest.address:type_name -> troupe.v1.Address
+	35, // 10: troupe.v1.GetOrCreateRequest.input:type_name -> google.protobuf.Any
+	3,  // 11: troupe.v1.GetOrCreateResponse.actor:type_name -> troupe.v1.Actor
+	2,  // 12: troupe.v1.GetRequest.address:type_name -> troupe.v1.Address
+	3,  // 13: troupe.v1.GetResponse.actor:type_name -> troupe.v1.Actor
+	2,  // 14: troupe.v1.ResolveRequest.address:type_name -> troupe.v1.Address
+	2,  // 15: troupe.v1.DestroyRequest.address:type_name -> troupe.v1.Address
+	3,  // 16: troupe.v1.ListResponse.actors:type_name -> troupe.v1.Actor
+	34, // 17: troupe.v1.DeadSchedule.made_at:type_name -> google.protobuf.Timestamp
+	34, // 18: troupe.v1.DeadSchedule.due:type_name -> google.protobuf.Timestamp
+	34, // 19: troupe.v1.DeadSchedule.failed_at:type_name -> google.protobuf.Timestamp
+	2,  // 20: troupe.v1.ListDeadSchedulesRequest.address:type_name -> troupe.v1.Address
+	17, // 21: troupe.v1.ListDeadSchedulesResponse.schedules:type_name -> troupe.v1.DeadSchedule
+	2,  // 22: troupe.v1.RetryScheduleRequest.address:type_name -> troupe.v1.Address
+	2,  // 23: troupe.v1.DropScheduleRequest.address:type_name -> troupe.v1.Address
+	2,  // 24: troupe.v1.ExportRequest.address:type_name -> troupe.v1.Address
+	3,  // 25: troupe.v1.ExportResponse.actor:type_name -> troupe.v1.Actor
+	4,  // 26: troupe.v1.ExportResponse.rows:type_name -> troupe.v1.Row
+	2,  // 27: troupe.v1.RepairRequest.address:type_name -> troupe.v1.Address
+	3,  // 28: troupe.v1.RepairResponse.actor:type_name -> troupe.v1.Actor
+	2,  // 29: troupe.v1.ResetRequest.address:type_name -> troupe.v1.Address
+	3,  // 30: troupe.v1.ResetResponse.actor:type_name -> troupe.v1.Actor
+	2,  // 31: troupe.v1.LiftRequest.address:type_name -> troupe.v1.Address
+	3,  // 32: troupe.v1.LiftResponse.actor:type_name -> troupe.v1.Actor
+	5,  // 33: troupe.v1.ActorService.Create:input_type -> troupe.v1.CreateRequest
+	7,  // 34: troupe.v1.ActorService.GetOrCreate:input_type -> troupe.v1.GetOrCreateRequest
+	9,  // 35: troupe.v1.ActorService.Get:input_type -> troupe.v1.GetRequest
+	11, // 36: troupe.v1.ActorService.Resolve:input_type -> troupe.v1.ResolveRequest
+	13, // 37: troupe.v1.ActorService.Destroy:input_type -> troupe.v1.DestroyRequest
+	15, // 38: troupe.v1.ActorService.List:input_type -> troupe.v1.ListRequest
+	18, // 39: troupe.v1.ActorService.ListDeadSchedules:input_type -> troupe.v1.ListDeadSchedulesRequest
+	20, // 40: troupe.v1.ActorService.RetrySchedule:input_type -> troupe.v1.RetryScheduleRequest
+	22, // 41: troupe.v1.ActorService.DropSchedule:input_type -> troupe.v1.DropScheduleRequest
+	24, // 42: troupe.v1.ActorService.Export:input_type -> troupe.v1.ExportRequest
+	26, // 43: troupe.v1.ActorService.Repair:input_type -> troupe.v1.RepairRequest
+	28, // 44: troupe.v1.ActorService.Reset:input_type -> troupe.v1.ResetRequest
+	30, // 45: troupe.v1.ActorService.Lift:input_type -> troupe.v1.LiftRequest
+	32, // 46: troupe.v1.ActorService.Compact:input_type -> troupe.v1.CompactRequest
+	6,  // 47: troupe.v1.ActorService.Create:output_type -> troupe.v1.CreateResponse
+	8,  // 48: troupe.v1.ActorService.GetOrCreate:output_type -> troupe.v1.GetOrCreateResponse
+	10, // 49: troupe.v1.ActorService.Get:output_type -> troupe.v1.GetResponse
+	12, // 50: troupe.v1.ActorService.Resolve:output_type -> troupe.v1.ResolveResponse
+	14, // 51: troupe.v1.ActorService.Destroy:output_type -> troupe.v1.DestroyResponse
+	16, // 52: troupe.v1.ActorService.List:output_type -> troupe.v1.ListResponse
+	19, // 53: troupe.v1.ActorService.ListDeadSchedules:output_type -> troupe.v1.ListDeadSchedulesResponse
+	21, // 54: troupe.v1.ActorService.RetrySchedule:output_type -> troupe.v1.RetryScheduleResponse
+	23, // 55: troupe.v1.ActorService.DropSchedule:output_type -> troupe.v1.DropScheduleResponse
+	25, // 56: troupe.v1.ActorService.Export:output_type -> troupe.v1.ExportResponse
+	27, // 57: troupe.v1.ActorService.Repair:output_type -> troupe.v1.RepairResponse
+	29, // 58: troupe.v1.ActorService.Reset:output_type -> troupe.v1.ResetResponse
+	31, // 59: troupe.v1.ActorService.Lift:output_type -> troupe.v1.LiftResponse
+	33, // 60: troupe.v1.ActorService.Compact:output_type -> troupe.v1.CompactResponse
+	47, // [47:61] is the sub-list for method output_type
+	33, // [33:47] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_troupe_v1_actor_service_proto_init() }
@@ -976,18 +2421,23 @@ func file_troupe_v1_actor_service_proto_init() {
 	if File_troupe_v1_actor_service_proto != nil {
 		return
 	}
+	file_troupe_v1_actor_service_proto_msgTypes[24].OneofWrappers = []any{
+		(*RepairRequest_Binary)(nil),
+		(*RepairRequest_Json)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_troupe_v1_actor_service_proto_rawDesc), len(file_troupe_v1_actor_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   14,
+			NumEnums:      2,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_troupe_v1_actor_service_proto_goTypes,
 		DependencyIndexes: file_troupe_v1_actor_service_proto_depIdxs,
+		EnumInfos:         file_troupe_v1_actor_service_proto_enumTypes,
 		MessageInfos:      file_troupe_v1_actor_service_proto_msgTypes,
 	}.Build()
 	File_troupe_v1_actor_service_proto = out.File

@@ -13,6 +13,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	descriptorpb "google.golang.org/protobuf/types/descriptorpb"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -24,6 +25,65 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// CrashPolicy says what becomes of an actor whose code panics in a turn, or that
+// fails to wake. The turn itself is always undone.
+type CrashPolicy int32
+
+const (
+	// As CRASH_POLICY_SLEEP.
+	CrashPolicy_CRASH_POLICY_UNSPECIFIED CrashPolicy = 0
+	// It leaves memory, and the next call wakes it.
+	CrashPolicy_CRASH_POLICY_SLEEP CrashPolicy = 1
+	// It is woken again, at once after a panic and after its back-off when it failed
+	// to wake.
+	CrashPolicy_CRASH_POLICY_RESTART CrashPolicy = 2
+	// It is destroyed, without its destroy hook.
+	CrashPolicy_CRASH_POLICY_DESTROY CrashPolicy = 3
+)
+
+// Enum value maps for CrashPolicy.
+var (
+	CrashPolicy_name = map[int32]string{
+		0: "CRASH_POLICY_UNSPECIFIED",
+		1: "CRASH_POLICY_SLEEP",
+		2: "CRASH_POLICY_RESTART",
+		3: "CRASH_POLICY_DESTROY",
+	}
+	CrashPolicy_value = map[string]int32{
+		"CRASH_POLICY_UNSPECIFIED": 0,
+		"CRASH_POLICY_SLEEP":       1,
+		"CRASH_POLICY_RESTART":     2,
+		"CRASH_POLICY_DESTROY":     3,
+	}
+)
+
+func (x CrashPolicy) Enum() *CrashPolicy {
+	p := new(CrashPolicy)
+	*p = x
+	return p
+}
+
+func (x CrashPolicy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CrashPolicy) Descriptor() protoreflect.EnumDescriptor {
+	return file_troupe_v1_annotations_proto_enumTypes[0].Descriptor()
+}
+
+func (CrashPolicy) Type() protoreflect.EnumType {
+	return &file_troupe_v1_annotations_proto_enumTypes[0]
+}
+
+func (x CrashPolicy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CrashPolicy.Descriptor instead.
+func (CrashPolicy) EnumDescriptor() ([]byte, []int) {
+	return file_troupe_v1_annotations_proto_rawDescGZIP(), []int{0}
+}
 
 // Delivery says what an event promises its subscribers.
 type Delivery int32
@@ -66,11 +126,11 @@ func (x Delivery) String() string {
 }
 
 func (Delivery) Descriptor() protoreflect.EnumDescriptor {
-	return file_troupe_v1_annotations_proto_enumTypes[0].Descriptor()
+	return file_troupe_v1_annotations_proto_enumTypes[1].Descriptor()
 }
 
 func (Delivery) Type() protoreflect.EnumType {
-	return &file_troupe_v1_annotations_proto_enumTypes[0]
+	return &file_troupe_v1_annotations_proto_enumTypes[1]
 }
 
 func (x Delivery) Number() protoreflect.EnumNumber {
@@ -79,7 +139,7 @@ func (x Delivery) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Delivery.Descriptor instead.
 func (Delivery) EnumDescriptor() ([]byte, []int) {
-	return file_troupe_v1_annotations_proto_rawDescGZIP(), []int{0}
+	return file_troupe_v1_annotations_proto_rawDescGZIP(), []int{1}
 }
 
 // ActorOptions describes an actor type. Message names are resolved as in a
@@ -94,7 +154,19 @@ type ActorOptions struct {
 	// The message kept for each open connection, in memory.
 	ConnState string `protobuf:"bytes,3,opt,name=conn_state,json=connState,proto3" json:"conn_state,omitempty"`
 	// What the actor's event log keeps.
-	Events        *EventLogOptions `protobuf:"bytes,4,opt,name=events,proto3" json:"events,omitempty"`
+	Events *EventLogOptions `protobuf:"bytes,4,opt,name=events,proto3" json:"events,omitempty"`
+	// How long an actor stays in memory without a call. Default 30 s.
+	SleepAfter *durationpb.Duration `protobuf:"bytes,10,opt,name=sleep_after,json=sleepAfter,proto3" json:"sleep_after,omitempty"`
+	// The actor stays in memory once it is there. Excludes sleep_after.
+	NoSleep bool `protobuf:"varint,11,opt,name=no_sleep,json=noSleep,proto3" json:"no_sleep,omitempty"`
+	// Bounds a turn, whatever deadline its caller set. Default 60 s, at most 300 s.
+	ActionTimeout *durationpb.Duration `protobuf:"bytes,12,opt,name=action_timeout,json=actionTimeout,proto3" json:"action_timeout,omitempty"`
+	// How many calls may wait for an actor's turn. Default 256.
+	MailboxSize uint32 `protobuf:"varint,13,opt,name=mailbox_size,json=mailboxSize,proto3" json:"mailbox_size,omitempty"`
+	// Bounds the encoded state in bytes. Default 1 MiB, at most 16 MiB.
+	MaxStateBytes uint32 `protobuf:"varint,14,opt,name=max_state_bytes,json=maxStateBytes,proto3" json:"max_state_bytes,omitempty"`
+	// What becomes of an actor whose code panics. Default CRASH_POLICY_SLEEP.
+	CrashPolicy   CrashPolicy `protobuf:"varint,15,opt,name=crash_policy,json=crashPolicy,proto3,enum=troupe.v1.CrashPolicy" json:"crash_policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -157,6 +229,48 @@ func (x *ActorOptions) GetEvents() *EventLogOptions {
 	return nil
 }
 
+func (x *ActorOptions) GetSleepAfter() *durationpb.Duration {
+	if x != nil {
+		return x.SleepAfter
+	}
+	return nil
+}
+
+func (x *ActorOptions) GetNoSleep() bool {
+	if x != nil {
+		return x.NoSleep
+	}
+	return false
+}
+
+func (x *ActorOptions) GetActionTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.ActionTimeout
+	}
+	return nil
+}
+
+func (x *ActorOptions) GetMailboxSize() uint32 {
+	if x != nil {
+		return x.MailboxSize
+	}
+	return 0
+}
+
+func (x *ActorOptions) GetMaxStateBytes() uint32 {
+	if x != nil {
+		return x.MaxStateBytes
+	}
+	return 0
+}
+
+func (x *ActorOptions) GetCrashPolicy() CrashPolicy {
+	if x != nil {
+		return x.CrashPolicy
+	}
+	return CrashPolicy_CRASH_POLICY_UNSPECIFIED
+}
+
 // EventLogOptions bounds the replay window of an actor's durable events.
 type EventLogOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -210,7 +324,10 @@ type ActionOptions struct {
 	// parameters, its response the event union. The runtime serves it.
 	Subscription bool `protobuf:"varint,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	// Only schedules, messages and other actors may call the RPC, never a client.
-	Internal      bool `protobuf:"varint,2,opt,name=internal,proto3" json:"internal,omitempty"`
+	Internal bool `protobuf:"varint,2,opt,name=internal,proto3" json:"internal,omitempty"`
+	// Bounds a turn of this RPC, in place of the actor type's action_timeout. At
+	// most 300 s.
+	Timeout       *durationpb.Duration `protobuf:"bytes,10,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -257,6 +374,13 @@ func (x *ActionOptions) GetInternal() bool {
 		return x.Internal
 	}
 	return false
+}
+
+func (x *ActionOptions) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
 }
 
 // EventOptions describes one event of the union.
@@ -360,20 +484,35 @@ var File_troupe_v1_annotations_proto protoreflect.FileDescriptor
 
 const file_troupe_v1_annotations_proto_rawDesc = "" +
 	"\n" +
-	"\x1btroupe/v1/annotations.proto\x12\ttroupe.v1\x1a google/protobuf/descriptor.proto\"\x8d\x01\n" +
+	"\x1btroupe/v1/annotations.proto\x12\ttroupe.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xac\x03\n" +
 	"\fActorOptions\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05input\x18\x02 \x01(\tR\x05input\x12\x1d\n" +
 	"\n" +
 	"conn_state\x18\x03 \x01(\tR\tconnState\x122\n" +
-	"\x06events\x18\x04 \x01(\v2\x1a.troupe.v1.EventLogOptionsR\x06events\")\n" +
+	"\x06events\x18\x04 \x01(\v2\x1a.troupe.v1.EventLogOptionsR\x06events\x12:\n" +
+	"\vsleep_after\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"sleepAfter\x12\x19\n" +
+	"\bno_sleep\x18\v \x01(\bR\anoSleep\x12@\n" +
+	"\x0eaction_timeout\x18\f \x01(\v2\x19.google.protobuf.DurationR\ractionTimeout\x12!\n" +
+	"\fmailbox_size\x18\r \x01(\rR\vmailboxSize\x12&\n" +
+	"\x0fmax_state_bytes\x18\x0e \x01(\rR\rmaxStateBytes\x129\n" +
+	"\fcrash_policy\x18\x0f \x01(\x0e2\x16.troupe.v1.CrashPolicyR\vcrashPolicy\")\n" +
 	"\x0fEventLogOptions\x12\x16\n" +
-	"\x06retain\x18\x01 \x01(\rR\x06retain\"O\n" +
+	"\x06retain\x18\x01 \x01(\rR\x06retain\"\x84\x01\n" +
 	"\rActionOptions\x12\"\n" +
 	"\fsubscription\x18\x01 \x01(\bR\fsubscription\x12\x1a\n" +
-	"\binternal\x18\x02 \x01(\bR\binternal\"?\n" +
+	"\binternal\x18\x02 \x01(\bR\binternal\x123\n" +
+	"\atimeout\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\atimeout\"?\n" +
 	"\fEventOptions\x12/\n" +
-	"\bdelivery\x18\x01 \x01(\x0e2\x13.troupe.v1.DeliveryR\bdelivery*i\n" +
+	"\bdelivery\x18\x01 \x01(\x0e2\x13.troupe.v1.DeliveryR\bdelivery*w\n" +
+	"\vCrashPolicy\x12\x1c\n" +
+	"\x18CRASH_POLICY_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12CRASH_POLICY_SLEEP\x10\x01\x12\x18\n" +
+	"\x14CRASH_POLICY_RESTART\x10\x02\x12\x18\n" +
+	"\x14CRASH_POLICY_DESTROY\x10\x03*i\n" +
 	"\bDelivery\x12\x18\n" +
 	"\x14DELIVERY_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10DELIVERY_DURABLE\x10\x01\x12\x15\n" +
@@ -395,32 +534,38 @@ func file_troupe_v1_annotations_proto_rawDescGZIP() []byte {
 	return file_troupe_v1_annotations_proto_rawDescData
 }
 
-var file_troupe_v1_annotations_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_troupe_v1_annotations_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_troupe_v1_annotations_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_troupe_v1_annotations_proto_goTypes = []any{
-	(Delivery)(0),                       // 0: troupe.v1.Delivery
-	(*ActorOptions)(nil),                // 1: troupe.v1.ActorOptions
-	(*EventLogOptions)(nil),             // 2: troupe.v1.EventLogOptions
-	(*ActionOptions)(nil),               // 3: troupe.v1.ActionOptions
-	(*EventOptions)(nil),                // 4: troupe.v1.EventOptions
-	(*descriptorpb.ServiceOptions)(nil), // 5: google.protobuf.ServiceOptions
-	(*descriptorpb.MethodOptions)(nil),  // 6: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),   // 7: google.protobuf.FieldOptions
+	(CrashPolicy)(0),                    // 0: troupe.v1.CrashPolicy
+	(Delivery)(0),                       // 1: troupe.v1.Delivery
+	(*ActorOptions)(nil),                // 2: troupe.v1.ActorOptions
+	(*EventLogOptions)(nil),             // 3: troupe.v1.EventLogOptions
+	(*ActionOptions)(nil),               // 4: troupe.v1.ActionOptions
+	(*EventOptions)(nil),                // 5: troupe.v1.EventOptions
+	(*durationpb.Duration)(nil),         // 6: google.protobuf.Duration
+	(*descriptorpb.ServiceOptions)(nil), // 7: google.protobuf.ServiceOptions
+	(*descriptorpb.MethodOptions)(nil),  // 8: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),   // 9: google.protobuf.FieldOptions
 }
 var file_troupe_v1_annotations_proto_depIdxs = []int32{
-	2, // 0: troupe.v1.ActorOptions.events:type_name -> troupe.v1.EventLogOptions
-	0, // 1: troupe.v1.EventOptions.delivery:type_name -> troupe.v1.Delivery
-	5, // 2: troupe.v1.actor:extendee -> google.protobuf.ServiceOptions
-	6, // 3: troupe.v1.action:extendee -> google.protobuf.MethodOptions
-	7, // 4: troupe.v1.event:extendee -> google.protobuf.FieldOptions
-	1, // 5: troupe.v1.actor:type_name -> troupe.v1.ActorOptions
-	3, // 6: troupe.v1.action:type_name -> troupe.v1.ActionOptions
-	4, // 7: troupe.v1.event:type_name -> troupe.v1.EventOptions
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	5, // [5:8] is the sub-list for extension type_name
-	2, // [2:5] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3,  // 0: troupe.v1.ActorOptions.events:type_name -> troupe.v1.EventLogOptions
+	6,  // 1: troupe.v1.ActorOptions.sleep_after:type_name -> google.protobuf.Duration
+	6,  // 2: troupe.v1.ActorOptions.action_timeout:type_name -> google.protobuf.Duration
+	0,  // 3: troupe.v1.ActorOptions.crash_policy:type_name -> troupe.v1.CrashPolicy
+	6,  // 4: troupe.v1.ActionOptions.timeout:type_name -> google.protobuf.Duration
+	1,  // 5: troupe.v1.EventOptions.delivery:type_name -> troupe.v1.Delivery
+	7,  // 6: troupe.v1.actor:extendee -> google.protobuf.ServiceOptions
+	8,  // 7: troupe.v1.action:extendee -> google.protobuf.MethodOptions
+	9,  // 8: troupe.v1.event:extendee -> google.protobuf.FieldOptions
+	2,  // 9: troupe.v1.actor:type_name -> troupe.v1.ActorOptions
+	4,  // 10: troupe.v1.action:type_name -> troupe.v1.ActionOptions
+	5,  // 11: troupe.v1.event:type_name -> troupe.v1.EventOptions
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	9,  // [9:12] is the sub-list for extension type_name
+	6,  // [6:9] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_troupe_v1_annotations_proto_init() }
@@ -433,7 +578,7 @@ func file_troupe_v1_annotations_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_troupe_v1_annotations_proto_rawDesc), len(file_troupe_v1_annotations_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   4,
 			NumExtensions: 3,
 			NumServices:   0,

@@ -42,6 +42,9 @@ const (
 	CloseReason_CLOSE_REASON_DISCONNECTED CloseReason = 4
 	// The stream reached its maximum age.
 	CloseReason_CLOSE_REASON_EXPIRED CloseReason = 5
+	// The actor was read from its store again, and events may have been lost: go on
+	// from the cursor.
+	CloseReason_CLOSE_REASON_RESTARTED CloseReason = 6
 )
 
 // Enum value maps for CloseReason.
@@ -53,6 +56,7 @@ var (
 		3: "CLOSE_REASON_DESTROYED",
 		4: "CLOSE_REASON_DISCONNECTED",
 		5: "CLOSE_REASON_EXPIRED",
+		6: "CLOSE_REASON_RESTARTED",
 	}
 	CloseReason_value = map[string]int32{
 		"CLOSE_REASON_UNSPECIFIED":  0,
@@ -61,6 +65,7 @@ var (
 		"CLOSE_REASON_DESTROYED":    3,
 		"CLOSE_REASON_DISCONNECTED": 4,
 		"CLOSE_REASON_EXPIRED":      5,
+		"CLOSE_REASON_RESTARTED":    6,
 	}
 )
 
@@ -432,14 +437,15 @@ const file_troupe_v1_events_proto_rawDesc = "" +
 	"\x11ConnectionClosing\x12.\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x16.troupe.v1.CloseReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12B\n" +
-	"\x0freconnect_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter*\xb2\x01\n" +
+	"\x0freconnect_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter*\xce\x01\n" +
 	"\vCloseReason\x12\x1c\n" +
 	"\x18CLOSE_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CLOSE_REASON_SHUTDOWN\x10\x01\x12\x15\n" +
 	"\x11CLOSE_REASON_SLOW\x10\x02\x12\x1a\n" +
 	"\x16CLOSE_REASON_DESTROYED\x10\x03\x12\x1d\n" +
 	"\x19CLOSE_REASON_DISCONNECTED\x10\x04\x12\x18\n" +
-	"\x14CLOSE_REASON_EXPIRED\x10\x05B8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
+	"\x14CLOSE_REASON_EXPIRED\x10\x05\x12\x1a\n" +
+	"\x16CLOSE_REASON_RESTARTED\x10\x06B8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
 
 var (
 	file_troupe_v1_events_proto_rawDescOnce sync.Once

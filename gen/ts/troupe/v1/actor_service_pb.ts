@@ -5,8 +5,8 @@
 // @generated from file troupe/v1/actor_service.proto (package troupe.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.js";
 import type { Any, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file troupe/v1/actor_service.proto.
  */
 export const file_troupe_v1_actor_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch10cm91cGUvdjEvYWN0b3Jfc2VydmljZS5wcm90bxIJdHJvdXBlLnYxIkMKB0FkZHJlc3MSEQoJbmFtZXNwYWNlGAEgASgJEgwKBHR5cGUYAiABKAkSCwoDa2V5GAMgAygJEgoKAmlkGAQgASgJIrwBCgVBY3RvchIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRILCgNrZXkYBCADKAkSLgoKY3JlYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YBiABKAQSEwoLc3RhdGVfYnl0ZXMYByABKAQSDQoFYXdha2UYCCABKAgSEwoLY29ubmVjdGlvbnMYCSABKA0iYQoNQ3JlYXRlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIjCgVpbnB1dBgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkiMQoOQ3JlYXRlUmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3IiZgoSR2V0T3JDcmVhdGVSZXF1ZXN0EisKB2FkZHJlc3MYASABKAsyEi50cm91cGUudjEuQWRkcmVzc0IGukgDyAEBEiMKBWlucHV0GAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueSJHChNHZXRPckNyZWF0ZVJlc3BvbnNlEh8KBWFjdG9yGAEgASgLMhAudHJvdXBlLnYxLkFjdG9yEg8KB2NyZWF0ZWQYAiABKAgiOQoKR2V0UmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIuCgtHZXRSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvciI9Cg5SZXNvbHZlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIdCg9SZXNvbHZlUmVzcG9uc2USCgoCaWQYASABKAkiPQoORGVzdHJveVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQEiHQoPRGVzdHJveVJlc3BvbnNlEgoKAmlkGAEgASgJInUKC0xpc3RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgR0eXBlGAIgASgJEhIKCmtleV9wcmVmaXgYAyADKAkSHQoJcGFnZV9zaXplGAQgASgFQgq6SAcaBRjoBygAEhIKCnBhZ2VfdG9rZW4YBSABKAkiSQoMTGlzdFJlc3BvbnNlEiAKBmFjdG9ycxgBIAMoCzIQLnRyb3VwZS52MS5BY3RvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyogMKDEFjdG9yU2VydmljZRI9CgZDcmVhdGUSGC50cm91cGUudjEuQ3JlYXRlUmVxdWVzdBoZLnRyb3VwZS52MS5DcmVhdGVSZXNwb25zZRJRCgtHZXRPckNyZWF0ZRIdLnRyb3VwZS52MS5HZXRPckNyZWF0ZVJlcXVlc3QaHi50cm91cGUudjEuR2V0T3JDcmVhdGVSZXNwb25zZSIDkAICEjkKA0dldBIVLnRyb3VwZS52MS5HZXRSZXF1ZXN0GhYudHJvdXBlLnYxLkdldFJlc3BvbnNlIgOQAgESRQoHUmVzb2x2ZRIZLnRyb3VwZS52MS5SZXNvbHZlUmVxdWVzdBoaLnRyb3VwZS52MS5SZXNvbHZlUmVzcG9uc2UiA5ACARJACgdEZXN0cm95EhkudHJvdXBlLnYxLkRlc3Ryb3lSZXF1ZXN0GhoudHJvdXBlLnYxLkRlc3Ryb3lSZXNwb25zZRI8CgRMaXN0EhYudHJvdXBlLnYxLkxpc3RSZXF1ZXN0GhcudHJvdXBlLnYxLkxpc3RSZXNwb25zZSIDkAIBQjhaNmdpdGh1Yi5jb20vdHJvdXBlLWRldi90cm91cGUvZ2VuL2dvL3Ryb3VwZS92MTt0cm91cGV2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_any, file_google_protobuf_timestamp]);
+  fileDesc("Ch10cm91cGUvdjEvYWN0b3Jfc2VydmljZS5wcm90bxIJdHJvdXBlLnYxIkMKB0FkZHJlc3MSEQoJbmFtZXNwYWNlGAEgASgJEgwKBHR5cGUYAiABKAkSCwoDa2V5GAMgAygJEgoKAmlkGAQgASgJIpIECgVBY3RvchIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRILCgNrZXkYBCADKAkSLgoKY3JlYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YBiABKAQSEwoLc3RhdGVfYnl0ZXMYByABKAQSDQoFYXdha2UYCCABKAgSEwoLY29ubmVjdGlvbnMYCSABKA0SFQoNc3RhdGVfdmVyc2lvbhgKIAEoDRInCgZzdGF0dXMYCyABKA4yFy50cm91cGUudjEuQWN0b3IuU3RhdHVzEhIKCmxhc3RfZXJyb3IYDCABKAkSMQoNbGFzdF9lcnJvcl9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIcmV0cnlfYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIp4BCgZTdGF0dXMSFgoSU1RBVFVTX1VOU1BFQ0lGSUVEEAASEwoPU1RBVFVTX1NUQVJUSU5HEAESEAoMU1RBVFVTX0FXQUtFEAISEwoPU1RBVFVTX1NMRUVQSU5HEAMSEgoOU1RBVFVTX0NSQVNIRUQQBBIWChJTVEFUVVNfUVVBUkFOVElORUQQBRIUChBTVEFUVVNfREVTVFJPWUVEEAYi5QEKA1JvdxIhCgRraW5kGAEgASgOMhMudHJvdXBlLnYxLlJvdy5LaW5kEgsKA2tleRgCIAEoDBINCgV2YWx1ZRgDIAEoDBIqCgZkdWVfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInMKBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEgsKB0tJTkRfS1YQARIRCg1LSU5EX1NDSEVEVUxFEAISDgoKS0lORF9FVkVOVBADEg8KC0tJTkRfT1VUQk9YEAQSFAoQS0lORF9JREVNUE9URU5DWRAFImEKDUNyZWF0ZVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESIwoFaW5wdXQYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55IjEKDkNyZWF0ZVJlc3BvbnNlEh8KBWFjdG9yGAEgASgLMhAudHJvdXBlLnYxLkFjdG9yImYKEkdldE9yQ3JlYXRlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIjCgVpbnB1dBgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkiRwoTR2V0T3JDcmVhdGVSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvchIPCgdjcmVhdGVkGAIgASgIIjkKCkdldFJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQEiLgoLR2V0UmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3IiPQoOUmVzb2x2ZVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQEiHQoPUmVzb2x2ZVJlc3BvbnNlEgoKAmlkGAEgASgJIj0KDkRlc3Ryb3lSZXF1ZXN0EisKB2FkZHJlc3MYASABKAsyEi50cm91cGUudjEuQWRkcmVzc0IGukgDyAEBIh0KD0Rlc3Ryb3lSZXNwb25zZRIKCgJpZBgBIAEoCSJ1CgtMaXN0UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEdHlwZRgCIAEoCRISCgprZXlfcHJlZml4GAMgAygJEh0KCXBhZ2Vfc2l6ZRgEIAEoBUIKukgHGgUY6AcoABISCgpwYWdlX3Rva2VuGAUgASgJIkkKDExpc3RSZXNwb25zZRIgCgZhY3RvcnMYASADKAsyEC50cm91cGUudjEuQWN0b3ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqwCCgxEZWFkU2NoZWR1bGUSEAoIYWN0b3JfaWQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEgwKBHR5cGUYAyABKAkSCwoDa2V5GAQgAygJEhAKCHNjaGVkdWxlGAUgASgJEgwKBG5hbWUYBiABKAkSEQoJcHJvY2VkdXJlGAcgASgJEisKB21hZGVfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKA2R1ZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYXR0ZW1wdHMYCiABKA0SEgoKbGFzdF9lcnJvchgLIAEoCRItCglmYWlsZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpMBChhMaXN0RGVhZFNjaGVkdWxlc1JlcXVlc3QSIwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzEhEKCW5hbWVzcGFjZRgCIAEoCRIMCgR0eXBlGAMgASgJEh0KCXBhZ2Vfc2l6ZRgEIAEoBUIKukgHGgUY6AcoABISCgpwYWdlX3Rva2VuGAUgASgJImAKGUxpc3REZWFkU2NoZWR1bGVzUmVzcG9uc2USKgoJc2NoZWR1bGVzGAEgAygLMhcudHJvdXBlLnYxLkRlYWRTY2hlZHVsZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiXgoUUmV0cnlTY2hlZHVsZVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESGQoIc2NoZWR1bGUYAiABKAlCB7pIBHICEAEiFwoVUmV0cnlTY2hlZHVsZVJlc3BvbnNlIl0KE0Ryb3BTY2hlZHVsZVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESGQoIc2NoZWR1bGUYAiABKAlCB7pIBHICEAEiFgoURHJvcFNjaGVkdWxlUmVzcG9uc2UibwoNRXhwb3J0UmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASEgoKcGFnZV90b2tlbhgDIAEoCSKLAQoORXhwb3J0UmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3ISDQoFc3RhdGUYAiABKAwSEgoKZXZlbnRfaGVhZBgDIAEoBBIcCgRyb3dzGAQgAygLMg4udHJvdXBlLnYxLlJvdxIXCg9uZXh0X3BhZ2VfdG9rZW4YBSABKAkiiQEKDVJlcGFpclJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESGQoIcmV2aXNpb24YAiABKARCB7pIBDICIAASEAoGYmluYXJ5GAMgASgMSAASDgoEanNvbhgEIAEoCUgAQg4KBXN0YXRlEgW6SAIIASIxCg5SZXBhaXJSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvciJWCgxSZXNldFJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESGQoIcmV2aXNpb24YAiABKARCB7pIBDICIAAiMAoNUmVzZXRSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvciI6CgtMaWZ0UmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIvCgxMaWZ0UmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3IiEAoOQ29tcGFjdFJlcXVlc3QiEQoPQ29tcGFjdFJlc3BvbnNlMvAHCgxBY3RvclNlcnZpY2USPQoGQ3JlYXRlEhgudHJvdXBlLnYxLkNyZWF0ZVJlcXVlc3QaGS50cm91cGUudjEuQ3JlYXRlUmVzcG9uc2USUQoLR2V0T3JDcmVhdGUSHS50cm91cGUudjEuR2V0T3JDcmVhdGVSZXF1ZXN0Gh4udHJvdXBlLnYxLkdldE9yQ3JlYXRlUmVzcG9uc2UiA5ACAhI5CgNHZXQSFS50cm91cGUudjEuR2V0UmVxdWVzdBoWLnRyb3VwZS52MS5HZXRSZXNwb25zZSIDkAIBEkUKB1Jlc29sdmUSGS50cm91cGUudjEuUmVzb2x2ZVJlcXVlc3QaGi50cm91cGUudjEuUmVzb2x2ZVJlc3BvbnNlIgOQAgESQAoHRGVzdHJveRIZLnRyb3VwZS52MS5EZXN0cm95UmVxdWVzdBoaLnRyb3VwZS52MS5EZXN0cm95UmVzcG9uc2USPAoETGlzdBIWLnRyb3VwZS52MS5MaXN0UmVxdWVzdBoXLnRyb3VwZS52MS5MaXN0UmVzcG9uc2UiA5ACARJjChFMaXN0RGVhZFNjaGVkdWxlcxIjLnRyb3VwZS52MS5MaXN0RGVhZFNjaGVkdWxlc1JlcXVlc3QaJC50cm91cGUudjEuTGlzdERlYWRTY2hlZHVsZXNSZXNwb25zZSIDkAIBElIKDVJldHJ5U2NoZWR1bGUSHy50cm91cGUudjEuUmV0cnlTY2hlZHVsZVJlcXVlc3QaIC50cm91cGUudjEuUmV0cnlTY2hlZHVsZVJlc3BvbnNlEk8KDERyb3BTY2hlZHVsZRIeLnRyb3VwZS52MS5Ecm9wU2NoZWR1bGVSZXF1ZXN0Gh8udHJvdXBlLnYxLkRyb3BTY2hlZHVsZVJlc3BvbnNlEkIKBkV4cG9ydBIYLnRyb3VwZS52MS5FeHBvcnRSZXF1ZXN0GhkudHJvdXBlLnYxLkV4cG9ydFJlc3BvbnNlIgOQAgESPQoGUmVwYWlyEhgudHJvdXBlLnYxLlJlcGFpclJlcXVlc3QaGS50cm91cGUudjEuUmVwYWlyUmVzcG9uc2USOgoFUmVzZXQSFy50cm91cGUudjEuUmVzZXRSZXF1ZXN0GhgudHJvdXBlLnYxLlJlc2V0UmVzcG9uc2USPAoETGlmdBIWLnRyb3VwZS52MS5MaWZ0UmVxdWVzdBoXLnRyb3VwZS52MS5MaWZ0UmVzcG9uc2UiA5ACAhJFCgdDb21wYWN0EhkudHJvdXBlLnYxLkNvbXBhY3RSZXF1ZXN0GhoudHJvdXBlLnYxLkNvbXBhY3RSZXNwb25zZSIDkAICQjhaNmdpdGh1Yi5jb20vdHJvdXBlLWRldi90cm91cGUvZ2VuL2dvL3Ryb3VwZS92MTt0cm91cGV2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_any, file_google_protobuf_timestamp]);
 
 /**
  * Address names an actor: by key, or by id for one incarnation.
@@ -128,6 +128,42 @@ export type Actor = Message<"troupe.v1.Actor"> & {
    * @generated from field: uint32 connections = 9;
    */
   connections: number;
+
+  /**
+   * The schema version of its state, as stored.
+   *
+   * @generated from field: uint32 state_version = 10;
+   */
+  stateVersion: number;
+
+  /**
+   * What it is doing.
+   *
+   * @generated from field: troupe.v1.Actor.Status status = 11;
+   */
+  status: Actor_Status;
+
+  /**
+   * Why it last failed, and when; only for the server role, and only while this
+   * server remembers.
+   *
+   * @generated from field: string last_error = 12;
+   */
+  lastError: string;
+
+  /**
+   * When that was.
+   *
+   * @generated from field: google.protobuf.Timestamp last_error_at = 13;
+   */
+  lastErrorAt?: Timestamp | undefined;
+
+  /**
+   * When the next call may try to wake it; only with STATUS_CRASHED.
+   *
+   * @generated from field: google.protobuf.Timestamp retry_at = 14;
+   */
+  retryAt?: Timestamp | undefined;
 };
 
 /**
@@ -136,6 +172,166 @@ export type Actor = Message<"troupe.v1.Actor"> & {
  */
 export const ActorSchema: GenMessage<Actor> = /*@__PURE__*/
   messageDesc(file_troupe_v1_actor_service, 1);
+
+/**
+ * What an actor is doing.
+ *
+ * @generated from enum troupe.v1.Actor.Status
+ */
+export enum Actor_Status {
+  /**
+   * Unknown to this client.
+   *
+   * @generated from enum value: STATUS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It comes into memory.
+   *
+   * @generated from enum value: STATUS_STARTING = 1;
+   */
+  STARTING = 1,
+
+  /**
+   * It is in memory.
+   *
+   * @generated from enum value: STATUS_AWAKE = 2;
+   */
+  AWAKE = 2,
+
+  /**
+   * It is in its store only, and wakes for the next call.
+   *
+   * @generated from enum value: STATUS_SLEEPING = 3;
+   */
+  SLEEPING = 3,
+
+  /**
+   * It failed to wake, and calls are refused until retry_at.
+   *
+   * @generated from enum value: STATUS_CRASHED = 4;
+   */
+  CRASHED = 4,
+
+  /**
+   * Its stored state cannot be used. Calls are refused until it is repaired,
+   * reset, lifted or destroyed.
+   *
+   * @generated from enum value: STATUS_QUARANTINED = 5;
+   */
+  QUARANTINED = 5,
+
+  /**
+   * Its destruction is being stored.
+   *
+   * @generated from enum value: STATUS_DESTROYED = 6;
+   */
+  DESTROYED = 6,
+}
+
+/**
+ * Describes the enum troupe.v1.Actor.Status.
+ */
+export const Actor_StatusSchema: GenEnum<Actor_Status> = /*@__PURE__*/
+  enumDesc(file_troupe_v1_actor_service, 1, 0);
+
+/**
+ * One row that belongs to an actor.
+ *
+ * @generated from message troupe.v1.Row
+ */
+export type Row = Message<"troupe.v1.Row"> & {
+  /**
+   * What the row is for.
+   *
+   * @generated from field: troupe.v1.Row.Kind kind = 1;
+   */
+  kind: Row_Kind;
+
+  /**
+   * Orders the rows of one kind, bytewise.
+   *
+   * @generated from field: bytes key = 2;
+   */
+  key: Uint8Array;
+
+  /**
+   * What the row holds, as stored.
+   *
+   * @generated from field: bytes value = 3;
+   */
+  value: Uint8Array;
+
+  /**
+   * When the row is due, if it is ever.
+   *
+   * @generated from field: google.protobuf.Timestamp due_at = 4;
+   */
+  dueAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message troupe.v1.Row.
+ * Use `create(RowSchema)` to create a new message.
+ */
+export const RowSchema: GenMessage<Row> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 2);
+
+/**
+ * Kind is what a row is for.
+ *
+ * @generated from enum troupe.v1.Row.Kind
+ */
+export enum Row_Kind {
+  /**
+   * Unknown to this client.
+   *
+   * @generated from enum value: KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The actor's key-value store.
+   *
+   * @generated from enum value: KIND_KV = 1;
+   */
+  KV = 1,
+
+  /**
+   * What the actor will do later.
+   *
+   * @generated from enum value: KIND_SCHEDULE = 2;
+   */
+  SCHEDULE = 2,
+
+  /**
+   * Its log of events.
+   *
+   * @generated from enum value: KIND_EVENT = 3;
+   */
+  EVENT = 3,
+
+  /**
+   * Messages on their way to other actors.
+   *
+   * @generated from enum value: KIND_OUTBOX = 4;
+   */
+  OUTBOX = 4,
+
+  /**
+   * Replies kept for repeated requests.
+   *
+   * @generated from enum value: KIND_IDEMPOTENCY = 5;
+   */
+  IDEMPOTENCY = 5,
+}
+
+/**
+ * Describes the enum troupe.v1.Row.Kind.
+ */
+export const Row_KindSchema: GenEnum<Row_Kind> = /*@__PURE__*/
+  enumDesc(file_troupe_v1_actor_service, 2, 0);
 
 /**
  * Asks for a creation.
@@ -163,7 +359,7 @@ export type CreateRequest = Message<"troupe.v1.CreateRequest"> & {
  * Use `create(CreateRequestSchema)` to create a new message.
  */
 export const CreateRequestSchema: GenMessage<CreateRequest> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 2);
+  messageDesc(file_troupe_v1_actor_service, 3);
 
 /**
  * Answers a creation.
@@ -184,7 +380,7 @@ export type CreateResponse = Message<"troupe.v1.CreateResponse"> & {
  * Use `create(CreateResponseSchema)` to create a new message.
  */
 export const CreateResponseSchema: GenMessage<CreateResponse> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 3);
+  messageDesc(file_troupe_v1_actor_service, 4);
 
 /**
  * Asks for an actor, new or not.
@@ -212,7 +408,7 @@ export type GetOrCreateRequest = Message<"troupe.v1.GetOrCreateRequest"> & {
  * Use `create(GetOrCreateRequestSchema)` to create a new message.
  */
 export const GetOrCreateRequestSchema: GenMessage<GetOrCreateRequest> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 4);
+  messageDesc(file_troupe_v1_actor_service, 5);
 
 /**
  * Answers with an actor, new or not.
@@ -240,7 +436,7 @@ export type GetOrCreateResponse = Message<"troupe.v1.GetOrCreateResponse"> & {
  * Use `create(GetOrCreateResponseSchema)` to create a new message.
  */
 export const GetOrCreateResponseSchema: GenMessage<GetOrCreateResponse> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 5);
+  messageDesc(file_troupe_v1_actor_service, 6);
 
 /**
  * Asks for a description.
@@ -261,7 +457,7 @@ export type GetRequest = Message<"troupe.v1.GetRequest"> & {
  * Use `create(GetRequestSchema)` to create a new message.
  */
 export const GetRequestSchema: GenMessage<GetRequest> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 6);
+  messageDesc(file_troupe_v1_actor_service, 7);
 
 /**
  * Answers with a description.
@@ -282,7 +478,7 @@ export type GetResponse = Message<"troupe.v1.GetResponse"> & {
  * Use `create(GetResponseSchema)` to create a new message.
  */
 export const GetResponseSchema: GenMessage<GetResponse> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 7);
+  messageDesc(file_troupe_v1_actor_service, 8);
 
 /**
  * Asks for the id of a key.
@@ -303,7 +499,7 @@ export type ResolveRequest = Message<"troupe.v1.ResolveRequest"> & {
  * Use `create(ResolveRequestSchema)` to create a new message.
  */
 export const ResolveRequestSchema: GenMessage<ResolveRequest> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 8);
+  messageDesc(file_troupe_v1_actor_service, 9);
 
 /**
  * Answers with an id.
@@ -324,7 +520,7 @@ export type ResolveResponse = Message<"troupe.v1.ResolveResponse"> & {
  * Use `create(ResolveResponseSchema)` to create a new message.
  */
 export const ResolveResponseSchema: GenMessage<ResolveResponse> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 9);
+  messageDesc(file_troupe_v1_actor_service, 10);
 
 /**
  * Asks for a destruction.
@@ -345,7 +541,7 @@ export type DestroyRequest = Message<"troupe.v1.DestroyRequest"> & {
  * Use `create(DestroyRequestSchema)` to create a new message.
  */
 export const DestroyRequestSchema: GenMessage<DestroyRequest> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 10);
+  messageDesc(file_troupe_v1_actor_service, 11);
 
 /**
  * Answers a destruction.
@@ -366,7 +562,7 @@ export type DestroyResponse = Message<"troupe.v1.DestroyResponse"> & {
  * Use `create(DestroyResponseSchema)` to create a new message.
  */
 export const DestroyResponseSchema: GenMessage<DestroyResponse> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 11);
+  messageDesc(file_troupe_v1_actor_service, 12);
 
 /**
  * Asks for a page of actors.
@@ -415,7 +611,7 @@ export type ListRequest = Message<"troupe.v1.ListRequest"> & {
  * Use `create(ListRequestSchema)` to create a new message.
  */
 export const ListRequestSchema: GenMessage<ListRequest> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 12);
+  messageDesc(file_troupe_v1_actor_service, 13);
 
 /**
  * Answers with a page of actors.
@@ -443,13 +639,554 @@ export type ListResponse = Message<"troupe.v1.ListResponse"> & {
  * Use `create(ListResponseSchema)` to create a new message.
  */
 export const ListResponseSchema: GenMessage<ListResponse> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 13);
+  messageDesc(file_troupe_v1_actor_service, 14);
+
+/**
+ * DeadSchedule is a schedule that has failed for good.
+ *
+ * @generated from message troupe.v1.DeadSchedule
+ */
+export type DeadSchedule = Message<"troupe.v1.DeadSchedule"> & {
+  /**
+   * One incarnation of its actor.
+   *
+   * @generated from field: string actor_id = 1;
+   */
+  actorId: string;
+
+  /**
+   * The actor's tenant.
+   *
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * The full name of the actor's service.
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * The segments of the actor's key.
+   *
+   * @generated from field: repeated string key = 4;
+   */
+  key: string[];
+
+  /**
+   * The schedule's id, unique within its actor.
+   *
+   * @generated from field: string schedule = 5;
+   */
+  schedule: string;
+
+  /**
+   * The name that the actor gave it, if any.
+   *
+   * @generated from field: string name = 6;
+   */
+  name: string;
+
+  /**
+   * What it runs: "/package.Service/Method".
+   *
+   * @generated from field: string procedure = 7;
+   */
+  procedure: string;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp made_at = 8;
+   */
+  madeAt?: Timestamp | undefined;
+
+  /**
+   * The time that the run was for which failed.
+   *
+   * @generated from field: google.protobuf.Timestamp due = 9;
+   */
+  due?: Timestamp | undefined;
+
+  /**
+   * How many attempts at that run began.
+   *
+   * @generated from field: uint32 attempts = 10;
+   */
+  attempts: number;
+
+  /**
+   * Why the last one failed, as a caller would see it.
+   *
+   * @generated from field: string last_error = 11;
+   */
+  lastError: string;
+
+  /**
+   * When it did.
+   *
+   * @generated from field: google.protobuf.Timestamp failed_at = 12;
+   */
+  failedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message troupe.v1.DeadSchedule.
+ * Use `create(DeadScheduleSchema)` to create a new message.
+ */
+export const DeadScheduleSchema: GenMessage<DeadSchedule> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 15);
+
+/**
+ * Asks for a page of schedules that have failed for good.
+ *
+ * @generated from message troupe.v1.ListDeadSchedulesRequest
+ */
+export type ListDeadSchedulesRequest = Message<"troupe.v1.ListDeadSchedulesRequest"> & {
+  /**
+   * Only those of one actor. Excludes namespace and type.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The tenant; empty means "default".
+   *
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * Only actors of this type; empty means every type.
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * At most so many; 0 means 100.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * The next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message troupe.v1.ListDeadSchedulesRequest.
+ * Use `create(ListDeadSchedulesRequestSchema)` to create a new message.
+ */
+export const ListDeadSchedulesRequestSchema: GenMessage<ListDeadSchedulesRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 16);
+
+/**
+ * Answers with a page of schedules.
+ *
+ * @generated from message troupe.v1.ListDeadSchedulesResponse
+ */
+export type ListDeadSchedulesResponse = Message<"troupe.v1.ListDeadSchedulesResponse"> & {
+  /**
+   * The page.
+   *
+   * @generated from field: repeated troupe.v1.DeadSchedule schedules = 1;
+   */
+  schedules: DeadSchedule[];
+
+  /**
+   * Where the next page begins; empty after the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message troupe.v1.ListDeadSchedulesResponse.
+ * Use `create(ListDeadSchedulesResponseSchema)` to create a new message.
+ */
+export const ListDeadSchedulesResponseSchema: GenMessage<ListDeadSchedulesResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 17);
+
+/**
+ * Asks for another try of a schedule.
+ *
+ * @generated from message troupe.v1.RetryScheduleRequest
+ */
+export type RetryScheduleRequest = Message<"troupe.v1.RetryScheduleRequest"> & {
+  /**
+   * Its actor.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The schedule's id.
+   *
+   * @generated from field: string schedule = 2;
+   */
+  schedule: string;
+};
+
+/**
+ * Describes the message troupe.v1.RetryScheduleRequest.
+ * Use `create(RetryScheduleRequestSchema)` to create a new message.
+ */
+export const RetryScheduleRequestSchema: GenMessage<RetryScheduleRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 18);
+
+/**
+ * Answers that a schedule is due.
+ *
+ * @generated from message troupe.v1.RetryScheduleResponse
+ */
+export type RetryScheduleResponse = Message<"troupe.v1.RetryScheduleResponse"> & {
+};
+
+/**
+ * Describes the message troupe.v1.RetryScheduleResponse.
+ * Use `create(RetryScheduleResponseSchema)` to create a new message.
+ */
+export const RetryScheduleResponseSchema: GenMessage<RetryScheduleResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 19);
+
+/**
+ * Asks to give up a schedule.
+ *
+ * @generated from message troupe.v1.DropScheduleRequest
+ */
+export type DropScheduleRequest = Message<"troupe.v1.DropScheduleRequest"> & {
+  /**
+   * Its actor.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The schedule's id.
+   *
+   * @generated from field: string schedule = 2;
+   */
+  schedule: string;
+};
+
+/**
+ * Describes the message troupe.v1.DropScheduleRequest.
+ * Use `create(DropScheduleRequestSchema)` to create a new message.
+ */
+export const DropScheduleRequestSchema: GenMessage<DropScheduleRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 20);
+
+/**
+ * Answers that a schedule is no more.
+ *
+ * @generated from message troupe.v1.DropScheduleResponse
+ */
+export type DropScheduleResponse = Message<"troupe.v1.DropScheduleResponse"> & {
+};
+
+/**
+ * Describes the message troupe.v1.DropScheduleResponse.
+ * Use `create(DropScheduleResponseSchema)` to create a new message.
+ */
+export const DropScheduleResponseSchema: GenMessage<DropScheduleResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 21);
+
+/**
+ * Asks for a page of what is stored.
+ *
+ * @generated from message troupe.v1.ExportRequest
+ */
+export type ExportRequest = Message<"troupe.v1.ExportRequest"> & {
+  /**
+   * Whom to export.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * At most so many rows; 0 means 100. A page ends early at 1 MiB of rows.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * The next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message troupe.v1.ExportRequest.
+ * Use `create(ExportRequestSchema)` to create a new message.
+ */
+export const ExportRequestSchema: GenMessage<ExportRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 22);
+
+/**
+ * Answers with a page of what is stored.
+ *
+ * @generated from message troupe.v1.ExportResponse
+ */
+export type ExportResponse = Message<"troupe.v1.ExportResponse"> & {
+  /**
+   * The actor.
+   *
+   * @generated from field: troupe.v1.Actor actor = 1;
+   */
+  actor?: Actor | undefined;
+
+  /**
+   * Its state as stored, on the first page only.
+   *
+   * @generated from field: bytes state = 2;
+   */
+  state: Uint8Array;
+
+  /**
+   * The number of its newest durable event, 0 before the first.
+   *
+   * @generated from field: uint64 event_head = 3;
+   */
+  eventHead: bigint;
+
+  /**
+   * The page, in order of kind and key.
+   *
+   * @generated from field: repeated troupe.v1.Row rows = 4;
+   */
+  rows: Row[];
+
+  /**
+   * Where the next page begins; empty after the last. The pages are no snapshot:
+   * compare the revisions of their actor.
+   *
+   * @generated from field: string next_page_token = 5;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message troupe.v1.ExportResponse.
+ * Use `create(ExportResponseSchema)` to create a new message.
+ */
+export const ExportResponseSchema: GenMessage<ExportResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 23);
+
+/**
+ * Asks for another state.
+ *
+ * @generated from message troupe.v1.RepairRequest
+ */
+export type RepairRequest = Message<"troupe.v1.RepairRequest"> & {
+  /**
+   * Whom to repair.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The revision that the actor must have: see Actor.
+   *
+   * @generated from field: uint64 revision = 2;
+   */
+  revision: bigint;
+
+  /**
+   * The new state, of the version that this server's code writes.
+   *
+   * @generated from oneof troupe.v1.RepairRequest.state
+   */
+  state: {
+    /**
+     * In protobuf's binary encoding.
+     *
+     * @generated from field: bytes binary = 3;
+     */
+    value: Uint8Array;
+    case: "binary";
+  } | {
+    /**
+     * In protobuf's JSON encoding.
+     *
+     * @generated from field: string json = 4;
+     */
+    value: string;
+    case: "json";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message troupe.v1.RepairRequest.
+ * Use `create(RepairRequestSchema)` to create a new message.
+ */
+export const RepairRequestSchema: GenMessage<RepairRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 24);
+
+/**
+ * Answers a repair.
+ *
+ * @generated from message troupe.v1.RepairResponse
+ */
+export type RepairResponse = Message<"troupe.v1.RepairResponse"> & {
+  /**
+   * The actor as it is now.
+   *
+   * @generated from field: troupe.v1.Actor actor = 1;
+   */
+  actor?: Actor | undefined;
+};
+
+/**
+ * Describes the message troupe.v1.RepairResponse.
+ * Use `create(RepairResponseSchema)` to create a new message.
+ */
+export const RepairResponseSchema: GenMessage<RepairResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 25);
+
+/**
+ * Asks for an empty state.
+ *
+ * @generated from message troupe.v1.ResetRequest
+ */
+export type ResetRequest = Message<"troupe.v1.ResetRequest"> & {
+  /**
+   * Whom to reset.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The revision that the actor must have: see Actor.
+   *
+   * @generated from field: uint64 revision = 2;
+   */
+  revision: bigint;
+};
+
+/**
+ * Describes the message troupe.v1.ResetRequest.
+ * Use `create(ResetRequestSchema)` to create a new message.
+ */
+export const ResetRequestSchema: GenMessage<ResetRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 26);
+
+/**
+ * Answers a reset.
+ *
+ * @generated from message troupe.v1.ResetResponse
+ */
+export type ResetResponse = Message<"troupe.v1.ResetResponse"> & {
+  /**
+   * The actor as it is now.
+   *
+   * @generated from field: troupe.v1.Actor actor = 1;
+   */
+  actor?: Actor | undefined;
+};
+
+/**
+ * Describes the message troupe.v1.ResetResponse.
+ * Use `create(ResetResponseSchema)` to create a new message.
+ */
+export const ResetResponseSchema: GenMessage<ResetResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 27);
+
+/**
+ * Asks for another try.
+ *
+ * @generated from message troupe.v1.LiftRequest
+ */
+export type LiftRequest = Message<"troupe.v1.LiftRequest"> & {
+  /**
+   * Whose quarantine or back-off to end.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+};
+
+/**
+ * Describes the message troupe.v1.LiftRequest.
+ * Use `create(LiftRequestSchema)` to create a new message.
+ */
+export const LiftRequestSchema: GenMessage<LiftRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 28);
+
+/**
+ * Answers with the actor.
+ *
+ * @generated from message troupe.v1.LiftResponse
+ */
+export type LiftResponse = Message<"troupe.v1.LiftResponse"> & {
+  /**
+   * The actor as it is now.
+   *
+   * @generated from field: troupe.v1.Actor actor = 1;
+   */
+  actor?: Actor | undefined;
+};
+
+/**
+ * Describes the message troupe.v1.LiftResponse.
+ * Use `create(LiftResponseSchema)` to create a new message.
+ */
+export const LiftResponseSchema: GenMessage<LiftResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 29);
+
+/**
+ * Asks for a compaction.
+ *
+ * @generated from message troupe.v1.CompactRequest
+ */
+export type CompactRequest = Message<"troupe.v1.CompactRequest"> & {
+};
+
+/**
+ * Describes the message troupe.v1.CompactRequest.
+ * Use `create(CompactRequestSchema)` to create a new message.
+ */
+export const CompactRequestSchema: GenMessage<CompactRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 30);
+
+/**
+ * Answers a compaction.
+ *
+ * @generated from message troupe.v1.CompactResponse
+ */
+export type CompactResponse = Message<"troupe.v1.CompactResponse"> & {
+};
+
+/**
+ * Describes the message troupe.v1.CompactResponse.
+ * Use `create(CompactResponseSchema)` to create a new message.
+ */
+export const CompactResponseSchema: GenMessage<CompactResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 31);
 
 /**
  * ActorService is the lifecycle of actors of every type.
  *
- * Destroy and List need the server role; on a loopback listener without
- * authentication every caller has it.
+ * Destroy and List need the server role, as does everything that reads or changes
+ * what is stored or scheduled: the RPCs about schedules, Export, Repair, Reset,
+ * Lift and Compact. On a loopback listener without authentication every caller has
+ * it.
  *
  * @generated from service troupe.v1.ActorService
  */
@@ -513,6 +1250,90 @@ export const ActorService: GenService<{
     methodKind: "unary";
     input: typeof ListRequestSchema;
     output: typeof ListResponseSchema;
+  },
+  /**
+   * Lists schedules that have failed for good, in order of their actors' ids.
+   *
+   * @generated from rpc troupe.v1.ActorService.ListDeadSchedules
+   */
+  listDeadSchedules: {
+    methodKind: "unary";
+    input: typeof ListDeadSchedulesRequestSchema;
+    output: typeof ListDeadSchedulesResponseSchema;
+  },
+  /**
+   * Takes a schedule out of the dead list: it is due at once and has all its
+   * attempts again. not_found if it is not there.
+   *
+   * @generated from rpc troupe.v1.ActorService.RetrySchedule
+   */
+  retrySchedule: {
+    methodKind: "unary";
+    input: typeof RetryScheduleRequestSchema;
+    output: typeof RetryScheduleResponseSchema;
+  },
+  /**
+   * Gives up a schedule, in the dead list or not. not_found if there is none.
+   *
+   * @generated from rpc troupe.v1.ActorService.DropSchedule
+   */
+  dropSchedule: {
+    methodKind: "unary";
+    input: typeof DropScheduleRequestSchema;
+    output: typeof DropScheduleResponseSchema;
+  },
+  /**
+   * Gives what is stored of an actor as it is, a page of its rows at a time. It
+   * does not wake the actor, and serves one that cannot wake.
+   *
+   * @generated from rpc troupe.v1.ActorService.Export
+   */
+  export: {
+    methodKind: "unary";
+    input: typeof ExportRequestSchema;
+    output: typeof ExportResponseSchema;
+  },
+  /**
+   * Replaces an actor's state, unless it has changed since the caller read it
+   * (aborted), and lifts its quarantine. An actor in memory is read again.
+   *
+   * @generated from rpc troupe.v1.ActorService.Repair
+   */
+  repair: {
+    methodKind: "unary";
+    input: typeof RepairRequestSchema;
+    output: typeof RepairResponseSchema;
+  },
+  /**
+   * Empties an actor's state, as Repair would, and leaves its rows.
+   *
+   * @generated from rpc troupe.v1.ActorService.Reset
+   */
+  reset: {
+    methodKind: "unary";
+    input: typeof ResetRequestSchema;
+    output: typeof ResetResponseSchema;
+  },
+  /**
+   * Ends an actor's quarantine or back-off: the next call tries to wake it.
+   *
+   * @generated from rpc troupe.v1.ActorService.Lift
+   */
+  lift: {
+    methodKind: "unary";
+    input: typeof LiftRequestSchema;
+    output: typeof LiftResponseSchema;
+  },
+  /**
+   * Rewrites the store so that no byte of what was destroyed is left in its
+   * files. It may take long; unimplemented if the store cannot.
+   *
+   * @generated from rpc troupe.v1.ActorService.Compact
+   */
+  compact: {
+    methodKind: "unary";
+    input: typeof CompactRequestSchema;
+    output: typeof CompactResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_troupe_v1_actor_service, 0);

@@ -7,15 +7,15 @@
 
 import type { GenEnum, GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { FieldOptions, MethodOptions, ServiceOptions } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
+import type { Duration, FieldOptions, MethodOptions, ServiceOptions } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_descriptor, file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file troupe/v1/annotations.proto.
  */
 export const file_troupe_v1_annotations: GenFile = /*@__PURE__*/
-  fileDesc("Cht0cm91cGUvdjEvYW5ub3RhdGlvbnMucHJvdG8SCXRyb3VwZS52MSJsCgxBY3Rvck9wdGlvbnMSDQoFc3RhdGUYASABKAkSDQoFaW5wdXQYAiABKAkSEgoKY29ubl9zdGF0ZRgDIAEoCRIqCgZldmVudHMYBCABKAsyGi50cm91cGUudjEuRXZlbnRMb2dPcHRpb25zIiEKD0V2ZW50TG9nT3B0aW9ucxIOCgZyZXRhaW4YASABKA0iNwoNQWN0aW9uT3B0aW9ucxIUCgxzdWJzY3JpcHRpb24YASABKAgSEAoIaW50ZXJuYWwYAiABKAgiNQoMRXZlbnRPcHRpb25zEiUKCGRlbGl2ZXJ5GAEgASgOMhMudHJvdXBlLnYxLkRlbGl2ZXJ5KmkKCERlbGl2ZXJ5EhgKFERFTElWRVJZX1VOU1BFQ0lGSUVEEAASFAoQREVMSVZFUllfRFVSQUJMRRABEhUKEURFTElWRVJZX0NPQUxFU0NFEAISFgoSREVMSVZFUllfRVBIRU1FUkFMEAM6UAoFYWN0b3ISHy5nb29nbGUucHJvdG9idWYuU2VydmljZU9wdGlvbnMYnbUGIAEoCzIXLnRyb3VwZS52MS5BY3Rvck9wdGlvbnNSBWFjdG9yOlIKBmFjdGlvbhIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGJ21BiABKAsyGC50cm91cGUudjEuQWN0aW9uT3B0aW9uc1IGYWN0aW9uOk4KBWV2ZW50Eh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxidtQYgASgLMhcudHJvdXBlLnYxLkV2ZW50T3B0aW9uc1IFZXZlbnRCOFo2Z2l0aHViLmNvbS90cm91cGUtZGV2L3Ryb3VwZS9nZW4vZ28vdHJvdXBlL3YxO3Ryb3VwZXYxYgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("Cht0cm91cGUvdjEvYW5ub3RhdGlvbnMucHJvdG8SCXRyb3VwZS52MSK+AgoMQWN0b3JPcHRpb25zEg0KBXN0YXRlGAEgASgJEg0KBWlucHV0GAIgASgJEhIKCmNvbm5fc3RhdGUYAyABKAkSKgoGZXZlbnRzGAQgASgLMhoudHJvdXBlLnYxLkV2ZW50TG9nT3B0aW9ucxIuCgtzbGVlcF9hZnRlchgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIQCghub19zbGVlcBgLIAEoCBIxCg5hY3Rpb25fdGltZW91dBgMIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxtYWlsYm94X3NpemUYDSABKA0SFwoPbWF4X3N0YXRlX2J5dGVzGA4gASgNEiwKDGNyYXNoX3BvbGljeRgPIAEoDjIWLnRyb3VwZS52MS5DcmFzaFBvbGljeSIhCg9FdmVudExvZ09wdGlvbnMSDgoGcmV0YWluGAEgASgNImMKDUFjdGlvbk9wdGlvbnMSFAoMc3Vic2NyaXB0aW9uGAEgASgIEhAKCGludGVybmFsGAIgASgIEioKB3RpbWVvdXQYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iNQoMRXZlbnRPcHRpb25zEiUKCGRlbGl2ZXJ5GAEgASgOMhMudHJvdXBlLnYxLkRlbGl2ZXJ5KncKC0NyYXNoUG9saWN5EhwKGENSQVNIX1BPTElDWV9VTlNQRUNJRklFRBAAEhYKEkNSQVNIX1BPTElDWV9TTEVFUBABEhgKFENSQVNIX1BPTElDWV9SRVNUQVJUEAISGAoUQ1JBU0hfUE9MSUNZX0RFU1RST1kQAyppCghEZWxpdmVyeRIYChRERUxJVkVSWV9VTlNQRUNJRklFRBAAEhQKEERFTElWRVJZX0RVUkFCTEUQARIVChFERUxJVkVSWV9DT0FMRVNDRRACEhYKEkRFTElWRVJZX0VQSEVNRVJBTBADOlAKBWFjdG9yEh8uZ29vZ2xlLnByb3RvYnVmLlNlcnZpY2VPcHRpb25zGJ21BiABKAsyFy50cm91cGUudjEuQWN0b3JPcHRpb25zUgVhY3RvcjpSCgZhY3Rpb24SHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxidtQYgASgLMhgudHJvdXBlLnYxLkFjdGlvbk9wdGlvbnNSBmFjdGlvbjpOCgVldmVudBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYnbUGIAEoCzIXLnRyb3VwZS52MS5FdmVudE9wdGlvbnNSBWV2ZW50QjhaNmdpdGh1Yi5jb20vdHJvdXBlLWRldi90cm91cGUvZ2VuL2dvL3Ryb3VwZS92MTt0cm91cGV2MWIGcHJvdG8z", [file_google_protobuf_descriptor, file_google_protobuf_duration]);
 
 /**
  * ActorOptions describes an actor type. Message names are resolved as in a
@@ -52,6 +52,48 @@ export type ActorOptions = Message<"troupe.v1.ActorOptions"> & {
    * @generated from field: troupe.v1.EventLogOptions events = 4;
    */
   events?: EventLogOptions | undefined;
+
+  /**
+   * How long an actor stays in memory without a call. Default 30 s.
+   *
+   * @generated from field: google.protobuf.Duration sleep_after = 10;
+   */
+  sleepAfter?: Duration | undefined;
+
+  /**
+   * The actor stays in memory once it is there. Excludes sleep_after.
+   *
+   * @generated from field: bool no_sleep = 11;
+   */
+  noSleep: boolean;
+
+  /**
+   * Bounds a turn, whatever deadline its caller set. Default 60 s, at most 300 s.
+   *
+   * @generated from field: google.protobuf.Duration action_timeout = 12;
+   */
+  actionTimeout?: Duration | undefined;
+
+  /**
+   * How many calls may wait for an actor's turn. Default 256.
+   *
+   * @generated from field: uint32 mailbox_size = 13;
+   */
+  mailboxSize: number;
+
+  /**
+   * Bounds the encoded state in bytes. Default 1 MiB, at most 16 MiB.
+   *
+   * @generated from field: uint32 max_state_bytes = 14;
+   */
+  maxStateBytes: number;
+
+  /**
+   * What becomes of an actor whose code panics. Default CRASH_POLICY_SLEEP.
+   *
+   * @generated from field: troupe.v1.CrashPolicy crash_policy = 15;
+   */
+  crashPolicy: CrashPolicy;
 };
 
 /**
@@ -102,6 +144,14 @@ export type ActionOptions = Message<"troupe.v1.ActionOptions"> & {
    * @generated from field: bool internal = 2;
    */
   internal: boolean;
+
+  /**
+   * Bounds a turn of this RPC, in place of the actor type's action_timeout. At
+   * most 300 s.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 10;
+   */
+  timeout?: Duration | undefined;
 };
 
 /**
@@ -131,6 +181,49 @@ export type EventOptions = Message<"troupe.v1.EventOptions"> & {
  */
 export const EventOptionsSchema: GenMessage<EventOptions> = /*@__PURE__*/
   messageDesc(file_troupe_v1_annotations, 3);
+
+/**
+ * CrashPolicy says what becomes of an actor whose code panics in a turn, or that
+ * fails to wake. The turn itself is always undone.
+ *
+ * @generated from enum troupe.v1.CrashPolicy
+ */
+export enum CrashPolicy {
+  /**
+   * As CRASH_POLICY_SLEEP.
+   *
+   * @generated from enum value: CRASH_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It leaves memory, and the next call wakes it.
+   *
+   * @generated from enum value: CRASH_POLICY_SLEEP = 1;
+   */
+  SLEEP = 1,
+
+  /**
+   * It is woken again, at once after a panic and after its back-off when it failed
+   * to wake.
+   *
+   * @generated from enum value: CRASH_POLICY_RESTART = 2;
+   */
+  RESTART = 2,
+
+  /**
+   * It is destroyed, without its destroy hook.
+   *
+   * @generated from enum value: CRASH_POLICY_DESTROY = 3;
+   */
+  DESTROY = 3,
+}
+
+/**
+ * Describes the enum troupe.v1.CrashPolicy.
+ */
+export const CrashPolicySchema: GenEnum<CrashPolicy> = /*@__PURE__*/
+  enumDesc(file_troupe_v1_annotations, 0);
 
 /**
  * Delivery says what an event promises its subscribers.
@@ -171,7 +264,7 @@ export enum Delivery {
  * Describes the enum troupe.v1.Delivery.
  */
 export const DeliverySchema: GenEnum<Delivery> = /*@__PURE__*/
-  enumDesc(file_troupe_v1_annotations, 0);
+  enumDesc(file_troupe_v1_annotations, 1);
 
 /**
  * Marks a service as an actor type. The type's name is the service's full name.

@@ -39,6 +39,23 @@ const (
 	ActorServiceDestroyProcedure = "/troupe.v1.ActorService/Destroy"
 	// ActorServiceListProcedure is the procedure name of the ActorService's List RPC.
 	ActorServiceListProcedure = "/troupe.v1.ActorService/List"
+	// ActorServiceListDeadSchedulesProcedure is the procedure name of the ActorService's
+	// ListDeadSchedules RPC.
+	ActorServiceListDeadSchedulesProcedure = "/troupe.v1.ActorService/ListDeadSchedules"
+	// ActorServiceRetryScheduleProcedure is the procedure name of the ActorService's RetrySchedule RPC.
+	ActorServiceRetryScheduleProcedure = "/troupe.v1.ActorService/RetrySchedule"
+	// ActorServiceDropScheduleProcedure is the procedure name of the ActorService's DropSchedule RPC.
+	ActorServiceDropScheduleProcedure = "/troupe.v1.ActorService/DropSchedule"
+	// ActorServiceExportProcedure is the procedure name of the ActorService's Export RPC.
+	ActorServiceExportProcedure = "/troupe.v1.ActorService/Export"
+	// ActorServiceRepairProcedure is the procedure name of the ActorService's Repair RPC.
+	ActorServiceRepairProcedure = "/troupe.v1.ActorService/Repair"
+	// ActorServiceResetProcedure is the procedure name of the ActorService's Reset RPC.
+	ActorServiceResetProcedure = "/troupe.v1.ActorService/Reset"
+	// ActorServiceLiftProcedure is the procedure name of the ActorService's Lift RPC.
+	ActorServiceLiftProcedure = "/troupe.v1.ActorService/Lift"
+	// ActorServiceCompactProcedure is the procedure name of the ActorService's Compact RPC.
+	ActorServiceCompactProcedure = "/troupe.v1.ActorService/Compact"
 )
 
 var (
@@ -88,6 +105,66 @@ var (
 			IdempotencyLevel: connect.IdempotencyNoSideEffects,
 		}
 	})
+	actorServiceListDeadSchedulesSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("ListDeadSchedules"),
+			Procedure:        ActorServiceListDeadSchedulesProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	actorServiceRetryScheduleSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("RetrySchedule"),
+			Procedure:  ActorServiceRetryScheduleProcedure,
+		}
+	})
+	actorServiceDropScheduleSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("DropSchedule"),
+			Procedure:  ActorServiceDropScheduleProcedure,
+		}
+	})
+	actorServiceExportSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("Export"),
+			Procedure:        ActorServiceExportProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	actorServiceRepairSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("Repair"),
+			Procedure:  ActorServiceRepairProcedure,
+		}
+	})
+	actorServiceResetSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("Reset"),
+			Procedure:  ActorServiceResetProcedure,
+		}
+	})
+	actorServiceLiftSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("Lift"),
+			Procedure:        ActorServiceLiftProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
+	actorServiceCompactSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("Compact"),
+			Procedure:        ActorServiceCompactProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
 )
 
 // ActorServiceClient is a client for the troupe.v1.ActorService service.
@@ -104,6 +181,26 @@ type ActorServiceClient interface {
 	Destroy(context.Context, *v1.DestroyRequest) (*v1.DestroyResponse, error)
 	// Lists actors in order of namespace, type and key.
 	List(context.Context, *v1.ListRequest) (*v1.ListResponse, error)
+	// Lists schedules that have failed for good, in order of their actors' ids.
+	ListDeadSchedules(context.Context, *v1.ListDeadSchedulesRequest) (*v1.ListDeadSchedulesResponse, error)
+	// Takes a schedule out of the dead list: it is due at once and has all its
+	// attempts again. not_found if it is not there.
+	RetrySchedule(context.Context, *v1.RetryScheduleRequest) (*v1.RetryScheduleResponse, error)
+	// Gives up a schedule, in the dead list or not. not_found if there is none.
+	DropSchedule(context.Context, *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error)
+	// Gives what is stored of an actor as it is, a page of its rows at a time. It
+	// does not wake the actor, and serves one that cannot wake.
+	Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error)
+	// Replaces an actor's state, unless it has changed since the caller read it
+	// (aborted), and lifts its quarantine. An actor in memory is read again.
+	Repair(context.Context, *v1.RepairRequest) (*v1.RepairResponse, error)
+	// Empties an actor's state, as Repair would, and leaves its rows.
+	Reset(context.Context, *v1.ResetRequest) (*v1.ResetResponse, error)
+	// Ends an actor's quarantine or back-off: the next call tries to wake it.
+	Lift(context.Context, *v1.LiftRequest) (*v1.LiftResponse, error)
+	// Rewrites the store so that no byte of what was destroyed is left in its
+	// files. It may take long; unimplemented if the store cannot.
+	Compact(context.Context, *v1.CompactRequest) (*v1.CompactResponse, error)
 }
 
 // NewActorServiceClient constructs a client for the troupe.v1.ActorService service. Multiple
@@ -126,6 +223,26 @@ type ActorServiceHandler interface {
 	Destroy(context.Context, *v1.DestroyRequest) (*v1.DestroyResponse, error)
 	// Lists actors in order of namespace, type and key.
 	List(context.Context, *v1.ListRequest) (*v1.ListResponse, error)
+	// Lists schedules that have failed for good, in order of their actors' ids.
+	ListDeadSchedules(context.Context, *v1.ListDeadSchedulesRequest) (*v1.ListDeadSchedulesResponse, error)
+	// Takes a schedule out of the dead list: it is due at once and has all its
+	// attempts again. not_found if it is not there.
+	RetrySchedule(context.Context, *v1.RetryScheduleRequest) (*v1.RetryScheduleResponse, error)
+	// Gives up a schedule, in the dead list or not. not_found if there is none.
+	DropSchedule(context.Context, *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error)
+	// Gives what is stored of an actor as it is, a page of its rows at a time. It
+	// does not wake the actor, and serves one that cannot wake.
+	Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error)
+	// Replaces an actor's state, unless it has changed since the caller read it
+	// (aborted), and lifts its quarantine. An actor in memory is read again.
+	Repair(context.Context, *v1.RepairRequest) (*v1.RepairResponse, error)
+	// Empties an actor's state, as Repair would, and leaves its rows.
+	Reset(context.Context, *v1.ResetRequest) (*v1.ResetResponse, error)
+	// Ends an actor's quarantine or back-off: the next call tries to wake it.
+	Lift(context.Context, *v1.LiftRequest) (*v1.LiftResponse, error)
+	// Rewrites the store so that no byte of what was destroyed is left in its
+	// files. It may take long; unimplemented if the store cannot.
+	Compact(context.Context, *v1.CompactRequest) (*v1.CompactResponse, error)
 }
 
 // RegisterActorServiceHandler registers svc as the troupe.v1.ActorService implementation on server.
@@ -138,6 +255,14 @@ func RegisterActorServiceHandler(server *connect.Server, svc ActorServiceHandler
 		connect.Method{Spec: actorServiceResolveSpec(), Handler: adapter.resolve},
 		connect.Method{Spec: actorServiceDestroySpec(), Handler: adapter.destroy},
 		connect.Method{Spec: actorServiceListSpec(), Handler: adapter.list},
+		connect.Method{Spec: actorServiceListDeadSchedulesSpec(), Handler: adapter.listDeadSchedules},
+		connect.Method{Spec: actorServiceRetryScheduleSpec(), Handler: adapter.retrySchedule},
+		connect.Method{Spec: actorServiceDropScheduleSpec(), Handler: adapter.dropSchedule},
+		connect.Method{Spec: actorServiceExportSpec(), Handler: adapter.export},
+		connect.Method{Spec: actorServiceRepairSpec(), Handler: adapter.repair},
+		connect.Method{Spec: actorServiceResetSpec(), Handler: adapter.reset},
+		connect.Method{Spec: actorServiceLiftSpec(), Handler: adapter.lift},
+		connect.Method{Spec: actorServiceCompactSpec(), Handler: adapter.compact},
 	)
 }
 
@@ -166,6 +291,38 @@ func (UnimplementedActorServiceHandler) Destroy(context.Context, *v1.DestroyRequ
 
 func (UnimplementedActorServiceHandler) List(context.Context, *v1.ListRequest) (*v1.ListResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.List is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) ListDeadSchedules(context.Context, *v1.ListDeadSchedulesRequest) (*v1.ListDeadSchedulesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.ListDeadSchedules is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) RetrySchedule(context.Context, *v1.RetryScheduleRequest) (*v1.RetryScheduleResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.RetrySchedule is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) DropSchedule(context.Context, *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.DropSchedule is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Export is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) Repair(context.Context, *v1.RepairRequest) (*v1.RepairResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Repair is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) Reset(context.Context, *v1.ResetRequest) (*v1.ResetResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Reset is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) Lift(context.Context, *v1.LiftRequest) (*v1.LiftResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Lift is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) Compact(context.Context, *v1.CompactRequest) (*v1.CompactResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Compact is not implemented")
 }
 
 type actorServiceClient struct {
@@ -215,6 +372,70 @@ func (c *actorServiceClient) Destroy(ctx context.Context, req *v1.DestroyRequest
 func (c *actorServiceClient) List(ctx context.Context, req *v1.ListRequest) (*v1.ListResponse, error) {
 	var res v1.ListResponse
 	if err := c.client.CallUnary(ctx, actorServiceListSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) ListDeadSchedules(ctx context.Context, req *v1.ListDeadSchedulesRequest) (*v1.ListDeadSchedulesResponse, error) {
+	var res v1.ListDeadSchedulesResponse
+	if err := c.client.CallUnary(ctx, actorServiceListDeadSchedulesSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) RetrySchedule(ctx context.Context, req *v1.RetryScheduleRequest) (*v1.RetryScheduleResponse, error) {
+	var res v1.RetryScheduleResponse
+	if err := c.client.CallUnary(ctx, actorServiceRetryScheduleSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) DropSchedule(ctx context.Context, req *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error) {
+	var res v1.DropScheduleResponse
+	if err := c.client.CallUnary(ctx, actorServiceDropScheduleSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) Export(ctx context.Context, req *v1.ExportRequest) (*v1.ExportResponse, error) {
+	var res v1.ExportResponse
+	if err := c.client.CallUnary(ctx, actorServiceExportSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) Repair(ctx context.Context, req *v1.RepairRequest) (*v1.RepairResponse, error) {
+	var res v1.RepairResponse
+	if err := c.client.CallUnary(ctx, actorServiceRepairSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) Reset(ctx context.Context, req *v1.ResetRequest) (*v1.ResetResponse, error) {
+	var res v1.ResetResponse
+	if err := c.client.CallUnary(ctx, actorServiceResetSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) Lift(ctx context.Context, req *v1.LiftRequest) (*v1.LiftResponse, error) {
+	var res v1.LiftResponse
+	if err := c.client.CallUnary(ctx, actorServiceLiftSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) Compact(ctx context.Context, req *v1.CompactRequest) (*v1.CompactResponse, error) {
+	var res v1.CompactResponse
+	if err := c.client.CallUnary(ctx, actorServiceCompactSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -288,6 +509,102 @@ func (h actorServiceHandler) list(ctx context.Context, _ connect.Spec, stream co
 		return err
 	}
 	res, err := h.svc.List(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) listDeadSchedules(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ListDeadSchedulesRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ListDeadSchedules(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) retrySchedule(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.RetryScheduleRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.RetrySchedule(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) dropSchedule(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.DropScheduleRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.DropSchedule(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) export(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ExportRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Export(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) repair(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.RepairRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Repair(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) reset(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ResetRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Reset(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) lift(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.LiftRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Lift(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) compact(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.CompactRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Compact(ctx, &req)
 	if err != nil {
 		return err
 	}

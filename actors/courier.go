@@ -1,0 +1,291 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/store"
+	storagev1 "github.com/troupe-dev/troupe/gen/go/troupe/storage/v1"
+	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/proto"
+)
+
+// How messages are delivered.
+const (
+	maxCouriers      = 64 // queues that are delivered at one time
+	maxRound         = 32 // messages that a courier takes at once
+	maxAttempts      = 12
+	firstRetry       = 2 * time.Second
+	lastRetry        = 10 * time.Minute
+	maxFailureLength = 1 << 10
+)
+
+// couriers deliver the messages of outboxes: one courier for each queue that has
+// messages due, that is, for each pair of a sender and a receiver.
+//
+// A courier reads the first messages of its queue in a turn of the sender, so that
+// they are durable; has the receiver take them, one after the other; and in another
+// turn of the sender removes those that were taken. If the process dies in between,
+// they are delivered again, and the receiver knows them.
+type couriers struct {
+	host  *Host
+	ctx   context.Context //nolint:containedctx // it ends when the host stops
+	slots chan struct{}
+
+	mu     sync.Mutex
+	active map[queue]bool // guarded by mu; true means that the queue is due again
+}
+
+// queue is the messages of one actor to another one.
+type queue struct {
+	from store.Address
+	id   store.ID
+	key  string // the prefix of its rows
+}
+
+// letter is a message that a courier has in hand.
+type letter struct {
+	number  uint64
+	message *storagev1.OutboxMessage
+}
+
+func newCouriers(h *Host) *couriers {
+	ctx, cancel := context.WithCancel(context.Background())
+	h.running.Go(func() {
+		<-h.quit
+		cancel()
+	})
+	return &couriers{host: h, ctx: ctx, slots: make(chan struct{}, maxCouriers), active: make(map[queue]bool)}
+}
+
+// settle has a queue delivered whose first message is due; see [settleDue].
+func (c *couriers) settle(ctx context.Context, from store.Address, row store.DueRow) error {
+	if len(row.Key) < 8 || row.Key[0] != outboxMessage {
+		return fmt.Errorf("actors: the outbox row %q cannot be due", row.Key)
+	}
+	q := queue{from, row.ID, string(row.Key[:len(row.Key)-8])}
+	select {
+	case c.slots <- struct{}{}:
+	case <-c.ctx.Done():
+		return nil // the next start finds it
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, busy := c.active[q]; busy {
+		c.active[q] = true
+		<-c.slots
+		return nil
+	}
+	c.active[q] = false
+	c.host.running.Go(func() {
+		defer func() { <-c.slots }()
+		c.serve(q)
+	})
+	return nil
+}
+
+// serve delivers a queue until nothing of it is due.
+func (c *couriers) serve(q queue) {
+	for {
+		more, err := c.round(q)
+		if err != nil && c.ctx.Err() == nil {
+			c.host.log.Error("messages could not be delivered", slog.String("actor", q.from.Type), slog.String("key", q.from.Key), slog.Any("error", err))
+			c.host.dispatchers[store.KindOutbox].expect(q.id.Shard(), time.Now().Add(dueRetry))
+		}
+		c.mu.Lock()
+		if more = err == nil && (more || c.active[q]); more {
+			c.active[q] = false
+		} else {
+			delete(c.active, q)
+		}
+		c.mu.Unlock()
+		if !more {
+			return
+		}
+	}
+}
+
+// round delivers the first messages of a queue. more says that others are due.
+func (c *couriers) round(q queue) (more bool, err error) {
+	h := c.host
+	if err := h.enter(); err != nil {
+		return false, err
+	}
+	defer h.leave()
+	var letters []letter
+	if err := h.within(c.ctx, q.from, q.id, true, func(t *turn) (err error) { letters, err = t.pickUp(q.key); return err }); err != nil {
+		return false, ignoreAbsent(err)
+	}
+	var taken uint64 // the number of the newest message that was taken
+	var failed *storagev1.OutboxMessage
+	for _, l := range letters {
+		err := c.deliver(q, l)
+		if c.ctx.Err() != nil && err != nil {
+			break
+		}
+		if err != nil {
+			failed = l.message
+			break
+		}
+		taken = l.number
+	}
+	if taken == 0 && failed == nil {
+		return false, nil
+	}
+	ctx := context.WithoutCancel(c.ctx)
+	err = h.within(ctx, q.from, q.id, false, func(t *turn) (err error) { more, err = t.signOff(q.key, taken, failed); return err })
+	return more, ignoreAbsent(err)
+}
+
+// ignoreAbsent forgives that the sender is destroyed: its messages are gone with it.
+func ignoreAbsent(err error) error {
+	if errors.Is(err, errAbsent) {
+		return nil
+	}
+	return err
+}
+
+// within runs a turn of the runtime at one incarnation of an actor; errAbsent says
+// that it is destroyed.
+func (h *Host) within(ctx context.Context, addr store.Address, id store.ID, readOnly bool, run func(t *turn) error) error {
+	typ := h.types[addr.Type]
+	if typ == nil {
+		return fmt.Errorf("actors: this server has no actor type %q", addr.Type)
+	}
+	for {
+		t := h.newTurn(ctx, typ, nil, func(t *turn, b *body) error {
+			if b.inst.id != id {
+				return errAbsent
+			}
+			return run(t)
+		})
+		t.readOnly = readOnly
+		err := h.await(ctx, h.table.get(h, typ, addr), t)
+		if err != errIncarnationGone { //nolint:errorlint // our own, never wrapped
+			return err
+		}
+	}
+}
+
+// pickUp reads the first messages of a queue, if they are due.
+func (t *turn) pickUp(queue string) ([]letter, error) {
+	rows, err := t.scan(t, store.KindOutbox, store.Range{From: []byte(queue), To: prefixEnd([]byte(queue)), Limit: maxRound})
+	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() || rows[0].Due.After(time.Now()) {
+		return nil, err
+	}
+	letters := make([]letter, len(rows))
+	for n, row := range rows {
+		letters[n] = letter{numberOf(row.Key), new(storagev1.OutboxMessage)}
+		if err := proto.Unmarshal(row.Value, letters[n].message); err != nil {
+			return nil, fmt.Errorf("decode a message: %w", err)
+		}
+	}
+	return letters, nil
+}
+
+// deliver has the receiver take a message. If it does not, the message says so.
+func (c *couriers) deliver(q queue, l letter) error {
+	h, m := c.host, l.message
+	call, err := h.messageCall(q.from, q.id, l.number, m)
+	if err == nil {
+		err = h.deliver(c.ctx, call)
+	}
+	if err == nil || c.ctx.Err() != nil {
+		return err
+	}
+	if isVerdict(err) {
+		m.Attempts++
+	}
+	text := err.Error()
+	if call != nil {
+		text = wireError(c.ctx, h.log, call.Method, err).Error()
+	}
+	m.LastError, m.FailedAt = text[:min(len(text), maxFailureLength)], time.Now().UnixMicro()
+	return err
+}
+
+var errUnknownReceiver = errors.New("actors: this server has no such method")
+
+// isVerdict reports whether an error is the receiver's answer to a message, which
+// nothing of it survived. Another failure may be that of the server or the moment.
+func isVerdict(err error) bool {
+	refused, ok := errors.AsType[*refusalError](err)
+	if !ok {
+		return !errors.Is(err, errUnknownReceiver)
+	}
+	for _, detail := range refused.wire.Details() {
+		switch outcome := new(troupev1.Outcome); detail.Type {
+		case string((*errdetails.RetryInfo)(nil).ProtoReflect().Descriptor().FullName()):
+			return false
+		case string(outcome.ProtoReflect().Descriptor().FullName()):
+			if proto.Unmarshal(detail.Value, outcome) != nil || outcome.GetOutcome() != notExecuted {
+				return false
+			}
+		}
+	}
+	return refused.wire.Code() != connect.CodeUnavailable
+}
+
+// signOff removes the messages of a queue that were taken, and puts off or gives up
+// the one after them that has failed. more says that the queue is due again at once.
+func (t *turn) signOff(queue string, taken uint64, failed *storagev1.OutboxMessage) (more bool, err error) {
+	rows, err := t.scan(t, store.KindOutbox, store.Range{From: []byte(queue), To: prefixEnd([]byte(queue)), Limit: maxRound + 2})
+	if err != nil {
+		return false, err
+	}
+	gone := 0
+	for _, row := range rows {
+		switch {
+		case numberOf(row.Key) <= taken:
+			t.deleteRow(store.KindOutbox, row.Key)
+			gone++
+			continue
+		case failed != nil:
+			value, err := proto.Marshal(failed)
+			if err != nil {
+				return false, fmt.Errorf("encode a message: %w", err)
+			}
+			if failed.GetAttempts() >= maxAttempts {
+				t.deleteRow(store.KindOutbox, row.Key)
+				t.putRow(store.KindOutbox, store.Row{Key: numbered([]byte{outboxDead}, numberOf(row.Key)), Value: value, Due: shelved})
+				failed = nil
+				continue
+			}
+			t.putRow(store.KindOutbox, store.Row{Key: row.Key, Value: value, Due: time.Now().Add(retryDelay(failed.GetAttempts()))})
+		case row.Due.IsZero():
+			t.putRow(store.KindOutbox, store.Row{Key: row.Key, Value: row.Value, Due: time.Now()})
+			more = true
+		default:
+			more = !row.Due.After(time.Now())
+		}
+		break
+	}
+	if gone == 0 {
+		return more, nil
+	}
+	head, err := t.outboxHead()
+	if err != nil {
+		return false, err
+	}
+	head.Held -= uint32(min(gone, int(head.GetHeld()))) //nolint:gosec // at most maxRound
+	return more, t.putOutboxHead(head)
+}
+
+// retryDelay is the pause after so many failed attempts.
+func retryDelay(attempts uint32) time.Duration {
+	delay := firstRetry
+	for n := uint32(1); n < attempts && delay < lastRetry; n++ {
+		delay *= 2
+	}
+	return time.Duration(float64(min(delay, lastRetry)) * (0.75 + rand.Float64()/2)) //nolint:gosec // jitter
+}

@@ -1,0 +1,251 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/troupe-dev/troupe/actors/store"
+)
+
+const (
+	// duePage is how many rows are read from the due index at once, and how many
+	// of one actor wait in memory.
+	duePage = 256
+	// dueRetry is how long a row rests that could not be settled, and how long
+	// the dispatcher does after the store failed.
+	dueRetry = time.Second
+	// dueNap bounds the dispatcher's sleep, so that a wall clock that was moved
+	// and a machine that was suspended make a row late by no more.
+	dueNap = time.Minute
+)
+
+// settleDue settles a row that is due and durable, in turns of its actor: in the
+// end the row is gone or falls due at a later time. It is called for one row of an
+// actor at a time, in the order in which they fall due, from a goroutine that it
+// may block. A row that it leaves due it must report: by errDueAgain the row is
+// handed out again at once, by another error in a second. One that was in progress
+// when the process died is handed out again when the host starts.
+type settleDue func(ctx context.Context, addr store.Address, row store.DueRow) error
+
+// errDueAgain says that a row was settled and has come due again.
+var errDueAgain = errors.New("actors: due again")
+
+// shelved is when a row is due that waits for no time: it can be found in the due
+// index, and is never handed out.
+var shelved = time.Date(9999, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// dispatcher has the rows of one kind settled when they fall due.
+//
+// It keeps one time for each shard, that of its next row, however many rows there
+// are: it reads all shards once when it starts, a shard again when that time has
+// come, and learns of new rows from the commits that hold them. What is due is read
+// a page at a time, and no faster than it is settled: see [lane].
+type dispatcher struct {
+	host   *Host
+	kind   store.Kind
+	settle settleDue
+	news   chan struct{} // holds a token when a time has come that is before pause
+
+	slots    chan struct{} // holds a token for each lane that is served
+	wakes    *bucket
+	sleepers chan *lane // wait to wake their actors
+
+	mu      sync.Mutex
+	next    []int64            // guarded by mu; per shard, in microseconds
+	pause   int64              // guarded by mu; until when run sleeps
+	lanes   map[store.ID]*lane // guarded by mu; of the actors whose rows are in memory
+	backlog []uint16           // guarded by mu; shards with sleepers that did not fit, in order
+	behind  map[uint16]bool    // guarded by mu; those in backlog
+}
+
+// never is a time at which nothing falls due.
+const never = math.MaxInt64
+
+// dispatch starts the host's dispatchers.
+func (h *Host) dispatch(cfg Config) {
+	h.process, h.startedAt = randomSerial(), time.Now()
+	wakes := newBucket(cmp.Or(cfg.WakeRate, 500))
+	h.dispatchers = map[store.Kind]*dispatcher{
+		store.KindSchedule: newDispatcher(h, store.KindSchedule, cmp.Or(cfg.ScheduledTurns, 64), wakes, h.runSchedule),
+		store.KindOutbox:   newDispatcher(h, store.KindOutbox, maxCouriers, wakes, newCouriers(h).settle),
+	}
+	for _, d := range h.dispatchers {
+		h.running.Go(func() { d.run(h.quit) })
+		h.running.Go(func() { d.wake(h.quit) })
+	}
+}
+
+func newDispatcher(h *Host, kind store.Kind, concurrent int, wakes *bucket, settle settleDue) *dispatcher {
+	d := &dispatcher{
+		host:     h,
+		kind:     kind,
+		settle:   settle,
+		news:     make(chan struct{}, 1),
+		slots:    make(chan struct{}, concurrent),
+		wakes:    wakes,
+		sleepers: make(chan *lane, duePage),
+		next:     make([]int64, h.shards),
+		lanes:    make(map[store.ID]*lane),
+		behind:   make(map[uint16]bool),
+	}
+	for shard := range d.next {
+		d.next[shard] = never
+	}
+	return d
+}
+
+// learn takes note of the rows of a write that fall due.
+func (h *Host) learn(w *store.Write) {
+	for n := range w.Rows {
+		if row := &w.Rows[n]; !row.Due.IsZero() && row.Due.Before(shelved) {
+			if d := h.dispatchers[row.Kind]; d != nil {
+				d.learn(w.Record.ID, row.Key, row.Due)
+			}
+		}
+	}
+}
+
+func (d *dispatcher) learn(id store.ID, key []byte, due time.Time) {
+	at := due.UnixMicro()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := d.lanes[id]; l != nil {
+		if known, ok := l.due[string(key)]; ok && known == at {
+			return // written by those who settle it
+		}
+	}
+	d.expectLocked(id.Shard(), at)
+}
+
+// expect has a shard read at a time, or before.
+func (d *dispatcher) expect(shard uint16, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.expectLocked(shard, at.UnixMicro())
+}
+
+func (d *dispatcher) expectLocked(shard uint16, at int64) {
+	if int(shard) >= len(d.next) || at >= d.next[shard] {
+		return
+	}
+	d.next[shard] = at
+	if at < d.pause {
+		select {
+		case d.news <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// run hands out rows until quit is closed.
+func (d *dispatcher) run(quit <-chan struct{}) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for shard := range d.host.shards {
+		select {
+		case <-quit:
+			return
+		default:
+		}
+		if err := d.foresee(ctx, shard, nil); err != nil {
+			d.postpone(shard, err)
+		}
+	}
+	timer := time.NewTimer(dueNap)
+	defer timer.Stop()
+	for {
+		shard, at := d.soonest()
+		wait := time.Until(at)
+		if wait <= 0 {
+			if err := d.read(ctx, shard, quit); err != nil {
+				d.postpone(shard, err)
+				wait = dueRetry // the store is out of order
+			}
+		}
+		if wait <= 0 {
+			select {
+			case <-quit:
+				return
+			default:
+				continue
+			}
+		}
+		timer.Reset(min(wait, dueNap))
+		select {
+		case <-quit:
+			return
+		case <-timer.C:
+		case <-d.news:
+		}
+	}
+}
+
+// soonest returns the shard that is to be read next, and when. Until it is called
+// again, an earlier time wakes the dispatcher.
+func (d *dispatcher) soonest() (uint16, time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	soonest, first := uint16(0), int64(never)
+	for shard, at := range d.next {
+		if at < first {
+			soonest, first = uint16(shard), at
+		}
+	}
+	d.pause = first
+	return soonest, time.UnixMicro(first)
+}
+
+func (d *dispatcher) postpone(shard uint16, err error) {
+	d.host.log.Error("rows that are due cannot be read", slog.Int("shard", int(shard)), slog.Any("error", err))
+	d.expect(shard, time.Now().Add(dueRetry))
+}
+
+// read hands out the rows of a shard that are due.
+func (d *dispatcher) read(ctx context.Context, shard uint16, quit <-chan struct{}) error {
+	now := time.Now()
+	d.mu.Lock()
+	d.next[shard] = never // what comes from here on counts
+	d.mu.Unlock()
+	var after *store.DueRow
+	for {
+		rows, err := d.host.store.Due(ctx, shard, d.kind, now, after, duePage)
+		if err != nil {
+			return err
+		}
+		fits := true
+		for n := range rows {
+			if full, stop := d.handOut(&rows[n], quit); stop {
+				return nil
+			} else if full {
+				fits = false
+			}
+		}
+		if !fits && len(rows) == duePage {
+			return nil // wake has the shard read again
+		}
+		if len(rows) < duePage {
+			return d.foresee(ctx, shard, &store.DueRow{ID: lastID, Row: store.Row{Due: now}})
+		}
+		after = &store.DueRow{ID: rows[duePage-1].ID, Row: store.Row{Key: rows[duePage-1].Key, Due: rows[duePage-1].Due}}
+	}
+}
+
+// lastID is after every id.
+var lastID = store.ID{255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255}
+
+// foresee finds out when a shard's first row after a place falls due.
+func (d *dispatcher) foresee(ctx context.Context, shard uint16, after *store.DueRow) error {
+	rows, err := d.host.store.Due(ctx, shard, d.kind, shelved.Add(-time.Microsecond), after, 1)
+	if err == nil && len(rows) > 0 {
+		d.expect(shard, rows[0].Due)
+	}
+	return err
+}

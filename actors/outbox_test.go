@@ -1,0 +1,462 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors"
+	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/actors/store/memory"
+	"github.com/troupe-dev/troupe/actors/store/storetest"
+	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
+	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	"google.golang.org/protobuf/proto"
+)
+
+// post sends a counter a message that adds to it.
+func (c *counter) post(to string, amount int64) error {
+	return c.Outbox().Send(actors.Peer{Key: []string{to}}, counterv1connect.CounterIncrementProcedure, &counterv1.IncrementRequest{Amount: amount})
+}
+
+func (k *kit) address(key string) store.Address {
+	return store.Address{Namespace: "default", Type: counterv1connect.CounterName, Key: key}
+}
+
+// log is what the counters of a test were told, in order.
+type log struct {
+	mu   sync.Mutex
+	told map[string][]int64
+}
+
+func (l *log) add(key string, amount int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.told == nil {
+		l.told = make(map[string][]int64)
+	}
+	l.told[key] = append(l.told[key], amount)
+}
+
+func (l *log) want(t *testing.T, key string, want ...int64) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if got := l.told[key]; !slices.Equal(got, want) {
+		t.Errorf("%s was told %v, want %v", key, got, want)
+	}
+}
+
+func TestP25_AMessageIsPartOfItsTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k, l := newKit(t, nil), new(log)
+		k.increment = func(ctx context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			if key := c.Key()[0]; key != "a" {
+				l.add(key, req.GetAmount())
+				if got := actors.SubjectOf(ctx); got != "actor:counter.v1.Counter/a" {
+					t.Errorf("the subject is %q", got)
+				}
+				return nil
+			}
+			for n := range req.GetAmount() {
+				if err := errors.Join(c.post("b", n+1), c.post("c", -n-1)); err != nil {
+					t.Error(err)
+				}
+			}
+			if req.GetAmount() == 2 {
+				return actors.Errorf(connect.CodeAborted, "changed_my_mind", "no")
+			}
+			return nil
+		}
+		for _, amount := range []int64{3, 2, 1} {
+			_, _ = k.add(t.Context(), "a", amount)
+		}
+		synctest.Wait()
+		l.want(t, "b", 1, 2, 3, 1)
+		l.want(t, "c", -1, -2, -3, -1)
+		k.mustCount("b", 7)
+		if rows := k.outbox("a"); len(rows) != 1 {
+			t.Errorf("the outbox keeps %q", rows)
+		}
+	})
+}
+
+// outbox returns the keys of an actor's rows about messages.
+func (k *kit) outbox(key string) []string {
+	k.tb.Helper()
+	record, err := k.store.Load(k.tb.Context(), k.address(key))
+	if err != nil {
+		k.tb.Fatal(err)
+	}
+	rows, err := k.store.Scan(k.tb.Context(), record.ID, store.KindOutbox, store.Range{})
+	if err != nil {
+		k.tb.Fatal(err)
+	}
+	keys := make([]string, len(rows))
+	for n, row := range rows {
+		keys[n] = string(row.Key)
+	}
+	return keys
+}
+
+func TestP10_AMessageLeavesWhenItsTurnIsDurable(t *testing.T) {
+	t.Parallel()
+	for _, fails := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+			k, l := newKit(t, faulty), new(log)
+			k.mustAdd("a", 1)
+			k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+				if key := c.Key()[0]; key != "a" {
+					l.add(key, req.GetAmount())
+					return nil
+				}
+				return c.post("b", req.GetAmount())
+			}
+			hold := faulty.HoldWaits()
+			if fails {
+				faulty.FailCommit(errors.New("disk full"))
+			}
+			answer := make(chan error, 1)
+			go func() { _, err := k.add(t.Context(), "a", 1); answer <- err }()
+			pass(time.Minute) // the row can be read long before it is durable
+			l.want(t, "b")
+			hold.Release()
+			err := <-answer
+			pass(time.Minute)
+			if fails {
+				wantFailure(t, err, failure{connect.CodeAborted, "turn_discarded", notExecuted})
+				l.want(t, "b")
+			} else if err != nil {
+				t.Error(err)
+			} else {
+				l.want(t, "b", 1)
+			}
+		})
+	}
+}
+
+// TestP25_ARepeatedMessageTakesEffectOnce fails the commit that removes a message after
+// it was taken, before and after it is stored.
+func TestP25_ARepeatedMessageTakesEffectOnce(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]func(f *storetest.Faulty, at store.Address){
+		"lost":    func(f *storetest.Faulty, at store.Address) { f.FailCommit(errors.New("disk full"), at) },
+		"unknown": func(f *storetest.Faulty, at store.Address) { f.FailCommitAfter(store.ErrUnknown, at) },
+	} {
+		for _, where := range []string{"a", "b"} { // the sender's commit, the receiver's
+			synctest.Test(t, func(t *testing.T) {
+				faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+				k, l := newKit(t, faulty), new(log)
+				k.mustAdd("a", 1)
+				k.mustAdd("b", 1)
+				k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+					switch key := c.Key()[0]; key {
+					case "a":
+						return errors.Join(c.post("b", 10), c.post("b", 100))
+					case "b":
+						if l.add(key, req.GetAmount()); where == "b" && len(l.told["b"]) == 1 || where == "a" && len(l.told["b"]) == 2 {
+							if where == "a" {
+								faulty.FailCommit(nil) // this turn's own
+							}
+							fault(faulty, k.address(where))
+						}
+					}
+					return nil
+				}
+				k.mustAdd("a", 1)
+				pass(time.Minute)
+				k.mustCount("b", 111)
+				if where == "a" {
+					l.want(t, "b", 10, 100)
+				} else if got := len(l.told["b"]); name == "lost" && got != 3 {
+					t.Errorf("b ran %v", l.told["b"])
+				}
+				if rows := k.outbox("a"); len(rows) != 1 {
+					t.Errorf("%s at %s: the outbox keeps %q", name, where, rows)
+				}
+			})
+		}
+	}
+}
+
+func TestP25_AMessageThatFailsKeepsItsPlaceUntilItIsDead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k, l := newKit(t, nil), new(log)
+		var attempts []time.Time
+		fails := 3
+		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			switch key := c.Key()[0]; key {
+			case "a":
+				return errors.Join(c.post("b", 1), c.post("b", 2), c.post("c", 3))
+			case "b":
+				if req.GetAmount() == 1 {
+					if attempts = append(attempts, time.Now()); len(attempts) <= fails {
+						if len(attempts)%2 == 0 {
+							panic("a receiver that panics")
+						}
+						return errors.New("a receiver that fails")
+					}
+				}
+				fallthrough
+			default:
+				l.add(key, req.GetAmount())
+			}
+			return nil
+		}
+		k.mustAdd("a", 5)
+		synctest.Wait()
+		l.want(t, "c", 3) // does not wait for b
+		l.want(t, "b")
+		pass(time.Minute)
+		l.want(t, "b", 1, 2)
+
+		attempts, fails = nil, 100
+		k.mustAdd("a", 5)
+		pass(3 * time.Hour)
+		l.want(t, "b", 1, 2, 2)
+		if len(attempts) != 12 {
+			t.Fatalf("%d attempts, want 12", len(attempts))
+		}
+		for n, want := 1, 2*time.Second; n < len(attempts); n, want = n+1, min(2*want, 10*time.Minute) {
+			if got := attempts[n].Sub(attempts[n-1]); got < want*3/4 || got > want*5/4 {
+				t.Errorf("the pause before attempt %d is %s, want %s", n+1, got, want)
+			}
+		}
+		if rows := k.outbox("a"); len(rows) != 2 {
+			t.Errorf("the outbox keeps %q", rows)
+		}
+	})
+}
+
+// TestP25_OverloadOfAReceiverKillsNoMessage: a full mailbox is nobody's verdict.
+func TestP25_OverloadOfAReceiverKillsNoMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k, l := newKit(t, nil, actors.MailboxSize(1), actors.ActionTimeout(300*time.Second)), new(log)
+		busy := make(chan struct{})
+		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			switch {
+			case c.Key()[0] == "a":
+				return c.post("b", 1)
+			case req.GetAmount() > 1:
+				<-busy
+			default:
+				l.add("b", req.GetAmount())
+			}
+			return nil
+		}
+		answers := make(chan error, 2)
+		for range 2 {
+			go func() { _, err := k.add(t.Context(), "b", 2); answers <- err }()
+			synctest.Wait()
+		}
+		k.mustAdd("a", 1)
+		pass(100 * time.Second) // 12 attempts and more
+		l.want(t, "b")
+		close(busy)
+		if err := errors.Join(<-answers, <-answers); err != nil {
+			t.Error(err)
+		}
+		pass(5 * time.Second)
+		l.want(t, "b", 1)
+	})
+}
+
+// TestP25_MessagesOutliveTheirProcess cuts the host off from its store while messages
+// are on their way.
+func TestP25_MessagesOutliveTheirProcess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		disk := memory.New(memory.Options{})
+		plug := &severed{Store: disk}
+		k := newKit(t, plug)
+		k.mustAdd("b", 1)
+		k.increment = func(ctx context.Context, c *counter, _ *counterv1.IncrementRequest) error {
+			if c.Key()[0] == "a" {
+				return errors.Join(c.post("b", 10), c.post("a2", 5))
+			}
+			<-ctx.Done() // nothing is taken in this process
+			return ctx.Err()
+		}
+		k.mustAdd("a", 1)
+		synctest.Wait()
+		plug.sever()
+		next := newKit(t, disk, actors.SleepAfter(time.Second))
+		synctest.Wait()
+		next.mustCount("b", 11)
+		next.mustCount("a2", 5)
+		pass(time.Minute)
+		if rows := next.outbox("a"); len(rows) != 1 {
+			t.Errorf("the outbox keeps %q", rows)
+		}
+	})
+}
+
+// severed is a store that a process can be cut off from.
+type severed struct {
+	store.Store
+
+	mu  sync.Mutex
+	off bool
+}
+
+func (s *severed) sever() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.off = true
+}
+
+func (s *severed) Commit(ctx context.Context, batch []*store.Write) store.Pending {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.off {
+		return s.Store.Commit(ctx, batch)
+	}
+	for _, w := range batch {
+		w.Err = errors.New("the store is gone")
+	}
+	return nothing{}
+}
+
+type nothing struct{}
+
+func (nothing) Wait() {}
+
+func TestAMessageToOneselfIsALaterTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, nil)
+		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			if req.GetAmount() > 1 {
+				return c.post("a", req.GetAmount()-1)
+			}
+			return nil
+		}
+		if got := k.mustAdd("a", 4); got != 4 {
+			t.Errorf("the reply is %d", got)
+		}
+		synctest.Wait()
+		k.mustCount("a", 10)
+	})
+}
+
+func TestTheLimitsOfAnOutbox(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, nil)
+		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			if c.Key()[0] == "b" {
+				return errors.New("a receiver that fails")
+			}
+			for range req.GetAmount() {
+				_ = c.post("b", 1) // the turn fails all the same
+			}
+			return nil
+		}
+		_, err := k.add(t.Context(), "a", 101)
+		wantFailure(t, err, failure{connect.CodeResourceExhausted, "too_many_messages", notExecuted})
+		for range 100 {
+			k.mustAdd("a", 100)
+		}
+		_, err = k.add(t.Context(), "a", 1)
+		wantFailure(t, err, failure{connect.CodeResourceExhausted, "outbox_full", notExecuted})
+		k.mustCount("a", 10_000)
+	})
+}
+
+func TestWhatAnOutboxRefuses(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, nil)
+	add := counterv1connect.CounterIncrementProcedure
+	one := &counterv1.IncrementRequest{Amount: 1}
+	for name, test := range map[string]struct {
+		to        actors.Peer
+		procedure string
+		request   proto.Message
+		reason    string
+	}{
+		"no procedure": {actors.Peer{}, "/counter.v1.Counter/None", one, "unknown_method"},
+		"read-only":    {actors.Peer{}, counterv1connect.CounterGetProcedure, new(counterv1.GetRequest), "bad_message"},
+		"subscription": {actors.Peer{}, counterv1connect.CounterSubscribeProcedure, new(counterv1.SubscribeRequest), "bad_message"},
+		"request":      {actors.Peer{}, add, new(counterv1.GetRequest), "bad_message"},
+		"no request":   {actors.Peer{}, add, nil, "bad_message"},
+		"create":       {actors.Peer{Resolve: actors.Create}, add, one, "bad_message"},
+		"key":          {actors.Peer{Key: []string{"\x00"}}, add, one, "bad_message"},
+		"id":           {actors.Peer{ID: "none"}, add, one, "bad_message"},
+	} {
+		k.increment = func(_ context.Context, c *counter, _ *counterv1.IncrementRequest) error {
+			return c.Outbox().Send(test.to, test.procedure, test.request)
+		}
+		_, err := k.add(t.Context(), "a", 1)
+		if got, want := failureOf(t, err), (failure{connect.CodeInvalidArgument, test.reason, notExecuted}); got != want {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+	k.get = func(_ context.Context, c *counter) error { return c.post("b", 1) }
+	_, err := k.count(t.Context(), "a")
+	wantFailure(t, err, failure{connect.CodeInternal, "internal", notExecuted})
+}
+
+func TestP45_AnActorTakesItsMessagesWithIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k, l := newKit(t, nil), new(log)
+		ready := false
+		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			switch {
+			case c.Key()[0] == "b" && !ready:
+				return errors.New("not now")
+			case c.Key()[0] == "b":
+				l.add("b", req.GetAmount())
+				return nil
+			case req.GetAmount() > 1:
+				c.Destroy()
+			}
+			return c.post("b", req.GetAmount())
+		}
+		k.mustAdd("a", 1)
+		_, err := k.add(t.Context(), "a", 2)
+		wantFailure(t, err, failure{connect.CodeFailedPrecondition, "outbox_lost", notExecuted})
+		if _, err := k.Destroy(t.Context(), k.to(counterv1connect.CounterGetProcedure, "a", nil).Target); err != nil {
+			t.Fatal(err)
+		}
+		ready = true
+		pass(time.Hour)
+		l.want(t, "b")
+		k.mustAdd("a", 1) // a new incarnation, whose first message is its own
+		synctest.Wait()
+		l.want(t, "b", 1)
+	})
+}
+
+func TestAMessageByIDDoesNotMakeItsReceiver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, nil)
+		absent := store.NewID(0).String()
+		k.increment = func(_ context.Context, c *counter, _ *counterv1.IncrementRequest) error {
+			return errors.Join(
+				c.Outbox().Send(actors.Peer{ID: absent}, counterv1connect.CounterIncrementProcedure, &counterv1.IncrementRequest{Amount: 1}),
+				c.Outbox().Send(actors.Peer{Key: []string{"b"}, Resolve: actors.Get}, counterv1connect.CounterIncrementProcedure, &counterv1.IncrementRequest{Amount: 1}))
+		}
+		k.mustAdd("a", 1)
+		pass(3 * time.Hour)
+		if rows := k.outbox("a"); len(rows) != 3 || rows[0][0] != 'd' || rows[1][0] != 'd' {
+			t.Errorf("the outbox keeps %q", rows)
+		}
+		if _, err := k.store.Load(t.Context(), k.address("b")); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("Load says %v", err)
+		}
+	})
+}

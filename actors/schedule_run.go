@@ -1,0 +1,267 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/store"
+	storagev1 "github.com/troupe-dev/troupe/gen/go/troupe/storage/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	// maxDeaths is how many attempts may end with the process.
+	maxDeaths = 3
+	// failedMark ends the id of a run that failed for good, after that of the
+	// recurring schedule that it was of.
+	failedMark = '#'
+)
+
+// attempt is one attempt at running a schedule that is due, in three turns at most.
+// The first counts the attempt; it is durable before the second begins, so that a
+// run that kills the process has been counted. The second runs the action and, in
+// the same commit, ends the schedule or moves it to its next time. If that one
+// fails, the third says when to try again.
+//
+// Each turn looks at the row again: a schedule that was cancelled or replaced
+// meanwhile does not run.
+type attempt struct {
+	host *Host
+	typ  *actorType
+	addr store.Address
+	id   store.ID
+	key  string
+
+	schedule *storagev1.Schedule // as the first turn left it
+	method   *Method
+	request  proto.Message
+	again    bool // the row has come due again, or another one in its place
+}
+
+// runSchedule is how rows of schedules are settled.
+func (h *Host) runSchedule(ctx context.Context, addr store.Address, row store.DueRow) error {
+	a := &attempt{host: h, typ: h.types[addr.Type], addr: addr, id: row.ID, key: string(row.Key)}
+	if err := a.turn(ctx, a.typ.methods[0], nil, a.claim); err != nil {
+		return ignoreGone(err)
+	}
+	if a.method == nil {
+		return a.outcome() // nothing to run now
+	}
+	failed := a.turn(ctx, a.method, a.request, a.perform)
+	if failed == nil {
+		return a.outcome()
+	}
+	return ignoreGone(a.turn(ctx, a.method, nil, func(t *turn, _ *body) error { return a.fail(t, failed) }))
+}
+
+func (a *attempt) outcome() error {
+	if a.again {
+		return errDueAgain
+	}
+	return nil
+}
+
+// turn runs a writing turn of the actor, without a caller.
+func (a *attempt) turn(ctx context.Context, m *Method, request proto.Message, run func(*turn, *body) error) error {
+	call := &Call{
+		Target:  Target{Address: store.Address{Namespace: a.addr.Namespace}, ID: a.id, Resolve: Get},
+		Method:  m,
+		Request: request,
+		Codec:   noReply{},
+	}
+	_, err := a.host.submit(ctx, call, nil, false, run)
+	return err
+}
+
+// noReply is the codec of a call whose reply nobody reads.
+type noReply struct{}
+
+func (noReply) Name() string { return "none" }
+
+func (noReply) Append(dst []byte, _ proto.Message) ([]byte, error) { return dst, nil }
+
+// ignoreGone is err unless it says that the actor is no more, and with it all that
+// was due.
+func ignoreGone(err error) error {
+	if refused, ok := errors.AsType[*refusalError](err); ok && refused.wire.Code() == connect.CodeNotFound {
+		return nil
+	}
+	return err
+}
+
+// claim is the first turn.
+func (a *attempt) claim(t *turn, _ *body) error {
+	now := time.Now()
+	s, due, err := t.schedule(a.key)
+	if err != nil || s == nil || due.After(now) {
+		return err
+	}
+	if s.GetClaimedBy() != 0 && s.GetClaimedBy() != a.host.process {
+		s.Deaths++
+	}
+	s.ClaimedBy = 0
+	m := a.typ.method(s.GetProcedure())
+	switch {
+	case m == nil:
+		return t.bury(a.key, s, "the actor has no "+s.GetProcedure()+" any more")
+	case s.GetDeaths() >= maxDeaths:
+		return t.bury(a.key, s, "the process died in each of several attempts")
+	case s.GetAttempts() >= s.GetMaxAttempts():
+		if s.GetLastError() == "" {
+			s.LastError = "the process died in the attempt"
+		}
+		return a.giveUp(t, s, now)
+	}
+	request := m.NewRequest()
+	if err := proto.Unmarshal(s.GetRequest(), request); err != nil {
+		return t.bury(a.key, s, "the request is no "+string(m.input.Descriptor().FullName())+" any more")
+	}
+	if s.GetAttempts() == 0 {
+		if s.Missed, err = a.catchUp(s, now); err != nil {
+			return err
+		}
+		if s.GetDue() > now.UnixMicro() {
+			return t.putSchedule(a.key, s, time.UnixMicro(s.GetDue()))
+		}
+	}
+	s.Attempts++
+	s.ClaimedBy = a.host.process
+	a.schedule, a.method, a.request = s, m, request
+	return t.putSchedule(a.key, s, due)
+}
+
+// catchUp moves a recurring schedule that is late to the time that its policy wants
+// a run for, and returns how many times it has left out.
+func (a *attempt) catchUp(s *storagev1.Schedule, now time.Time) (uint64, error) {
+	times, err := recurrenceOf(s)
+	if err != nil || times == nil || s.GetCatchUp() == storagev1.CatchUp_CATCH_UP_ONE {
+		return 0, err
+	}
+	p := passedBy(times, time.UnixMicro(s.GetDue()), now)
+	run, missed := p.newest[0], p.count+1-len(p.newest)
+	if s.GetCatchUp() == storagev1.CatchUp_CATCH_UP_SKIP {
+		run, missed = p.newest[len(p.newest)-1], p.count
+		if run.Before(a.host.startedAt) && !p.next.IsZero() {
+			run, missed = p.next, 0
+		}
+	}
+	s.Due = run.UnixMicro()
+	return uint64(missed), nil
+}
+
+// perform is the second turn.
+func (a *attempt) perform(t *turn, b *body) error {
+	now := time.Now()
+	s, due, err := t.schedule(a.key)
+	if err != nil {
+		return err
+	}
+	if s == nil || s.GetSerial() != a.schedule.GetSerial() || s.GetAttempts() != a.schedule.GetAttempts() {
+		a.again = s != nil
+		return nil
+	}
+	run := &ScheduleRun{ID: a.key, Due: time.UnixMicro(s.GetDue()), Attempt: int(s.GetAttempts()), Missed: int(s.GetMissed())}
+	if s.GetNamed() {
+		run.Name = a.key
+	}
+	missed, err := a.advance(t, s, now)
+	if err != nil {
+		return err
+	}
+	run.Missed += missed
+	t.scheduled = run
+	if err := b.serve(t); err != nil {
+		return err
+	}
+	// The action may have made a new schedule under this very key.
+	over, written := t.rows[rowKey{store.KindSchedule, a.key}]
+	a.again = written && !over.deleted && over.row.Due.Equal(due)
+	return nil
+}
+
+// advance ends a schedule, or moves it to its next time and returns how many of its
+// times the run that is over, or about to begin, stands for besides its own.
+func (a *attempt) advance(t *turn, s *storagev1.Schedule, now time.Time) (int, error) {
+	times, err := recurrenceOf(s)
+	if err != nil {
+		return 0, err
+	}
+	if times == nil {
+		_, err := t.dropSchedule(a.key)
+		return 0, err
+	}
+	next, missed := time.Time{}, 0
+	if due := time.UnixMicro(s.GetDue()); s.GetCatchUp() == storagev1.CatchUp_CATCH_UP_ALL {
+		next = times.next(due)
+	} else {
+		p := passedBy(times, due, now)
+		next, missed = p.next, p.count
+	}
+	if next.IsZero() { // a calendar that ends
+		_, err := t.dropSchedule(a.key)
+		return missed, err
+	}
+	s.Due, s.Attempts, s.Deaths, s.ClaimedBy, s.Missed = next.UnixMicro(), 0, 0, 0, 0
+	s.LastError, s.FailedAt = "", 0
+	return missed, t.putSchedule(a.key, s, next)
+}
+
+// fail is the third turn.
+func (a *attempt) fail(t *turn, failed error) error {
+	now := time.Now()
+	s, _, err := t.schedule(a.key)
+	if err != nil || s == nil || s.GetSerial() != a.schedule.GetSerial() || s.GetAttempts() != a.schedule.GetAttempts() {
+		return err
+	}
+	s.ClaimedBy, s.FailedAt = 0, now.UnixMicro()
+	if authored, ok := errors.AsType[*Error](failed); ok {
+		s.LastError = authored.Error()
+	} else {
+		s.LastError = wireError(t, a.host.log, a.method, failed).Error()
+	}
+	if s.GetAttempts() >= s.GetMaxAttempts() {
+		return a.giveUp(t, s, now)
+	}
+	pause := micros(s.GetMaxBackoff())
+	if doublings := s.GetAttempts() - 1; doublings < 32 {
+		pause = min(pause, micros(s.GetBackoff())<<doublings)
+	}
+	pause += time.Duration((rand.Float64() - 0.5) / 2 * float64(pause)) //nolint:gosec // no secret
+	return t.putSchedule(a.key, s, time.UnixMicro(ceilMicro(now.Add(pause))))
+}
+
+// giveUp puts a run that has had all its attempts into the dead list. A recurring
+// schedule goes on; of its runs that failed, the newest is kept.
+func (a *attempt) giveUp(t *turn, s *storagev1.Schedule, now time.Time) error {
+	if s.GetRecurrence() == nil {
+		return t.bury(a.key, s, s.GetLastError())
+	}
+	run, _ := proto.Clone(s).(*storagev1.Schedule)
+	run.Serial, run.Named, run.Recurrence, run.Missed = randomSerial(), false, nil, 0
+	id := a.key + string(failedMark)
+	if _, err := t.dropSchedule(id); err != nil {
+		return err
+	}
+	if err := t.addSchedules(1); err != nil {
+		return err
+	}
+	if err := t.bury(id, run, s.GetLastError()); err != nil {
+		return err
+	}
+	_, err := a.advance(t, s, now)
+	return err
+}
+
+// bury puts a schedule into the dead list.
+func (t *turn) bury(id string, s *storagev1.Schedule, why string) error {
+	if s.Dead, s.LastError = true, why; s.GetFailedAt() == 0 {
+		s.FailedAt = time.Now().UnixMicro()
+	}
+	return t.putSchedule(id, s, shelved)
+}

@@ -1,0 +1,79 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/troupe-dev/troupe/actors/store"
+)
+
+// A stored turn works on what is stored of an actor, without waking it: for those
+// who run the server, when an actor cannot wake. It waits for its place among the
+// actor's turns like any other; an actor in memory is dropped, and reads what the
+// turn has left when it wakes again.
+
+// prepareStored reads the actor's record.
+func (i *instance) prepareStored(t *turn) error {
+	i.mu.Lock()
+	i.dropLocked()
+	t.body = nil
+	i.mu.Unlock()
+	record, err := i.host.store.Load(t, i.addr)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return notFound()
+	case errors.Is(err, store.ErrCorrupt):
+		return i.quarantine(reasonDataLoss, err)
+	case err != nil:
+		return fmt.Errorf("load the actor: %w", err)
+	}
+	if !t.wants(record.ID) {
+		return notFound()
+	}
+	i.adopt(record)
+	t.record = record
+	return nil
+}
+
+// performStored makes the change of a stored turn.
+func (i *instance) performStored(t *turn) (*change, error) {
+	if err := protect(func() error { return t.stored(&t.record) }); err != nil {
+		return nil, err
+	}
+	if !t.status.CompareAndSwap(turnRunning, turnSettled) {
+		return nil, context.DeadlineExceeded
+	}
+	return &change{body: &body{inst: i}, state: t.record.State, eventHead: t.record.EventHead, dirty: true}, nil
+}
+
+// adopt makes a stored record the newest that is known of the actor.
+func (i *instance) adopt(record store.Record) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.identifyLocked(record.ID, record.CreatedAt)
+	i.revision, i.eventHead, i.durableHead = record.Revision, record.EventHead, record.EventHead
+}
+
+// submitStored runs a stored turn at the actor that a target names.
+func (h *Host) submitStored(ctx context.Context, m *Method, target Target, destroy bool, work func(*store.Record) error) (*turn, error) {
+	target.Resolve = Get
+	call := &Call{Target: target, Method: m}
+	i, err := h.find(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	t := h.newTurn(ctx, i.typ, call, nil)
+	t.stored, t.destroy = work, destroy
+	err = h.await(ctx, i, t)
+	if err == errIncarnationGone { //nolint:errorlint // our own, never wrapped
+		err = notFound()
+	}
+	if err == nil {
+		h.crashes.forget(i.addr)
+	}
+	return t, err
+}

@@ -1,0 +1,583 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"github.com/coder/websocket"
+	"github.com/troupe-dev/troupe/actors"
+	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
+	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+)
+
+const rawBase = "/@/counter.v1.Counter/http"
+
+// pages is a counter that serves raw requests.
+type pages struct {
+	counterv1connect.UnimplementedCounterHandler
+	actors.Actor[*counterv1.CounterState, *counterv1.CounterEvent]
+
+	ended chan string // what ended a long handler
+}
+
+func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/panic":
+		panic("the secret of the page")
+	case "/late-panic":
+		_, _ = io.WriteString(w, "begun")
+		panic("the secret of the page")
+	case "/sse":
+		p.serveEvents(w, r)
+	case "/ws":
+		p.serveSocket(w, r)
+	case "/stay":
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		p.ended <- connect.CodeOf(context.Cause(r.Context())).String()
+	case "/count":
+		_ = p.ReadTurn(r.Context(), func(context.Context) error {
+			_, err := fmt.Fprint(w, p.State().GetCount())
+			return err
+		})
+	case "/upload":
+		p.serveUpload(w, r)
+	default:
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("X-Subject", actors.SubjectOf(r.Context()))
+		w.WriteHeader(http.StatusTeapot)
+		_, _ = fmt.Fprintf(w, "%s %s?%s %s %s %v", r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header.Get("X-Say"), body, p.Key())
+	}
+}
+
+// add changes the state, in a turn.
+func (p *pages) add(ctx context.Context, amount int64) (count int64, err error) {
+	err = p.Turn(ctx, func(context.Context) error {
+		p.State().Count += amount
+		count = p.State().GetCount()
+		return nil
+	})
+	return count, err
+}
+
+func (p *pages) serveEvents(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for range 3 {
+		count, err := p.add(r.Context(), 1)
+		if err != nil {
+			return
+		}
+		_, _ = fmt.Fprintf(w, "id: %d\ndata: %s\n\n", count, r.Header.Get("Last-Event-ID"))
+		w.(http.Flusher).Flush()
+	}
+	<-r.Context().Done()
+	p.ended <- "sse"
+}
+
+func (p *pages) serveSocket(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.CloseNow() }()
+	for {
+		kind, data, err := conn.Read(r.Context())
+		if err != nil {
+			p.ended <- connect.CodeOf(context.Cause(r.Context())).String()
+			return
+		}
+		count, err := p.add(r.Context(), int64(len(data)))
+		if err != nil {
+			return
+		}
+		if err := conn.Write(r.Context(), kind, fmt.Appendf(nil, "%s %d", data, count)); err != nil {
+			return
+		}
+	}
+}
+
+// serveUpload counts what comes while it comes.
+func (p *pages) serveUpload(w http.ResponseWriter, r *http.Request) {
+	lines := bufio.NewScanner(r.Body)
+	for lines.Scan() {
+		if _, err := p.add(r.Context(), 1); err != nil {
+			return
+		}
+	}
+	if err := lines.Err(); err != nil {
+		p.ended <- err.Error()
+		return
+	}
+	count, err := p.add(r.Context(), 0)
+	_, _ = fmt.Fprint(w, count, err)
+}
+
+// setupPages starts a server of pages.
+func setupPages(t *testing.T, change func(*Config), options ...actors.Option) (b *bundle, ended chan string) {
+	t.Helper()
+	ended = make(chan string, 8)
+	return setup(t, func(cfg *Config) {
+		cfg.Registry = actors.NewRegistry()
+		actors.Register(cfg.Registry, counterv1connect.RegisterCounterHandler, func() *pages { return &pages{ended: ended} }, options...)
+		if change != nil {
+			change(cfg)
+		}
+	}), ended
+}
+
+// raw makes a raw request. The caller closes the body.
+func (b *bundle) raw(t *testing.T, client *http.Client, method, path string, body io.Reader, header http.Header) *http.Response {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, b.url+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, values := range header {
+		request.Header[name] = values
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = response.Body.Close() })
+	return response
+}
+
+func readAll(t *testing.T, response *http.Response) string {
+	t.Helper()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func take(t *testing.T, what string, c <-chan string) string {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatalf("no %s within 10 s", what)
+		return ""
+	}
+}
+
+func TestRawRequest(t *testing.T) {
+	t.Parallel()
+	b, _ := setupPages(t, authenticated)
+	for name, client := range map[string]*http.Client{"HTTP/1.1": b.h1, "HTTP/2": b.h2} {
+		for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete, "BREW"} {
+			response := b.raw(t, client, method, "/actors/default/org/a%2Fb"+rawBase+"/x%2Fy/z?q=1&q=2", strings.NewReader("the body"),
+				headers("Authorization", "ada", "X-Say", "hello", "Idempotency-Key", strings.Repeat("k", 1000)))
+			if got, want := readAll(t, response), method+" /x%2Fy/z?q=1&q=2 hello the body [org a/b]"; got != want || response.StatusCode != http.StatusTeapot {
+				t.Errorf("%s: got %d %q, want %q", name, response.StatusCode, got, want)
+			}
+			if response.Header.Get("Actor-Id") == "" || response.Header.Get("X-Subject") != "ada" || response.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s: the headers are %v", name, response.Header)
+			}
+		}
+	}
+	response := b.raw(t, b.h1, http.MethodGet, "/actors/default/org/a%2Fb"+rawBase, nil, headers("Authorization", "ada"))
+	if got := readAll(t, response); got != "GET /?   [org a/b]" || response.Header.Get("Actor-Created") != "" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestRawRefusals(t *testing.T) {
+	t.Parallel()
+	b, _ := setupPages(t, authenticated, actors.BeforeConnect(func(_ context.Context, attempt actors.Attempt, params *counterv1.SubscribeRequest) error {
+		if attempt.Header.Get("X-Bad") != "" || attempt.Subject == "red" && params == nil {
+			return actors.Errorf(connect.CodePermissionDenied, "not_today", "not today")
+		}
+		return nil
+	}))
+	for name, c := range map[string]struct {
+		path   string
+		header []string
+		status int
+		reason string
+	}{
+		"nobody":         {"/actors/default/a" + rawBase + "/", nil, 401, "unauthenticated"},
+		"namespace":      {"/actors/blue/a" + rawBase + "/", []string{"Authorization", "red"}, 403, "namespace_denied"},
+		"no namespace":   {"/actors/green/a" + rawBase + "/", []string{"Authorization", "root"}, 404, "unknown_namespace"},
+		"key":            {"/actors/default/~.." + "%2f" + rawBase + "/", []string{"Authorization", "ada"}, 400, "bad_actor_key"},
+		"unknown type":   {"/actors/default/a/@/no.v1.No/http/", []string{"Authorization", "ada"}, 404, "unknown_actor_type"},
+		"absent":         {"/actors/default/absent" + rawBase + "/?resolve=get", []string{"Authorization", "ada"}, 404, "actor_not_found"},
+		"resolve":        {"/actors/default/a" + rawBase + "/?resolve=maybe", []string{"Authorization", "ada"}, 400, "bad_actor_resolve"},
+		"resolve twice":  {"/actors/default/a" + rawBase + "/?resolve=get", []string{"Authorization", "ada", "Actor-Resolve", "get"}, 400, "address_conflict"},
+		"two addresses":  {"/actors/default/a" + rawBase + "/", []string{"Authorization", "ada", "Actor-Key", "b"}, 400, "address_conflict"},
+		"before-connect": {"/actors/default/a" + rawBase + "/", []string{"Authorization", "ada", "X-Bad", "1"}, 403, "not_today"},
+		"no params":      {"/actors/red/a" + rawBase + "/", []string{"Authorization", "red"}, 403, "not_today"},
+		"params":         {"/actors/red/a" + rawBase + "/?params=", []string{"Authorization", "red"}, 418, ""},
+		"bad params":     {"/actors/red/a" + rawBase + "/?params=!", []string{"Authorization", "red"}, 400, "bad_actor_params"},
+		"connection":     {"/actors/default/a" + rawBase + "/", []string{"Authorization", "ada", "Actor-Conn", "x.y"}, 400, "connection_gone"},
+	} {
+		response := b.raw(t, b.h1, http.MethodGet, c.path, nil, headers(c.header...))
+		body := readAll(t, response)
+		if c.reason == "" {
+			if response.StatusCode != c.status {
+				t.Errorf("%s: got %d %s", name, response.StatusCode, body)
+			}
+			continue
+		}
+		if got := readFailure(t, response, []byte(body)); got.status != c.status || got.reason != c.reason {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+	plain := setup(t, nil)
+	response := plain.raw(t, plain.h1, http.MethodGet, "/actors/default/a"+rawBase+"/", nil, nil)
+	if got := readFailure(t, response, []byte(readAll(t, response))); got.status != http.StatusNotFound || got.reason != "no_raw_handler" || !strings.Contains(got.message, "ServeHTTP") {
+		t.Errorf("a type without a handler: %+v", got)
+	}
+}
+
+// TestRawServerSentEvents holds that events leave as they are written, and that the
+// handler hears of a client that goes away.
+func TestRawServerSentEvents(t *testing.T) {
+	t.Parallel()
+	b, ended := setupPages(t, nil)
+	for name, client := range map[string]*http.Client{"HTTP/1.1": b.h1, "HTTP/2": b.h2} {
+		response := b.raw(t, client, http.MethodGet, "/actors/default/"+name[5:]+rawBase+"/sse", nil, headers("Last-Event-Id", "an id of the page's own"))
+		events := bufio.NewReader(response.Body)
+		for want := range 3 {
+			for _, text := range []string{fmt.Sprintf("id: %d\n", want+1), "data: an id of the page's own\n", "\n"} {
+				if got, err := events.ReadString('\n'); got != text || err != nil {
+					t.Fatalf("%s: got %q, %v, want %q", name, got, err, text)
+				}
+			}
+		}
+		_ = response.Body.Close()
+		take(t, "end", ended)
+	}
+}
+
+// socket opens a WebSocket to the counter a.
+func (b *bundle) socket(t *testing.T, header http.Header) (*websocket.Conn, error) {
+	t.Helper()
+	conn, response, err := websocket.Dial(t.Context(), b.url+"/actors/default/a"+rawBase+"/ws", &websocket.DialOptions{HTTPClient: b.h1, HTTPHeader: header})
+	if err != nil {
+		if response != nil {
+			_ = response.Body.Close()
+		}
+		return nil, err
+	}
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return conn, nil
+}
+
+func say(t *testing.T, conn *websocket.Conn, text, want string) {
+	t.Helper()
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := conn.Read(t.Context()); err != nil || string(got) != want {
+		t.Fatalf("got %q, %v, want %q", got, err, want)
+	}
+}
+
+// TestRawWebSocket holds that a socket outlives the times of a request, keeps its
+// actor awake and that what it says is in the actor's state.
+func TestRawWebSocket(t *testing.T) {
+	t.Parallel()
+	b, ended := setupPages(t, func(cfg *Config) {
+		cfg.Limits.BodyTimeout, cfg.Limits.HeaderTimeout, cfg.Limits.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+	}, actors.SleepAfter(time.Millisecond), actors.OnSleep(func(*pages, context.Context) error { return nil }))
+	conn, err := b.socket(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	say(t, conn, "abc", "abc 3")
+	wait(t, 1500*time.Millisecond)
+	say(t, conn, strings.Repeat("d", 20_000), strings.Repeat("d", 20_000)+" 20003")
+	if err := conn.Close(websocket.StatusNormalClosure, "bye"); err != nil {
+		t.Error(err)
+	}
+	take(t, "end", ended)
+	again, err := b.socket(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	say(t, again, "e", "e 20004")
+}
+
+// TestRawWebSocketOrigin holds that a page of another origin cannot open a socket,
+// nor send a writing request, until its origin is named.
+func TestRawWebSocketOrigin(t *testing.T) {
+	t.Parallel()
+	b, _ := setupPages(t, func(cfg *Config) { cfg.CORSOrigins = []string{"https://app.example.com"} })
+	if _, err := b.socket(t, headers("Origin", "https://evil.example.com")); err == nil {
+		t.Error("a foreign page opened a socket")
+	}
+	if _, err := b.socket(t, headers("Origin", b.url)); err != nil {
+		t.Errorf("a page of the server's own: %v", err)
+	}
+	post := func(header ...string) int {
+		return b.raw(t, b.h1, http.MethodPost, "/actors/default/a"+rawBase+"/", strings.NewReader("x"), headers(header...)).StatusCode
+	}
+	for name, c := range map[string]struct {
+		header []string
+		want   int
+	}{
+		"no browser": {nil, 418},
+		"same":       {[]string{"Origin", b.url, "Sec-Fetch-Site", "same-origin"}, 418},
+		"listed":     {[]string{"Origin", "https://app.example.com", "Sec-Fetch-Site", "cross-site"}, 418},
+		"foreign":    {[]string{"Origin", "https://evil.example.com", "Sec-Fetch-Site", "cross-site"}, 403},
+	} {
+		if got := post(c.header...); got != c.want {
+			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		}
+	}
+	preflight := b.raw(t, b.h1, http.MethodOptions, "/actors/default/a"+rawBase+"/", nil,
+		headers("Origin", "https://app.example.com", "Access-Control-Request-Method", "PATCH", "Access-Control-Request-Headers", "x-own"))
+	if preflight.Header.Get("Access-Control-Allow-Methods") != "PATCH" || preflight.Header.Get("Access-Control-Allow-Headers") != "x-own" {
+		t.Errorf("a preflight: %v", preflight.Header)
+	}
+}
+
+// TestRawUpload holds that a body is the handler's as it comes.
+func TestRawUpload(t *testing.T) {
+	t.Parallel()
+	b, _ := setupPages(t, nil)
+	body, writer := io.Pipe()
+	go func() {
+		for sent := range 6 {
+			for b.count(t, "a") < int64(sent) { // the line before has been counted already
+				continue
+			}
+			if _, err := io.WriteString(writer, "line\n"); err != nil {
+				return
+			}
+		}
+		_ = writer.Close()
+	}()
+	response := b.raw(t, b.h1, http.MethodPost, "/actors/default/a"+rawBase+"/upload", body, nil)
+	if got := readAll(t, response); got != "6 <nil>" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// count returns a counter's count, 0 if there is none.
+func (b *bundle) count(t *testing.T, key string) int64 {
+	t.Helper()
+	_, text := do(t, b.h1, b.url+"/actors/default/"+key+rawBase+"/count", "", nil)
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		t.Error(err)
+	}
+	return n
+}
+
+// TestRawBodyTimeout holds that a body may last while something comes of it.
+func TestRawBodyTimeout(t *testing.T) {
+	t.Parallel()
+	b, ended := setupPages(t, func(cfg *Config) { cfg.Limits.BodyTimeout = 50 * time.Millisecond })
+	silent, hold := io.Pipe()
+	defer func() { _ = hold.Close() }()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+"/actors/default/a"+rawBase+"/upload", silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if response, err := b.h2.Do(request); err == nil {
+			_ = response.Body.Close()
+		}
+	}()
+	if got := take(t, "end of a silent body", ended); !strings.Contains(got, "timeout") && !strings.Contains(got, "deadline") {
+		t.Errorf("got %q", got)
+	}
+
+	x := newRawExchange(t.Context(), httptest.NewRecorder(), nil, &Limits{BodyTimeout: time.Hour, WriteTimeout: time.Hour})
+	defer x.release()
+	x.body.ReadCloser = io.NopCloser(readerFunc(func([]byte) (int, error) {
+		if !x.body.reading.armed {
+			t.Error("a read has no end")
+		}
+		return 1, nil
+	}))
+	for range 2 {
+		_, _ = x.body.Read(make([]byte, 1))
+		if x.body.reading.armed {
+			t.Error("the time between two reads counts")
+		}
+	}
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestRawPanic(t *testing.T) {
+	t.Parallel()
+	b, _ := setupPages(t, nil)
+	response := b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/panic", nil, nil)
+	got := readFailure(t, response, []byte(readAll(t, response)))
+	if got.status != http.StatusInternalServerError || got.reason != "internal" || strings.Contains(got.message, "secret") || !strings.Contains(b.logs.String(), got.id) {
+		t.Errorf("got %+v", got)
+	}
+	if _, err := b.h1.Get(b.url + "/actors/default/a" + rawBase + "/late-panic"); err == nil { //nolint:noctx,bodyclose // it fails
+		t.Error("a panic after the answer began does not cut it")
+	}
+	response = b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/", nil, nil)
+	if response.StatusCode != http.StatusTeapot {
+		t.Errorf("the actor after a panic: %d", response.StatusCode)
+	}
+}
+
+// TestRawEndsWithTheActor holds that a destroyed actor's sockets and requests end.
+func TestRawEndsWithTheActor(t *testing.T) {
+	t.Parallel()
+	b, ended := setupPages(t, nil)
+	conn, err := b.socket(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	say(t, conn, "abc", "abc 3")
+	b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/stay", nil, nil)
+	if _, err := b.lifecycle().Destroy(t.Context(), &troupev1.DestroyRequest{Address: address("a")}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got := take(t, "end", ended); got != "aborted" {
+			t.Errorf("the cause is %s", got)
+		}
+	}
+	if _, _, err := conn.Read(t.Context()); err == nil {
+		t.Error("the socket of a destroyed actor goes on")
+	}
+	again, err := b.socket(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	say(t, again, "e", "e 1")
+}
+
+func TestRawEndsAtItsTime(t *testing.T) {
+	t.Parallel()
+	b, ended := setupPages(t, nil, actors.StreamTimeout(10*time.Millisecond))
+	b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/stay", nil, nil)
+	if got := take(t, "end", ended); got != "deadline_exceeded" {
+		t.Errorf("the cause is %s", got)
+	}
+}
+
+// TestRawEndsWithTheServer holds that a stop ends sockets and requests within its
+// grace.
+func TestRawEndsWithTheServer(t *testing.T) {
+	t.Parallel()
+	b, ended := setupPages(t, nil)
+	conn, err := b.socket(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	say(t, conn, "abc", "abc 3")
+	b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/stay", nil, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := b.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if got := take(t, "end", ended); got != "unavailable" {
+			t.Errorf("the cause is %s", got)
+		}
+	}
+	if _, _, err := conn.Read(t.Context()); err == nil {
+		t.Error("the socket goes on")
+	}
+}
+
+// TestRawLimits holds that raw requests count as subscriptions, of the node and of
+// their principal.
+func TestRawLimits(t *testing.T) {
+	t.Parallel()
+	for reason, limits := range map[string]Limits{
+		"too_many_subscriptions":              {Subscriptions: 1},
+		"too_many_subscriptions_of_principal": {SubscriptionsPerPrincipal: 1},
+		"rate_limited":                        {RatePerIPAndActor: 12},
+	} {
+		b, ended := setupPages(t, func(cfg *Config) { authenticated(cfg); cfg.Limits = limits })
+		first := b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/stay", nil, headers("Authorization", "ada"))
+		second := b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/", nil, headers("Authorization", "ada"))
+		if got := readFailure(t, second, []byte(readAll(t, second))); got.reason != reason || got.status != http.StatusTooManyRequests {
+			t.Errorf("got %+v, want %s", got, reason)
+		}
+		_ = first.Body.Close()
+		take(t, "end", ended)
+	}
+}
+
+// TestRawStuckPeer holds that a peer that takes nothing is cut, also on a connection
+// that the handler took over.
+func TestRawStuckPeer(t *testing.T) {
+	t.Parallel()
+	ended := make(chan error, 1)
+	b := setup(t, func(cfg *Config) {
+		cfg.Limits.WriteTimeout = 50 * time.Millisecond
+		cfg.Registry = actors.NewRegistry()
+		actors.Register(cfg.Registry, counterv1connect.RegisterCounterHandler, func() *flood { return &flood{ended: ended} })
+	})
+	for _, path := range []string{"/write", "/hijack"} {
+		conn := b.dial(t)
+		if _, err := fmt.Fprintf(conn, "GET /actors/default/a%s%s HTTP/1.1\r\nHost: localhost\r\n\r\n", rawBase, path); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			if err == nil {
+				t.Errorf("%s: no error", path)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: a stuck peer is not cut", path)
+		}
+	}
+}
+
+// flood is a counter that writes without end.
+type flood struct {
+	counterv1connect.UnimplementedCounterHandler
+	actors.Actor[*counterv1.CounterState, *counterv1.CounterEvent]
+
+	ended chan error
+}
+
+func (f *flood) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var out io.Writer = w
+	if r.URL.Path == "/hijack" {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			f.ended <- errors.New("no connection")
+			return
+		}
+		out = conn
+	}
+	for {
+		if _, err := out.Write(make([]byte, 1<<20)); err != nil {
+			f.ended <- err
+			return
+		}
+	}
+}
+
+// wait lets time pass in which something must not happen.
+func wait(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
+	}
+}
