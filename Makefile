@@ -36,6 +36,14 @@ check: setup ## Check format, lint, schemas, generated files, imports and module
 torture: setup ## Run the crash, fault and model tests at their full budgets
 	@scripts/torture
 
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for 30 s, or for FUZZTIME
+	@scripts/fuzz "$${FUZZTIME:-30s}"
+
+.PHONY: seedbugs
+seedbugs: ## Plant one bug at a time and show that a test fails for it
+	@scripts/seedbugs
+
 .PHONY: bench
 bench: ## Measure this tree: the load generator and every benchmark
 	go run ./bench

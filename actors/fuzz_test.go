@@ -28,7 +28,7 @@ func FuzzCall(f *testing.F) {
 		if err != nil && connect.CodeOf(err) != connect.CodeInvalidArgument && connect.CodeOf(err) != connect.CodeFailedPrecondition {
 			t.Errorf("Increment: %v", err)
 		}
-		if err == nil && conn != "" {
+		if err == nil && conn != "" && idempotency == "" { // with a key it may be the reply of before
 			t.Errorf("the token %q found a connection", conn)
 		}
 		open := k.to(counterv1connect.CounterSubscribeProcedure, "a", new(counterv1.SubscribeRequest))

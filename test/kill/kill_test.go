@@ -25,12 +25,12 @@ const (
 	keys    = 4
 )
 
-// rounds is how often the server is killed: TROUPE_KILL_ROUNDS, or 20.
+// rounds is how often the server is killed: TROUPE_KILL_ROUNDS, or 10.
 func rounds(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("TROUPE_KILL_ROUNDS")
 	if text == "" {
-		return 20
+		return 10
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
@@ -105,10 +105,18 @@ func check(t *testing.T, s *program.Process, round, key int, acknowledged, unans
 
 // counter is the stock client with nothing of ours but one header.
 func counter(s *program.Process, key int) counterv1connect.CounterClient {
+	return counterAt(s, "count/"+strconv.Itoa(key))
+}
+
+// counterAt is the stock client of one actor, with further headers: name, value, ….
+func counterAt(s *program.Process, actor string, headers ...string) counterv1connect.CounterClient {
 	named := func(next connect.ClientFunc) connect.ClientFunc {
 		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
 			if info, ok := connect.CallInfoForClientContext(ctx); ok {
-				info.RequestHeader().Set("actor-key", "count/"+strconv.Itoa(key))
+				info.RequestHeader().Set("actor-key", actor)
+				for n := 0; n < len(headers); n += 2 {
+					info.RequestHeader().Set(headers[n], headers[n+1])
+				}
 			}
 			return next(ctx, spec)
 		}
