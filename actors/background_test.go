@@ -110,10 +110,14 @@ func TestWorkOfATurnThatFailsNeverStarts(t *testing.T) {
 	}{
 		"error": {func(context.Context, *talker) error { return errors.New("no") }, failure{connect.CodeInternal, "internal", notExecuted}},
 		"panic": {func(context.Context, *talker) error { panic("no") }, failure{connect.CodeInternal, "internal", notExecuted}},
-		"time": {func(ctx context.Context, _ *talker) error { <-ctx.Done(); return nil },
-			failure{connect.CodeDeadlineExceeded, "deadline_exceeded", notExecuted}},
-		"failed commit": {func(ctx context.Context, a *talker) error { return a.count(ctx) },
-			failure{connect.CodeAborted, "turn_discarded", notExecuted}},
+		"time": {
+			func(ctx context.Context, _ *talker) error { <-ctx.Done(); return nil },
+			failure{connect.CodeDeadlineExceeded, "deadline_exceeded", notExecuted},
+		},
+		"failed commit": {
+			func(ctx context.Context, a *talker) error { return a.count(ctx) },
+			failure{connect.CodeAborted, "turn_discarded", notExecuted},
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			t.Log(name)
@@ -203,9 +207,10 @@ func TestTheActorsContextEndsWithTheActor(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			t.Log(name)
 			k := newTalkers(t, nil, actors.SleepAfter(time.Second))
-			var own context.Context
-			k.act = func(_ context.Context, a *talker) error { own = a.Context(); return nil }
+			contexts := make(chan context.Context, 1)
+			k.act = func(_ context.Context, a *talker) error { contexts <- a.Context(); return nil }
 			k.mustDo()
+			own := <-contexts
 			if own.Err() != nil {
 				t.Fatal("the context of an actor in memory has ended")
 			}
@@ -370,4 +375,33 @@ func TestGoBesideTheActor(t *testing.T) {
 		t.Error(err)
 	}
 	k.mustCount(1)
+}
+
+// TestTurnsOfWorkDoNotKeepTheActorAwake has work of WaitUntil enter one turn after
+// the other.
+func TestTurnsOfWorkDoNotKeepTheActorAwake(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newTalkers(t, nil, actors.SleepAfter(2*time.Second), actors.WaitUntilTimeout(time.Minute))
+		ended := make(chan error, 1)
+		k.act = func(_ context.Context, a *talker) error {
+			a.WaitUntil(func(context.Context) {
+				for {
+					if err := a.Turn(context.Background(), a.count); err != nil {
+						ended <- err
+						return
+					}
+					pass(time.Second)
+				}
+			})
+			return nil
+		}
+		k.mustDo()
+		pass(time.Minute)
+		if !k.awake() {
+			t.Error("the actor did not wait for the work")
+		}
+		pass(6 * time.Second)
+		wantReason(t, <-ended, connect.CodeAborted, "actor_restarted")
+	})
 }

@@ -115,7 +115,7 @@ func TestP20_TurnsFromBesideWaitInOrder(t *testing.T) {
 			for n := range 10 {
 				ctx := context.WithValue(ctx, place{}, n)
 				all.Go(func() {
-					err := error(nil)
+					var err error
 					if n%2 == 0 {
 						err = k.do(ctx)
 					} else {
@@ -318,25 +318,26 @@ func TestTheMailboxBoundsTurnsFromBeside(t *testing.T) {
 // streaming action end.
 func TestATurnAfterTheActorWasLoadedAgain(t *testing.T) {
 	t.Parallel()
-	faulty := storetest.NewFaulty(memory.New(memory.Options{}))
-	for name, end := range map[string]func(k *talkers){
-		"panic": func(k *talkers) {
+	for name, end := range map[string]func(k *talkers, faulty *storetest.Faulty){
+		"panic": func(k *talkers, _ *storetest.Faulty) {
 			k.act = func(context.Context, *talker) error { panic("as the test wants it") }
 			wantReason(t, k.do(t.Context()), connect.CodeInternal, "internal")
 			k.act = func(ctx context.Context, a *talker) error { return a.count(ctx) }
 		},
-		"failed commit": func(k *talkers) {
+		"failed commit": func(k *talkers, faulty *storetest.Faulty) {
 			faulty.FailCommit(errors.New("disk full"))
 			wantReason(t, k.do(t.Context()), connect.CodeAborted, "turn_discarded")
 		},
-		"destroy": (*talkers).destroy,
+		"destroy": func(k *talkers, _ *storetest.Faulty) { k.destroy() },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			faulty := storetest.NewFaulty(memory.New(memory.Options{}))
 			k := newTalkers(t, faulty)
 			k.mustDo()
 			var late error
 			k.ask = func(ctx context.Context, a *talker, _ func(string) error) error {
-				end(k)
+				end(k, faulty)
 				<-ctx.Done()
 				late = a.Turn(context.Background(), a.count)
 				return ctx.Err()

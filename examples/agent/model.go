@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -56,9 +55,9 @@ func reply(conversation []*agentv1.Message) string {
 	question := asked[len(asked)-1]
 	switch {
 	case strings.HasPrefix(strings.ToLower(question), "remind me"):
-		return fmt.Sprintf("So far you have said: %s.", strings.Join(asked[:len(asked)-1], "; "))
+		return "So far you have said: " + strings.Join(asked[:len(asked)-1], "; ") + "."
 	case strings.HasSuffix(question, "?"):
-		return fmt.Sprintf("I am a parrot, so I cannot tell; but I can repeat it: %s", question)
+		return "I am a parrot, so I cannot tell; but I can repeat it: " + question
 	}
-	return fmt.Sprintf("You said: %s", question)
+	return "You said: " + question
 }
