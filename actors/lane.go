@@ -24,7 +24,7 @@ type lane struct {
 	id      store.ID
 	waiting [][]byte         // keys, in order
 	due     map[string]int64 // of those that wait and of the one that is settled now
-	more    bool             // the store has some that did not fit
+	more    bool             // the store has some that did not fit, or came due again
 }
 
 // handOut puts a row into its actor's lane, unless full says that it has to wait in
@@ -60,13 +60,15 @@ func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) (full, sto
 }
 
 func (l *lane) add(row *store.DueRow) {
-	switch _, known := l.due[string(row.Key)]; {
-	case known:
+	at := row.Due.UnixMicro()
+	switch known, ok := l.due[string(row.Key)]; {
+	case ok:
+		l.more = l.more || known != at
 	case len(l.waiting) >= duePage:
 		l.more = true
 	default:
 		l.waiting = append(l.waiting, row.Key)
-		l.due[string(row.Key)] = row.Due.UnixMicro()
+		l.due[string(row.Key)] = at
 	}
 }
 

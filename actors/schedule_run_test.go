@@ -59,10 +59,10 @@ func TestP27_EffectsApplyOnceOverCrashes(t *testing.T) {
 		for n := range schedules {
 			p.do("a", after(time.Duration(n)*time.Second, actors.MaxAttempts(100)))
 		}
-		d.act = func(context.Context, *counter, actors.ScheduleRun) error {
-			pass(time.Duration(random.IntN(900)) * time.Millisecond)
+		d.acts(func(_ context.Context, _ *counter, run actors.ScheduleRun) error {
+			pass(time.Duration((run.Due.Unix()*389+int64(run.Attempt)*211)%900) * time.Millisecond)
 			return nil
-		}
+		})
 		for range 50 {
 			pass(time.Duration(random.IntN(1500)) * time.Millisecond)
 			s = s.Reopen() // from here on the old server stores nothing
@@ -141,7 +141,7 @@ func TestP27_ARunMayChangeItsOwnSchedule(t *testing.T) {
 		start, d := time.Now(), new(planDiary)
 		p := newPlanner(t, nil, d)
 		left := 3
-		d.act = func(ctx context.Context, c *counter, run actors.ScheduleRun) error {
+		d.acts(func(ctx context.Context, c *counter, run actors.ScheduleRun) error {
 			switch left--; {
 			case run.Name == "every" && left == 0:
 				_, err := c.Schedule().Cancel("every")
@@ -150,7 +150,7 @@ func TestP27_ARunMayChangeItsOwnSchedule(t *testing.T) {
 				return after(0, actors.Name("now"))(ctx, c)
 			}
 			return nil
-		}
+		})
 		p.do("a", after(0, actors.Name("now")))
 		pass(time.Minute)
 		synctest.Wait()
@@ -175,7 +175,7 @@ func TestP29_AFailingRunIsRetriedAndDies(t *testing.T) {
 		s := memory.New(memory.Options{})
 		p := newPlanner(t, s, d)
 		var failure error = actors.Errorf(connect.CodeFailedPrecondition, "not_yet", "come back later")
-		d.act = func(context.Context, *counter, actors.ScheduleRun) error { return failure }
+		d.acts(func(context.Context, *counter, actors.ScheduleRun) error { return failure })
 		p.do("a", after(time.Second, actors.Name("job")))
 		pass(10 * time.Second)
 		if got, _ := p.schedule("a", "job"); got.Status != actors.ScheduleRetrying || got.Attempts < 2 || !strings.Contains(got.LastError, "not_yet") {
@@ -238,7 +238,7 @@ func TestP29_ADeadScheduleCanBeDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(planDiary)
 		p := newPlanner(t, nil, d)
-		d.act = func(context.Context, *counter, actors.ScheduleRun) error { panic("a run that panics") }
+		d.acts(func(context.Context, *counter, actors.ScheduleRun) error { panic("a run that panics") })
 		for _, key := range []string{"a", "b", "c"} {
 			p.do(key, after(time.Second, actors.MaxAttempts(1), actors.Name("job")))
 		}
@@ -280,12 +280,12 @@ func TestP29_ARecurringScheduleOutlivesARunThatFails(t *testing.T) {
 		start, d := time.Now(), new(planDiary)
 		p := newPlanner(t, nil, d)
 		fails := true
-		d.act = func(context.Context, *counter, actors.ScheduleRun) error {
+		d.acts(func(context.Context, *counter, actors.ScheduleRun) error {
 			if fails {
 				return errors.New("out of order")
 			}
 			return nil
-		}
+		})
 		p.do("a", func(_ context.Context, c *counter) error {
 			_, err := c.Schedule().Every(time.Minute, increment, by(1), actors.Name("tick"), actors.MaxAttempts(2), actors.Backoff(time.Second, time.Second))
 			return err
@@ -320,11 +320,11 @@ func TestP30_RunsThatKillTheProcess(t *testing.T) {
 		s := memory.New(memory.Options{})
 		p := newPlanner(t, s, d)
 		crash := make(chan struct{}, 10)
-		d.act = func(context.Context, *counter, actors.ScheduleRun) error {
+		d.acts(func(context.Context, *counter, actors.ScheduleRun) error {
 			s = s.Reopen() // whatever this server does from here on is not stored
 			crash <- struct{}{}
 			return nil
-		}
+		})
 		p.do("a", after(time.Second, actors.Name("poison")))
 		for n := range 3 {
 			<-crash
@@ -343,7 +343,7 @@ func TestP30_RunsThatKillTheProcess(t *testing.T) {
 			t.Fatalf("the dead list is %+v", list)
 		}
 		p.mustCount("a", 0)
-		d.act = nil
+		d.acts(nil)
 		if err := p.RetrySchedule(t.Context(), p.target("a"), "poison"); err != nil {
 			t.Fatal(err)
 		}

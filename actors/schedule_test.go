@@ -47,11 +47,10 @@ type ran struct {
 	at  time.Time
 }
 
-func newPlanner(tb testing.TB, s store.Store, diary *planDiary, options ...actors.Option) *planner {
+func newPlanner(tb testing.TB, s store.Store, d *planDiary, options ...actors.Option) *planner {
 	tb.Helper()
-	p := &planner{kit: newKit(tb, s, options...), diary: diary}
-	p.increment = func(ctx context.Context, c *counter, _ *counterv1.IncrementRequest) error {
-		d := p.diary
+	k := &kit{store: s}
+	k.increment = func(ctx context.Context, c *counter, _ *counterv1.IncrementRequest) error {
 		run, scheduled := actors.ScheduleOf(ctx)
 		d.mu.Lock()
 		plan, act := d.plan, d.act
@@ -67,7 +66,7 @@ func newPlanner(tb testing.TB, s store.Store, diary *planDiary, options ...actor
 		}
 		return nil
 	}
-	return p
+	return &planner{kit: startKit(tb, k, options...), diary: d}
 }
 
 // do runs code in a turn of an actor.
@@ -87,6 +86,25 @@ func (p *planner) try(key string, plan func(context.Context, *counter) error) er
 	p.diary.plan = nil
 	p.diary.mu.Unlock()
 	return err
+}
+
+// acts says what runs do from here on.
+func (d *planDiary) acts(act func(context.Context, *counter, actors.ScheduleRun) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.act = act
+}
+
+// of returns the runs of one actor.
+func (d *planDiary) of(key string) (runs []ran) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, run := range d.runs {
+		if run.key == key {
+			runs = append(runs, run)
+		}
+	}
+	return runs
 }
 
 // take returns the runs since it was last called.
