@@ -27,10 +27,10 @@ type lane struct {
 	more    bool             // the store has some that did not fit, or came due again
 }
 
-// handOut puts a row into its actor's lane, unless full says that it has to wait in
-// the store. A new lane of an actor that is awake needs a slot. Stop says that the
-// host stops.
-func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) (full, stop bool) {
+// handOut puts a row into its actor's lane. A new lane of an actor that is awake
+// needs a slot; if too many of actors that sleep wait, the row stays in the store.
+// False means that the host stops.
+func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) bool {
 	awake := d.host.table.withID(row.ID) != nil
 	d.mu.Lock()
 	l := d.lanes[row.ID]
@@ -42,7 +42,7 @@ func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) (full, sto
 				d.backlog = append(d.backlog, shard)
 			}
 			d.mu.Unlock()
-			return true, false
+			return true
 		}
 		l = &lane{id: row.ID, due: make(map[string]int64, 1)}
 		d.lanes[row.ID] = l
@@ -52,11 +52,11 @@ func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) (full, sto
 	switch {
 	case !fresh:
 	case awake:
-		return false, !d.serve(l, quit)
+		return d.serve(l, quit)
 	default:
 		d.sleepers <- l // has room: nobody else puts lanes there
 	}
-	return false, false
+	return true
 }
 
 func (l *lane) add(row *store.DueRow) {
