@@ -18,6 +18,8 @@ import (
 	"github.com/troupe-dev/troupe/actors/store/memory"
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	storagev1 "github.com/troupe-dev/troupe/gen/go/troupe/storage/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 // schedule returns one of an actor's schedules.
@@ -349,5 +351,47 @@ func TestP30_RunsThatKillTheProcess(t *testing.T) {
 		}
 		synctest.Wait()
 		p.mustCount("a", 1)
+	})
+}
+
+// TestP29_AProcedureThatIsGone starts a server over schedules that another version
+// of its program has made.
+func TestP29_AProcedureThatIsGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := new(planDiary)
+		s := memory.New(memory.Options{})
+		p := newPlanner(t, s, d)
+		p.mustAdd("a", 0)
+		p.stop()
+		record, err := s.Load(t.Context(), p.target("a").Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write := &store.Write{Op: store.OpUpdate, Expect: record.Revision, Record: record}
+		write.Record.Revision++
+		for id, made := range map[string]*storagev1.Schedule{
+			"gone":    {Serial: 1, Procedure: "/counter.v1.Counter/Gone", MaxAttempts: 12},
+			"garbled": {Serial: 1, Procedure: increment, Request: []byte{0xff}, MaxAttempts: 12},
+			"cron":    {Serial: 1, Procedure: increment, MaxAttempts: 2, Recurrence: &storagev1.Schedule_Cron{Cron: &storagev1.Cron{Expression: "0 * * * *", Zone: "Atlantis"}}},
+		} {
+			value, err := proto.Marshal(made)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write.Rows = append(write.Rows, store.RowWrite{Kind: store.KindSchedule, Row: store.Row{Key: []byte(id), Value: value, Due: time.Now()}})
+		}
+		if s.Commit(t.Context(), []*store.Write{write}).Wait(); write.Err != nil {
+			t.Fatal(write.Err)
+		}
+		p = newPlanner(t, s.Reopen(), d)
+		pass(time.Minute)
+		synctest.Wait()
+		if runs := d.take(); len(runs) > 0 {
+			t.Errorf("they ran: %+v", runs)
+		}
+		if list := p.dead(); len(list) != 3 {
+			t.Errorf("the dead list is %+v", list)
+		}
 	})
 }
