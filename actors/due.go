@@ -220,16 +220,10 @@ func (d *dispatcher) read(ctx context.Context, shard uint16, quit <-chan struct{
 		if err != nil {
 			return err
 		}
-		fits := true
 		for n := range rows {
-			if full, stop := d.handOut(&rows[n], quit); stop {
+			if !d.handOut(&rows[n], quit) {
 				return nil
-			} else if full {
-				fits = false
 			}
-		}
-		if !fits && len(rows) == duePage {
-			return nil // wake has the shard read again
 		}
 		if len(rows) < duePage {
 			return d.foresee(ctx, shard, &store.DueRow{ID: lastID, Row: store.Row{Due: now}})

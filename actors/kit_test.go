@@ -96,7 +96,13 @@ type kit struct {
 // newKit starts a host over s (nil means a new store in memory).
 func newKit(tb testing.TB, s store.Store, options ...actors.Option) *kit {
 	tb.Helper()
-	k := &kit{tb: tb, store: s, methods: make(map[string]*actors.Method)}
+	return startKit(tb, &kit{store: s}, options...)
+}
+
+// startKit is newKit for a kit whose actors may run at once.
+func startKit(tb testing.TB, k *kit, options ...actors.Option) *kit {
+	tb.Helper()
+	k.tb, k.methods = tb, make(map[string]*actors.Method)
 	if k.store == nil {
 		k.store = memory.New(memory.Options{})
 	}

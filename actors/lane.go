@@ -24,13 +24,13 @@ type lane struct {
 	id      store.ID
 	waiting [][]byte         // keys, in order
 	due     map[string]int64 // of those that wait and of the one that is settled now
-	more    bool             // the store has some that did not fit
+	more    bool             // the store has some that did not fit, or came due again
 }
 
-// handOut puts a row into its actor's lane, unless full says that it has to wait in
-// the store. A new lane of an actor that is awake needs a slot. Stop says that the
-// host stops.
-func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) (full, stop bool) {
+// handOut puts a row into its actor's lane. A new lane of an actor that is awake
+// needs a slot; if too many of actors that sleep wait, the row stays in the store.
+// False means that the host stops.
+func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) bool {
 	awake := d.host.table.withID(row.ID) != nil
 	d.mu.Lock()
 	l := d.lanes[row.ID]
@@ -42,7 +42,7 @@ func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) (full, sto
 				d.backlog = append(d.backlog, shard)
 			}
 			d.mu.Unlock()
-			return true, false
+			return true
 		}
 		l = &lane{id: row.ID, due: make(map[string]int64, 1)}
 		d.lanes[row.ID] = l
@@ -52,21 +52,23 @@ func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) (full, sto
 	switch {
 	case !fresh:
 	case awake:
-		return false, !d.serve(l, quit)
+		return d.serve(l, quit)
 	default:
 		d.sleepers <- l // has room: nobody else puts lanes there
 	}
-	return false, false
+	return true
 }
 
 func (l *lane) add(row *store.DueRow) {
-	switch _, known := l.due[string(row.Key)]; {
-	case known:
+	at := row.Due.UnixMicro()
+	switch known, ok := l.due[string(row.Key)]; {
+	case ok:
+		l.more = l.more || known != at
 	case len(l.waiting) >= duePage:
 		l.more = true
 	default:
 		l.waiting = append(l.waiting, row.Key)
-		l.due[string(row.Key)] = row.Due.UnixMicro()
+		l.due[string(row.Key)] = at
 	}
 }
 

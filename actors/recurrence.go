@@ -4,7 +4,6 @@
 package actors
 
 import (
-	"fmt"
 	"time"
 
 	storagev1 "github.com/troupe-dev/troupe/gen/go/troupe/storage/v1"
@@ -41,7 +40,7 @@ func recurrenceOf(s *storagev1.Schedule) (recurrence, error) {
 	if cron := s.GetCron(); cron != nil {
 		times, err := parseCron(cron.GetExpression(), cron.GetZone())
 		if err != nil {
-			return nil, fmt.Errorf("a stored schedule: %w", err)
+			return nil, err
 		}
 		return times, nil
 	}

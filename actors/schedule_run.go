@@ -122,10 +122,12 @@ func (a *attempt) claim(t *turn, _ *body) error {
 	if err := proto.Unmarshal(s.GetRequest(), request); err != nil {
 		return t.bury(a.key, s, "the request is no "+string(m.input.Descriptor().FullName())+" any more")
 	}
-	if s.GetAttempts() == 0 {
-		if s.Missed, err = a.catchUp(s, now); err != nil {
-			return err
-		}
+	times, err := recurrenceOf(s)
+	if err != nil {
+		return t.bury(a.key, s, "its times cannot be read any more: "+err.Error())
+	}
+	if times != nil && s.GetAttempts() == 0 {
+		s.Missed = a.catchUp(s, times, now)
 		if s.GetDue() > now.UnixMicro() {
 			return t.putSchedule(a.key, s, time.UnixMicro(s.GetDue()))
 		}
@@ -138,21 +140,21 @@ func (a *attempt) claim(t *turn, _ *body) error {
 
 // catchUp moves a recurring schedule that is late to the time that its policy wants
 // a run for, and returns how many times it has left out.
-func (a *attempt) catchUp(s *storagev1.Schedule, now time.Time) (uint64, error) {
-	times, err := recurrenceOf(s)
-	if err != nil || times == nil || s.GetCatchUp() == storagev1.CatchUp_CATCH_UP_ONE {
-		return 0, err
+func (a *attempt) catchUp(s *storagev1.Schedule, times recurrence, now time.Time) uint64 {
+	policy := s.GetCatchUp()
+	if policy != storagev1.CatchUp_CATCH_UP_ALL && policy != storagev1.CatchUp_CATCH_UP_SKIP {
+		return 0
 	}
 	p := passedBy(times, time.UnixMicro(s.GetDue()), now)
 	run, missed := p.newest[0], p.count+1-len(p.newest)
-	if s.GetCatchUp() == storagev1.CatchUp_CATCH_UP_SKIP {
+	if policy == storagev1.CatchUp_CATCH_UP_SKIP {
 		run, missed = p.newest[len(p.newest)-1], p.count
 		if run.Before(a.host.startedAt) && !p.next.IsZero() {
 			run, missed = p.next, 0
 		}
 	}
 	s.Due = run.UnixMicro()
-	return uint64(missed), nil
+	return uint64(missed)
 }
 
 // perform is the second turn.

@@ -10,24 +10,16 @@ import (
 	"io/fs"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
 	chatv1 "github.com/troupe-dev/troupe/gen/go/chat/v1"
 	"github.com/troupe-dev/troupe/gen/go/chat/v1/chatv1connect"
 	"github.com/troupe-dev/troupe/server"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-const (
-	// keptMessages and keptBytes bound what a room remembers.
-	keptMessages = 1000
-	keptBytes    = 512 << 10
-	// defaultHistory is how many of them History returns unless asked.
-	defaultHistory = 100
-)
+// defaultHistory is how many messages History returns unless asked.
+const defaultHistory = 100
 
 //go:embed dist
 var dist embed.FS
@@ -44,21 +36,10 @@ func (r *ChatRoom) Send(ctx context.Context, req *chatv1.SendRequest) (*chatv1.S
 	if user == "" {
 		return nil, actors.Errorf(connect.CodeFailedPrecondition, "no_author", "join the room, or say who you are, before you send")
 	}
-	state := r.State()
-	state.Posted++
-	message := &chatv1.Message{
-		Id:     strconv.FormatInt(state.GetPosted(), 10),
-		Author: user,
-		Text:   req.GetText(),
-		SentAt: timestamppb.Now(),
+	message := r.post(user, req.GetText())
+	if err := r.remind(user, req.GetText()); err != nil {
+		return nil, err
 	}
-	state.Messages = append(state.Messages, message)
-	for len(state.GetMessages()) > keptMessages || proto.Size(state) > keptBytes {
-		state.Messages = state.GetMessages()[1:]
-	}
-	r.Broadcast(&chatv1.ChatRoomEvent{Event: &chatv1.ChatRoomEvent_MessagePosted{
-		MessagePosted: &chatv1.MessagePosted{Message: message},
-	}})
 	return &chatv1.SendResponse{Message: message}, nil
 }
 

@@ -532,6 +532,94 @@ func (*SetTypingResponse) Descriptor() ([]byte, []int) {
 	return file_chat_v1_chat_proto_rawDescGZIP(), []int{10}
 }
 
+type RemindRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Author        string                 `protobuf:"bytes,1,opt,name=author,proto3" json:"author,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemindRequest) Reset() {
+	*x = RemindRequest{}
+	mi := &file_chat_v1_chat_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemindRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemindRequest) ProtoMessage() {}
+
+func (x *RemindRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chat_v1_chat_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemindRequest.ProtoReflect.Descriptor instead.
+func (*RemindRequest) Descriptor() ([]byte, []int) {
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RemindRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *RemindRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type RemindResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemindResponse) Reset() {
+	*x = RemindResponse{}
+	mi := &file_chat_v1_chat_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemindResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemindResponse) ProtoMessage() {}
+
+func (x *RemindResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chat_v1_chat_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemindResponse.ProtoReflect.Descriptor instead.
+func (*RemindResponse) Descriptor() ([]byte, []int) {
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{12}
+}
+
 type SubscribeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
@@ -541,7 +629,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_chat_v1_chat_proto_msgTypes[11]
+	mi := &file_chat_v1_chat_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +641,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[11]
+	mi := &file_chat_v1_chat_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +654,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{11}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SubscribeRequest) GetUser() string {
@@ -593,7 +681,7 @@ type ChatRoomEvent struct {
 
 func (x *ChatRoomEvent) Reset() {
 	*x = ChatRoomEvent{}
-	mi := &file_chat_v1_chat_proto_msgTypes[12]
+	mi := &file_chat_v1_chat_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -605,7 +693,7 @@ func (x *ChatRoomEvent) String() string {
 func (*ChatRoomEvent) ProtoMessage() {}
 
 func (x *ChatRoomEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[12]
+	mi := &file_chat_v1_chat_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -618,7 +706,7 @@ func (x *ChatRoomEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatRoomEvent.ProtoReflect.Descriptor instead.
 func (*ChatRoomEvent) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{12}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ChatRoomEvent) GetInfo() *v1.EventInfo {
@@ -708,7 +796,7 @@ type MessagePosted struct {
 
 func (x *MessagePosted) Reset() {
 	*x = MessagePosted{}
-	mi := &file_chat_v1_chat_proto_msgTypes[13]
+	mi := &file_chat_v1_chat_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +808,7 @@ func (x *MessagePosted) String() string {
 func (*MessagePosted) ProtoMessage() {}
 
 func (x *MessagePosted) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[13]
+	mi := &file_chat_v1_chat_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +821,7 @@ func (x *MessagePosted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessagePosted.ProtoReflect.Descriptor instead.
 func (*MessagePosted) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{13}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MessagePosted) GetMessage() *Message {
@@ -752,7 +840,7 @@ type MemberJoined struct {
 
 func (x *MemberJoined) Reset() {
 	*x = MemberJoined{}
-	mi := &file_chat_v1_chat_proto_msgTypes[14]
+	mi := &file_chat_v1_chat_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +852,7 @@ func (x *MemberJoined) String() string {
 func (*MemberJoined) ProtoMessage() {}
 
 func (x *MemberJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[14]
+	mi := &file_chat_v1_chat_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +865,7 @@ func (x *MemberJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberJoined.ProtoReflect.Descriptor instead.
 func (*MemberJoined) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{14}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MemberJoined) GetUser() string {
@@ -796,7 +884,7 @@ type MemberLeft struct {
 
 func (x *MemberLeft) Reset() {
 	*x = MemberLeft{}
-	mi := &file_chat_v1_chat_proto_msgTypes[15]
+	mi := &file_chat_v1_chat_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +896,7 @@ func (x *MemberLeft) String() string {
 func (*MemberLeft) ProtoMessage() {}
 
 func (x *MemberLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[15]
+	mi := &file_chat_v1_chat_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +909,7 @@ func (x *MemberLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberLeft.ProtoReflect.Descriptor instead.
 func (*MemberLeft) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{15}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MemberLeft) GetUser() string {
@@ -841,7 +929,7 @@ type MemberTyping struct {
 
 func (x *MemberTyping) Reset() {
 	*x = MemberTyping{}
-	mi := &file_chat_v1_chat_proto_msgTypes[16]
+	mi := &file_chat_v1_chat_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +941,7 @@ func (x *MemberTyping) String() string {
 func (*MemberTyping) ProtoMessage() {}
 
 func (x *MemberTyping) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[16]
+	mi := &file_chat_v1_chat_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +954,7 @@ func (x *MemberTyping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberTyping.ProtoReflect.Descriptor instead.
 func (*MemberTyping) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{16}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MemberTyping) GetUser() string {
@@ -914,7 +1002,11 @@ const file_chat_v1_chat_proto_rawDesc = "" +
 	"\x05users\x18\x01 \x03(\tR\x05users\"*\n" +
 	"\x10SetTypingRequest\x12\x16\n" +
 	"\x06typing\x18\x01 \x01(\bR\x06typing\"\x13\n" +
-	"\x11SetTypingResponse\"1\n" +
+	"\x11SetTypingResponse\";\n" +
+	"\rRemindRequest\x12\x16\n" +
+	"\x06author\x18\x01 \x01(\tR\x06author\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\x10\n" +
+	"\x0eRemindResponse\"1\n" +
 	"\x10SubscribeRequest\x12\x1d\n" +
 	"\x04user\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04user\"\xbf\x02\n" +
 	"\rChatRoomEvent\x12(\n" +
@@ -934,12 +1026,13 @@ const file_chat_v1_chat_proto_rawDesc = "" +
 	"\x04user\x18\x01 \x01(\tR\x04user\":\n" +
 	"\fMemberTyping\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
-	"\x06typing\x18\x02 \x01(\bR\x06typing2\xf4\x02\n" +
+	"\x06typing\x18\x02 \x01(\bR\x06typing2\xb7\x03\n" +
 	"\bChatRoom\x123\n" +
 	"\x04Send\x12\x14.chat.v1.SendRequest\x1a\x15.chat.v1.SendResponse\x12A\n" +
 	"\aHistory\x12\x17.chat.v1.HistoryRequest\x1a\x18.chat.v1.HistoryResponse\"\x03\x90\x02\x01\x12A\n" +
 	"\aMembers\x12\x17.chat.v1.MembersRequest\x1a\x18.chat.v1.MembersResponse\"\x03\x90\x02\x01\x12B\n" +
-	"\tSetTyping\x12\x19.chat.v1.SetTypingRequest\x1a\x1a.chat.v1.SetTypingResponse\x12H\n" +
+	"\tSetTyping\x12\x19.chat.v1.SetTypingRequest\x1a\x1a.chat.v1.SetTypingResponse\x12A\n" +
+	"\x06Remind\x12\x16.chat.v1.RemindRequest\x1a\x17.chat.v1.RemindResponse\"\x06\xea\xa93\x02\x10\x01\x12H\n" +
 	"\tSubscribe\x12\x19.chat.v1.SubscribeRequest\x1a\x16.chat.v1.ChatRoomEvent\"\x06\xea\xa93\x02\b\x010\x01\x1a\x1f\xea\xa93\x1b\n" +
 	"\rChatRoomState\x1a\n" +
 	"ChatMemberB4Z2github.com/troupe-dev/troupe/gen/go/chat/v1;chatv1b\x06proto3"
@@ -956,7 +1049,7 @@ func file_chat_v1_chat_proto_rawDescGZIP() []byte {
 	return file_chat_v1_chat_proto_rawDescData
 }
 
-var file_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_chat_v1_chat_proto_goTypes = []any{
 	(*ChatRoomState)(nil),         // 0: chat.v1.ChatRoomState
 	(*ChatMember)(nil),            // 1: chat.v1.ChatMember
@@ -969,38 +1062,42 @@ var file_chat_v1_chat_proto_goTypes = []any{
 	(*MembersResponse)(nil),       // 8: chat.v1.MembersResponse
 	(*SetTypingRequest)(nil),      // 9: chat.v1.SetTypingRequest
 	(*SetTypingResponse)(nil),     // 10: chat.v1.SetTypingResponse
-	(*SubscribeRequest)(nil),      // 11: chat.v1.SubscribeRequest
-	(*ChatRoomEvent)(nil),         // 12: chat.v1.ChatRoomEvent
-	(*MessagePosted)(nil),         // 13: chat.v1.MessagePosted
-	(*MemberJoined)(nil),          // 14: chat.v1.MemberJoined
-	(*MemberLeft)(nil),            // 15: chat.v1.MemberLeft
-	(*MemberTyping)(nil),          // 16: chat.v1.MemberTyping
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*v1.EventInfo)(nil),          // 18: troupe.v1.EventInfo
+	(*RemindRequest)(nil),         // 11: chat.v1.RemindRequest
+	(*RemindResponse)(nil),        // 12: chat.v1.RemindResponse
+	(*SubscribeRequest)(nil),      // 13: chat.v1.SubscribeRequest
+	(*ChatRoomEvent)(nil),         // 14: chat.v1.ChatRoomEvent
+	(*MessagePosted)(nil),         // 15: chat.v1.MessagePosted
+	(*MemberJoined)(nil),          // 16: chat.v1.MemberJoined
+	(*MemberLeft)(nil),            // 17: chat.v1.MemberLeft
+	(*MemberTyping)(nil),          // 18: chat.v1.MemberTyping
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*v1.EventInfo)(nil),          // 20: troupe.v1.EventInfo
 }
 var file_chat_v1_chat_proto_depIdxs = []int32{
 	2,  // 0: chat.v1.ChatRoomState.messages:type_name -> chat.v1.Message
-	17, // 1: chat.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
+	19, // 1: chat.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
 	2,  // 2: chat.v1.SendResponse.message:type_name -> chat.v1.Message
 	2,  // 3: chat.v1.HistoryResponse.messages:type_name -> chat.v1.Message
-	18, // 4: chat.v1.ChatRoomEvent.info:type_name -> troupe.v1.EventInfo
-	13, // 5: chat.v1.ChatRoomEvent.message_posted:type_name -> chat.v1.MessagePosted
-	14, // 6: chat.v1.ChatRoomEvent.member_joined:type_name -> chat.v1.MemberJoined
-	15, // 7: chat.v1.ChatRoomEvent.member_left:type_name -> chat.v1.MemberLeft
-	16, // 8: chat.v1.ChatRoomEvent.member_typing:type_name -> chat.v1.MemberTyping
+	20, // 4: chat.v1.ChatRoomEvent.info:type_name -> troupe.v1.EventInfo
+	15, // 5: chat.v1.ChatRoomEvent.message_posted:type_name -> chat.v1.MessagePosted
+	16, // 6: chat.v1.ChatRoomEvent.member_joined:type_name -> chat.v1.MemberJoined
+	17, // 7: chat.v1.ChatRoomEvent.member_left:type_name -> chat.v1.MemberLeft
+	18, // 8: chat.v1.ChatRoomEvent.member_typing:type_name -> chat.v1.MemberTyping
 	2,  // 9: chat.v1.MessagePosted.message:type_name -> chat.v1.Message
 	3,  // 10: chat.v1.ChatRoom.Send:input_type -> chat.v1.SendRequest
 	5,  // 11: chat.v1.ChatRoom.History:input_type -> chat.v1.HistoryRequest
 	7,  // 12: chat.v1.ChatRoom.Members:input_type -> chat.v1.MembersRequest
 	9,  // 13: chat.v1.ChatRoom.SetTyping:input_type -> chat.v1.SetTypingRequest
-	11, // 14: chat.v1.ChatRoom.Subscribe:input_type -> chat.v1.SubscribeRequest
-	4,  // 15: chat.v1.ChatRoom.Send:output_type -> chat.v1.SendResponse
-	6,  // 16: chat.v1.ChatRoom.History:output_type -> chat.v1.HistoryResponse
-	8,  // 17: chat.v1.ChatRoom.Members:output_type -> chat.v1.MembersResponse
-	10, // 18: chat.v1.ChatRoom.SetTyping:output_type -> chat.v1.SetTypingResponse
-	12, // 19: chat.v1.ChatRoom.Subscribe:output_type -> chat.v1.ChatRoomEvent
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
+	11, // 14: chat.v1.ChatRoom.Remind:input_type -> chat.v1.RemindRequest
+	13, // 15: chat.v1.ChatRoom.Subscribe:input_type -> chat.v1.SubscribeRequest
+	4,  // 16: chat.v1.ChatRoom.Send:output_type -> chat.v1.SendResponse
+	6,  // 17: chat.v1.ChatRoom.History:output_type -> chat.v1.HistoryResponse
+	8,  // 18: chat.v1.ChatRoom.Members:output_type -> chat.v1.MembersResponse
+	10, // 19: chat.v1.ChatRoom.SetTyping:output_type -> chat.v1.SetTypingResponse
+	12, // 20: chat.v1.ChatRoom.Remind:output_type -> chat.v1.RemindResponse
+	14, // 21: chat.v1.ChatRoom.Subscribe:output_type -> chat.v1.ChatRoomEvent
+	16, // [16:22] is the sub-list for method output_type
+	10, // [10:16] is the sub-list for method input_type
 	10, // [10:10] is the sub-list for extension type_name
 	10, // [10:10] is the sub-list for extension extendee
 	0,  // [0:10] is the sub-list for field type_name
@@ -1011,7 +1108,7 @@ func file_chat_v1_chat_proto_init() {
 	if File_chat_v1_chat_proto != nil {
 		return
 	}
-	file_chat_v1_chat_proto_msgTypes[12].OneofWrappers = []any{
+	file_chat_v1_chat_proto_msgTypes[14].OneofWrappers = []any{
 		(*ChatRoomEvent_MessagePosted)(nil),
 		(*ChatRoomEvent_MemberJoined)(nil),
 		(*ChatRoomEvent_MemberLeft)(nil),
@@ -1023,7 +1120,7 @@ func file_chat_v1_chat_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chat_v1_chat_proto_rawDesc), len(file_chat_v1_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,6 +35,8 @@ const (
 	ChatRoomMembersProcedure = "/chat.v1.ChatRoom/Members"
 	// ChatRoomSetTypingProcedure is the procedure name of the ChatRoom's SetTyping RPC.
 	ChatRoomSetTypingProcedure = "/chat.v1.ChatRoom/SetTyping"
+	// ChatRoomRemindProcedure is the procedure name of the ChatRoom's Remind RPC.
+	ChatRoomRemindProcedure = "/chat.v1.ChatRoom/Remind"
 	// ChatRoomSubscribeProcedure is the procedure name of the ChatRoom's Subscribe RPC.
 	ChatRoomSubscribeProcedure = "/chat.v1.ChatRoom/Subscribe"
 )
@@ -70,6 +72,13 @@ var (
 			Procedure:  ChatRoomSetTypingProcedure,
 		}
 	})
+	chatRoomRemindSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_chat_v1_chat_proto.Services().ByName("ChatRoom").Methods().ByName("Remind"),
+			Procedure:  ChatRoomRemindProcedure,
+		}
+	})
 	chatRoomSubscribeSpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType: connect.StreamTypeServer,
@@ -81,7 +90,8 @@ var (
 
 // ChatRoomClient is a client for the chat.v1.ChatRoom service.
 type ChatRoomClient interface {
-	// Posts a message. Its author is the connection's user.
+	// Posts a message. Its author is the connection's user. "/remind SECONDS TEXT"
+	// has the text posted once more later.
 	Send(context.Context, *v1.SendRequest) (*v1.SendResponse, error)
 	// Reads the newest messages, newest last.
 	History(context.Context, *v1.HistoryRequest) (*v1.HistoryResponse, error)
@@ -89,6 +99,8 @@ type ChatRoomClient interface {
 	Members(context.Context, *v1.MembersRequest) (*v1.MembersResponse, error)
 	// Tells the others that the connection's user is typing, or no longer.
 	SetTyping(context.Context, *v1.SetTypingRequest) (*v1.SetTypingResponse, error)
+	// Posts a reminder whose time has come.
+	Remind(context.Context, *v1.RemindRequest) (*v1.RemindResponse, error)
 	// Joins the room.
 	Subscribe(context.Context, *v1.SubscribeRequest) (ChatRoomSubscribeClientStream, error)
 }
@@ -121,7 +133,8 @@ func (s ChatRoomSubscribeClientStream) Close() error {
 
 // ChatRoomHandler is an implementation of the chat.v1.ChatRoom service.
 type ChatRoomHandler interface {
-	// Posts a message. Its author is the connection's user.
+	// Posts a message. Its author is the connection's user. "/remind SECONDS TEXT"
+	// has the text posted once more later.
 	Send(context.Context, *v1.SendRequest) (*v1.SendResponse, error)
 	// Reads the newest messages, newest last.
 	History(context.Context, *v1.HistoryRequest) (*v1.HistoryResponse, error)
@@ -129,6 +142,8 @@ type ChatRoomHandler interface {
 	Members(context.Context, *v1.MembersRequest) (*v1.MembersResponse, error)
 	// Tells the others that the connection's user is typing, or no longer.
 	SetTyping(context.Context, *v1.SetTypingRequest) (*v1.SetTypingResponse, error)
+	// Posts a reminder whose time has come.
+	Remind(context.Context, *v1.RemindRequest) (*v1.RemindResponse, error)
 	// Joins the room.
 	Subscribe(context.Context, *v1.SubscribeRequest, ChatRoomSubscribeServerStream) error
 }
@@ -141,6 +156,7 @@ func RegisterChatRoomHandler(server *connect.Server, svc ChatRoomHandler) {
 		connect.Method{Spec: chatRoomHistorySpec(), Handler: adapter.history},
 		connect.Method{Spec: chatRoomMembersSpec(), Handler: adapter.members},
 		connect.Method{Spec: chatRoomSetTypingSpec(), Handler: adapter.setTyping},
+		connect.Method{Spec: chatRoomRemindSpec(), Handler: adapter.remind},
 		connect.Method{Spec: chatRoomSubscribeSpec(), Handler: adapter.subscribe},
 	)
 }
@@ -179,6 +195,10 @@ func (UnimplementedChatRoomHandler) SetTyping(context.Context, *v1.SetTypingRequ
 	return nil, connect.NewError(connect.CodeUnimplemented, "chat.v1.ChatRoom.SetTyping is not implemented")
 }
 
+func (UnimplementedChatRoomHandler) Remind(context.Context, *v1.RemindRequest) (*v1.RemindResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "chat.v1.ChatRoom.Remind is not implemented")
+}
+
 func (UnimplementedChatRoomHandler) Subscribe(context.Context, *v1.SubscribeRequest, ChatRoomSubscribeServerStream) error {
 	return connect.NewError(connect.CodeUnimplemented, "chat.v1.ChatRoom.Subscribe is not implemented")
 }
@@ -214,6 +234,14 @@ func (c *chatRoomClient) Members(ctx context.Context, req *v1.MembersRequest) (*
 func (c *chatRoomClient) SetTyping(ctx context.Context, req *v1.SetTypingRequest) (*v1.SetTypingResponse, error) {
 	var res v1.SetTypingResponse
 	if err := c.client.CallUnary(ctx, chatRoomSetTypingSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *chatRoomClient) Remind(ctx context.Context, req *v1.RemindRequest) (*v1.RemindResponse, error) {
+	var res v1.RemindResponse
+	if err := c.client.CallUnary(ctx, chatRoomRemindSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -271,6 +299,18 @@ func (h chatRoomHandler) setTyping(ctx context.Context, _ connect.Spec, stream c
 		return err
 	}
 	res, err := h.svc.SetTyping(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h chatRoomHandler) remind(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.RemindRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Remind(ctx, &req)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,67 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors"
+	chatv1 "github.com/troupe-dev/troupe/gen/go/chat/v1"
+	"github.com/troupe-dev/troupe/gen/go/chat/v1/chatv1connect"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// keptMessages and keptBytes bound what a room remembers.
+const (
+	keptMessages = 1000
+	keptBytes    = 512 << 10
+)
+
+// post adds a message and tells everybody.
+func (r *ChatRoom) post(author, text string) *chatv1.Message {
+	state := r.State()
+	state.Posted++
+	message := &chatv1.Message{
+		Id:     strconv.FormatInt(state.GetPosted(), 10),
+		Author: author,
+		Text:   text,
+		SentAt: timestamppb.Now(),
+	}
+	state.Messages = append(state.Messages, message)
+	for len(state.GetMessages()) > keptMessages || proto.Size(state) > keptBytes {
+		state.Messages = state.GetMessages()[1:]
+	}
+	r.Broadcast(&chatv1.ChatRoomEvent{Event: &chatv1.ChatRoomEvent_MessagePosted{
+		MessagePosted: &chatv1.MessagePosted{Message: message},
+	}})
+	return message
+}
+
+// remind makes a schedule of a message that says "/remind SECONDS TEXT". It is part
+// of the turn that posts the message: there are both of them, or neither.
+func (r *ChatRoom) remind(author, text string) error {
+	command, ok := strings.CutPrefix(text, "/remind ")
+	if !ok {
+		return nil
+	}
+	number, what, _ := strings.Cut(strings.TrimSpace(command), " ")
+	seconds, err := strconv.ParseUint(number, 10, 31)
+	if err != nil || what == "" {
+		return actors.Errorf(connect.CodeInvalidArgument, "bad_reminder", "write /remind, a number of seconds and what to remind of")
+	}
+	_, err = r.Schedule().After(time.Duration(seconds)*time.Second, chatv1connect.ChatRoomRemindProcedure,
+		&chatv1.RemindRequest{Author: author, Text: strings.TrimSpace(what)})
+	return err
+}
+
+// Remind posts a reminder in its author's name. Only schedules call it.
+func (r *ChatRoom) Remind(_ context.Context, req *chatv1.RemindRequest) (*chatv1.RemindResponse, error) {
+	r.post(req.GetAuthor(), "Reminder: "+req.GetText())
+	return &chatv1.RemindResponse{}, nil
+}
