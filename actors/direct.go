@@ -84,8 +84,12 @@ func (c *directCall) prepare() (*Call, error) {
 	}
 	call.Info = &connect.CallInfo{Spec: c.spec, Codec: call.Codec.Name()}
 	passOn(c.ctx, call.Info.RequestHeader())
-	if call.caller = callerOf(c.ctx, c.handles.host); call.caller != nil {
+	switch call.caller = callerOf(c.ctx, c.handles.host); {
+	case call.caller != nil:
 		call.Chain = call.caller.chain()
+	case c.handles.from != nil && insideTurn():
+		return nil, refusal(connect.CodeFailedPrecondition, "context_lost", notExecuted,
+			"a call in a turn takes the context of the turn, which names those who wait for it")
 	}
 	return &call, nil
 }

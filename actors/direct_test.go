@@ -6,7 +6,6 @@ package actors_test
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -334,77 +333,5 @@ func TestP24_ACallWhoseCallerIsGivenUpDoesNotStart(t *testing.T) {
 		close(busy)
 		synctest.Wait()
 		k.mustCount("b", 0)
-	})
-}
-
-func TestAnActorFollowsTheEventsOfAnother(t *testing.T) {
-	t.Parallel()
-	k := newKit(t, nil)
-	stream, err := k.outside("a").Subscribe(t.Context(), new(counterv1.SubscribeRequest))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = stream.Close() }()
-	if opened, err := stream.Receive(); err != nil || opened.GetInfo().GetOpened() == nil {
-		t.Fatalf("the first frame is %v, %v", opened, err)
-	}
-	for want := int64(1); want < 4; want++ {
-		k.mustAdd("a", 1)
-		if event, err := stream.Receive(); err != nil || event.GetCountChanged().GetCount() != want {
-			t.Fatalf("the event is %v, %v, want %d", event, err, want)
-		}
-	}
-	if err := stream.Close(); err != nil {
-		t.Error(err)
-	}
-	if _, err := stream.Receive(); !errors.Is(err, context.Canceled) {
-		t.Errorf("a closed stream says %v", err)
-	}
-
-	k.increment = func(ctx context.Context, c *counter, _ *counterv1.IncrementRequest) error {
-		stream, err := c.peer("b").Subscribe(ctx, new(counterv1.SubscribeRequest))
-		if err == nil {
-			_, err = stream.Receive()
-		}
-		wantFailure(t, err, failure{connect.CodeFailedPrecondition, "stream_in_turn", notExecuted})
-		return nil
-	}
-	k.mustAdd("a", 1)
-}
-
-func TestP41_AStreamInTheProcessThatNobodyReadsDoesNotKeepTheHost(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		k := newKit(t, nil)
-		read, err := k.outside("a").Subscribe(t.Context(), new(counterv1.SubscribeRequest))
-		if err != nil {
-			t.Fatal(err)
-		}
-		unread, err := k.outside("a").Subscribe(t.Context(), new(counterv1.SubscribeRequest))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan error, 1)
-		go func() {
-			last, err := read.Receive()
-			for err == nil {
-				if closing := last.GetInfo().GetClosing(); closing != nil && closing.GetReconnectAfter() == nil {
-					t.Errorf("the stream closed with %v", closing)
-				}
-				last, err = read.Receive()
-			}
-			ended <- err
-		}()
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		if err := k.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := <-ended; !errors.Is(err, io.EOF) {
-			t.Errorf("the stream that is read ended with %v", err)
-		}
-		if _, err := unread.Receive(); err == nil {
-			t.Error("the stream that is not read goes on")
-		}
 	})
 }

@@ -460,4 +460,3 @@ func TestAMessageByIDDoesNotMakeItsReceiver(t *testing.T) {
 		}
 	})
 }
-
