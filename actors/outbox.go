@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -259,9 +260,7 @@ func (h *Host) messageCall(from store.Address, id store.ID, number uint64, m *st
 		Info:     &connect.CallInfo{Spec: method.Spec, Codec: noReply{}.Name()},
 		postmark: &postmark{id, number},
 	}
-	if len(m.GetId()) == len(call.ID) {
-		call.ID = store.ID(m.GetId())
-	}
+	call.ID = receiverID(m)
 	if m.GetMustExist() {
 		call.Resolve = Get
 	}
@@ -272,6 +271,18 @@ func (h *Host) messageCall(from store.Address, id store.ID, number uint64, m *st
 		return nil, fmt.Errorf("decode a message: %w", err)
 	}
 	return call, nil
+}
+
+// receiverID is the incarnation that a message is for; zero if it is for a key.
+func receiverID(m *storagev1.OutboxMessage) (id store.ID) {
+	copy(id[:], m.GetId())
+	return id
+}
+
+// typeOfProcedure returns the service of "/service/method".
+func typeOfProcedure(procedure string) string {
+	service, _, _ := strings.Cut(strings.TrimPrefix(procedure, "/"), "/")
+	return service
 }
 
 // deliver has the receiver take a message, unless it has done so before.

@@ -27,6 +27,7 @@ type directory interface {
 	Destroy(ctx context.Context, target actors.Target) (store.ID, error)
 	List(ctx context.Context, q store.ListQuery) ([]actors.Description, error)
 	deadList
+	deadLetters
 }
 
 // actorService is the lifecycle API.

@@ -1308,6 +1308,463 @@ func (*DropScheduleResponse) Descriptor() ([]byte, []int) {
 	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{20}
 }
 
+// DeadMessage is a message from one actor to another that has failed for good.
+type DeadMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One incarnation of its sender.
+	ActorId string `protobuf:"bytes,1,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	// The sender's tenant, and the receiver's.
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The full name of the sender's service.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// The segments of the sender's key.
+	Key []string `protobuf:"bytes,4,rep,name=key,proto3" json:"key,omitempty"`
+	// The message's number, unique within its sender.
+	Message uint64 `protobuf:"varint,5,opt,name=message,proto3" json:"message,omitempty"`
+	// The actor that it is for.
+	Receiver *Address `protobuf:"bytes,6,opt,name=receiver,proto3" json:"receiver,omitempty"`
+	// What it calls: "/package.Service/Method".
+	Procedure string `protobuf:"bytes,7,opt,name=procedure,proto3" json:"procedure,omitempty"`
+	// When it was sent.
+	SentAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=sent_at,json=sentAt,proto3" json:"sent_at,omitempty"`
+	// How many attempts have failed.
+	Attempts uint32 `protobuf:"varint,9,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// Why the last one did, as a caller would see it.
+	LastError string `protobuf:"bytes,10,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// When it did.
+	FailedAt      *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=failed_at,json=failedAt,proto3" json:"failed_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadMessage) Reset() {
+	*x = DeadMessage{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadMessage) ProtoMessage() {}
+
+func (x *DeadMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadMessage.ProtoReflect.Descriptor instead.
+func (*DeadMessage) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DeadMessage) GetActorId() string {
+	if x != nil {
+		return x.ActorId
+	}
+	return ""
+}
+
+func (x *DeadMessage) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *DeadMessage) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *DeadMessage) GetKey() []string {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *DeadMessage) GetMessage() uint64 {
+	if x != nil {
+		return x.Message
+	}
+	return 0
+}
+
+func (x *DeadMessage) GetReceiver() *Address {
+	if x != nil {
+		return x.Receiver
+	}
+	return nil
+}
+
+func (x *DeadMessage) GetProcedure() string {
+	if x != nil {
+		return x.Procedure
+	}
+	return ""
+}
+
+func (x *DeadMessage) GetSentAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SentAt
+	}
+	return nil
+}
+
+func (x *DeadMessage) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *DeadMessage) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *DeadMessage) GetFailedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailedAt
+	}
+	return nil
+}
+
+// Asks for a page of messages that have failed for good.
+type ListDeadMessagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those of one sender. Excludes namespace and type.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The tenant; empty means "default".
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Only senders of this type; empty means every type.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// At most so many; 0 means 100.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadMessagesRequest) Reset() {
+	*x = ListDeadMessagesRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadMessagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadMessagesRequest) ProtoMessage() {}
+
+func (x *ListDeadMessagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadMessagesRequest.ProtoReflect.Descriptor instead.
+func (*ListDeadMessagesRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListDeadMessagesRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *ListDeadMessagesRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ListDeadMessagesRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ListDeadMessagesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDeadMessagesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Answers with a page of messages.
+type ListDeadMessagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The page.
+	Messages []*DeadMessage `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	// Where the next page begins; empty after the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadMessagesResponse) Reset() {
+	*x = ListDeadMessagesResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadMessagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadMessagesResponse) ProtoMessage() {}
+
+func (x *ListDeadMessagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadMessagesResponse.ProtoReflect.Descriptor instead.
+func (*ListDeadMessagesResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListDeadMessagesResponse) GetMessages() []*DeadMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *ListDeadMessagesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Asks for another try of a message.
+type RetryMessageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its sender.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The message's number.
+	Message       uint64 `protobuf:"varint,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryMessageRequest) Reset() {
+	*x = RetryMessageRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryMessageRequest) ProtoMessage() {}
+
+func (x *RetryMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryMessageRequest.ProtoReflect.Descriptor instead.
+func (*RetryMessageRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *RetryMessageRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *RetryMessageRequest) GetMessage() uint64 {
+	if x != nil {
+		return x.Message
+	}
+	return 0
+}
+
+// Answers that a message is on its way again.
+type RetryMessageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryMessageResponse) Reset() {
+	*x = RetryMessageResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryMessageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryMessageResponse) ProtoMessage() {}
+
+func (x *RetryMessageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryMessageResponse.ProtoReflect.Descriptor instead.
+func (*RetryMessageResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{25}
+}
+
+// Asks to give up a message.
+type DropMessageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its sender.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The message's number.
+	Message       uint64 `protobuf:"varint,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropMessageRequest) Reset() {
+	*x = DropMessageRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropMessageRequest) ProtoMessage() {}
+
+func (x *DropMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropMessageRequest.ProtoReflect.Descriptor instead.
+func (*DropMessageRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *DropMessageRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *DropMessageRequest) GetMessage() uint64 {
+	if x != nil {
+		return x.Message
+	}
+	return 0
+}
+
+// Answers that a message is no more.
+type DropMessageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropMessageResponse) Reset() {
+	*x = DropMessageResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropMessageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropMessageResponse) ProtoMessage() {}
+
+func (x *DropMessageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropMessageResponse.ProtoReflect.Descriptor instead.
+func (*DropMessageResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{27}
+}
+
 var File_troupe_v1_actor_service_proto protoreflect.FileDescriptor
 
 const file_troupe_v1_actor_service_proto_rawDesc = "" +
@@ -1399,7 +1856,40 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\x13DropScheduleRequest\x124\n" +
 	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12#\n" +
 	"\bschedule\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\bschedule\"\x16\n" +
-	"\x14DropScheduleResponse2\xac\x05\n" +
+	"\x14DropScheduleResponse\"\xfd\x02\n" +
+	"\vDeadMessage\x12\x19\n" +
+	"\bactor_id\x18\x01 \x01(\tR\aactorId\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x10\n" +
+	"\x03key\x18\x04 \x03(\tR\x03key\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\x04R\amessage\x12.\n" +
+	"\breceiver\x18\x06 \x01(\v2\x12.troupe.v1.AddressR\breceiver\x12\x1c\n" +
+	"\tprocedure\x18\a \x01(\tR\tprocedure\x123\n" +
+	"\asent_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x06sentAt\x12\x1a\n" +
+	"\battempts\x18\t \x01(\rR\battempts\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\n" +
+	" \x01(\tR\tlastError\x127\n" +
+	"\tfailed_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\bfailedAt\"\xc1\x01\n" +
+	"\x17ListDeadMessagesRequest\x12,\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressR\aaddress\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12'\n" +
+	"\tpage_size\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\"v\n" +
+	"\x18ListDeadMessagesResponse\x122\n" +
+	"\bmessages\x18\x01 \x03(\v2\x16.troupe.v1.DeadMessageR\bmessages\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"n\n" +
+	"\x13RetryMessageRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12!\n" +
+	"\amessage\x18\x02 \x01(\x04B\a\xbaH\x042\x02 \x00R\amessage\"\x16\n" +
+	"\x14RetryMessageResponse\"m\n" +
+	"\x12DropMessageRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12!\n" +
+	"\amessage\x18\x02 \x01(\x04B\a\xbaH\x042\x02 \x00R\amessage\"\x15\n" +
+	"\x13DropMessageResponse2\xad\a\n" +
 	"\fActorService\x12=\n" +
 	"\x06Create\x12\x18.troupe.v1.CreateRequest\x1a\x19.troupe.v1.CreateResponse\x12Q\n" +
 	"\vGetOrCreate\x12\x1d.troupe.v1.GetOrCreateRequest\x1a\x1e.troupe.v1.GetOrCreateResponse\"\x03\x90\x02\x02\x129\n" +
@@ -1409,7 +1899,10 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\x04List\x12\x16.troupe.v1.ListRequest\x1a\x17.troupe.v1.ListResponse\"\x03\x90\x02\x01\x12c\n" +
 	"\x11ListDeadSchedules\x12#.troupe.v1.ListDeadSchedulesRequest\x1a$.troupe.v1.ListDeadSchedulesResponse\"\x03\x90\x02\x01\x12R\n" +
 	"\rRetrySchedule\x12\x1f.troupe.v1.RetryScheduleRequest\x1a .troupe.v1.RetryScheduleResponse\x12O\n" +
-	"\fDropSchedule\x12\x1e.troupe.v1.DropScheduleRequest\x1a\x1f.troupe.v1.DropScheduleResponseB8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
+	"\fDropSchedule\x12\x1e.troupe.v1.DropScheduleRequest\x1a\x1f.troupe.v1.DropScheduleResponse\x12`\n" +
+	"\x10ListDeadMessages\x12\".troupe.v1.ListDeadMessagesRequest\x1a#.troupe.v1.ListDeadMessagesResponse\"\x03\x90\x02\x01\x12O\n" +
+	"\fRetryMessage\x12\x1e.troupe.v1.RetryMessageRequest\x1a\x1f.troupe.v1.RetryMessageResponse\x12L\n" +
+	"\vDropMessage\x12\x1d.troupe.v1.DropMessageRequest\x1a\x1e.troupe.v1.DropMessageResponseB8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
 
 var (
 	file_troupe_v1_actor_service_proto_rawDescOnce sync.Once
@@ -1423,7 +1916,7 @@ func file_troupe_v1_actor_service_proto_rawDescGZIP() []byte {
 	return file_troupe_v1_actor_service_proto_rawDescData
 }
 
-var file_troupe_v1_actor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_troupe_v1_actor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_troupe_v1_actor_service_proto_goTypes = []any{
 	(*Address)(nil),                   // 0: troupe.v1.Address
 	(*Actor)(nil),                     // 1: troupe.v1.Actor
@@ -1446,52 +1939,72 @@ var file_troupe_v1_actor_service_proto_goTypes = []any{
 	(*RetryScheduleResponse)(nil),     // 18: troupe.v1.RetryScheduleResponse
 	(*DropScheduleRequest)(nil),       // 19: troupe.v1.DropScheduleRequest
 	(*DropScheduleResponse)(nil),      // 20: troupe.v1.DropScheduleResponse
-	(*timestamppb.Timestamp)(nil),     // 21: google.protobuf.Timestamp
-	(*anypb.Any)(nil),                 // 22: google.protobuf.Any
+	(*DeadMessage)(nil),               // 21: troupe.v1.DeadMessage
+	(*ListDeadMessagesRequest)(nil),   // 22: troupe.v1.ListDeadMessagesRequest
+	(*ListDeadMessagesResponse)(nil),  // 23: troupe.v1.ListDeadMessagesResponse
+	(*RetryMessageRequest)(nil),       // 24: troupe.v1.RetryMessageRequest
+	(*RetryMessageResponse)(nil),      // 25: troupe.v1.RetryMessageResponse
+	(*DropMessageRequest)(nil),        // 26: troupe.v1.DropMessageRequest
+	(*DropMessageResponse)(nil),       // 27: troupe.v1.DropMessageResponse
+	(*timestamppb.Timestamp)(nil),     // 28: google.protobuf.Timestamp
+	(*anypb.Any)(nil),                 // 29: google.protobuf.Any
 }
 var file_troupe_v1_actor_service_proto_depIdxs = []int32{
-	21, // 0: troupe.v1.Actor.created_at:type_name -> google.protobuf.Timestamp
+	28, // 0: troupe.v1.Actor.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 1: troupe.v1.CreateRequest.address:type_name -> troupe.v1.Address
-	22, // 2: troupe.v1.CreateRequest.input:type_name -> google.protobuf.Any
+	29, // 2: troupe.v1.CreateRequest.input:type_name -> google.protobuf.Any
 	1,  // 3: troupe.v1.CreateResponse.actor:type_name -> troupe.v1.Actor
 	0,  // 4: troupe.v1.GetOrCreateRequest.address:type_name -> troupe.v1.Address
-	22, // 5: troupe.v1.GetOrCreateRequest.input:type_name -> google.protobuf.Any
+	29, // 5: troupe.v1.GetOrCreateRequest.input:type_name -> google.protobuf.Any
 	1,  // 6: troupe.v1.GetOrCreateResponse.actor:type_name -> troupe.v1.Actor
 	0,  // 7: troupe.v1.GetRequest.address:type_name -> troupe.v1.Address
 	1,  // 8: troupe.v1.GetResponse.actor:type_name -> troupe.v1.Actor
 	0,  // 9: troupe.v1.ResolveRequest.address:type_name -> troupe.v1.Address
 	0,  // 10: troupe.v1.DestroyRequest.address:type_name -> troupe.v1.Address
 	1,  // 11: troupe.v1.ListResponse.actors:type_name -> troupe.v1.Actor
-	21, // 12: troupe.v1.DeadSchedule.made_at:type_name -> google.protobuf.Timestamp
-	21, // 13: troupe.v1.DeadSchedule.due:type_name -> google.protobuf.Timestamp
-	21, // 14: troupe.v1.DeadSchedule.failed_at:type_name -> google.protobuf.Timestamp
+	28, // 12: troupe.v1.DeadSchedule.made_at:type_name -> google.protobuf.Timestamp
+	28, // 13: troupe.v1.DeadSchedule.due:type_name -> google.protobuf.Timestamp
+	28, // 14: troupe.v1.DeadSchedule.failed_at:type_name -> google.protobuf.Timestamp
 	0,  // 15: troupe.v1.ListDeadSchedulesRequest.address:type_name -> troupe.v1.Address
 	14, // 16: troupe.v1.ListDeadSchedulesResponse.schedules:type_name -> troupe.v1.DeadSchedule
 	0,  // 17: troupe.v1.RetryScheduleRequest.address:type_name -> troupe.v1.Address
 	0,  // 18: troupe.v1.DropScheduleRequest.address:type_name -> troupe.v1.Address
-	2,  // 19: troupe.v1.ActorService.Create:input_type -> troupe.v1.CreateRequest
-	4,  // 20: troupe.v1.ActorService.GetOrCreate:input_type -> troupe.v1.GetOrCreateRequest
-	6,  // 21: troupe.v1.ActorService.Get:input_type -> troupe.v1.GetRequest
-	8,  // 22: troupe.v1.ActorService.Resolve:input_type -> troupe.v1.ResolveRequest
-	10, // 23: troupe.v1.ActorService.Destroy:input_type -> troupe.v1.DestroyRequest
-	12, // 24: troupe.v1.ActorService.List:input_type -> troupe.v1.ListRequest
-	15, // 25: troupe.v1.ActorService.ListDeadSchedules:input_type -> troupe.v1.ListDeadSchedulesRequest
-	17, // 26: troupe.v1.ActorService.RetrySchedule:input_type -> troupe.v1.RetryScheduleRequest
-	19, // 27: troupe.v1.ActorService.DropSchedule:input_type -> troupe.v1.DropScheduleRequest
-	3,  // 28: troupe.v1.ActorService.Create:output_type -> troupe.v1.CreateResponse
-	5,  // 29: troupe.v1.ActorService.GetOrCreate:output_type -> troupe.v1.GetOrCreateResponse
-	7,  // 30: troupe.v1.ActorService.Get:output_type -> troupe.v1.GetResponse
-	9,  // 31: troupe.v1.ActorService.Resolve:output_type -> troupe.v1.ResolveResponse
-	11, // 32: troupe.v1.ActorService.Destroy:output_type -> troupe.v1.DestroyResponse
-	13, // 33: troupe.v1.ActorService.List:output_type -> troupe.v1.ListResponse
-	16, // 34: troupe.v1.ActorService.ListDeadSchedules:output_type -> troupe.v1.ListDeadSchedulesResponse
-	18, // 35: troupe.v1.ActorService.RetrySchedule:output_type -> troupe.v1.RetryScheduleResponse
-	20, // 36: troupe.v1.ActorService.DropSchedule:output_type -> troupe.v1.DropScheduleResponse
-	28, // [28:37] is the sub-list for method output_type
-	19, // [19:28] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	0,  // 19: troupe.v1.DeadMessage.receiver:type_name -> troupe.v1.Address
+	28, // 20: troupe.v1.DeadMessage.sent_at:type_name -> google.protobuf.Timestamp
+	28, // 21: troupe.v1.DeadMessage.failed_at:type_name -> google.protobuf.Timestamp
+	0,  // 22: troupe.v1.ListDeadMessagesRequest.address:type_name -> troupe.v1.Address
+	21, // 23: troupe.v1.ListDeadMessagesResponse.messages:type_name -> troupe.v1.DeadMessage
+	0,  // 24: troupe.v1.RetryMessageRequest.address:type_name -> troupe.v1.Address
+	0,  // 25: troupe.v1.DropMessageRequest.address:type_name -> troupe.v1.Address
+	2,  // 26: troupe.v1.ActorService.Create:input_type -> troupe.v1.CreateRequest
+	4,  // 27: troupe.v1.ActorService.GetOrCreate:input_type -> troupe.v1.GetOrCreateRequest
+	6,  // 28: troupe.v1.ActorService.Get:input_type -> troupe.v1.GetRequest
+	8,  // 29: troupe.v1.ActorService.Resolve:input_type -> troupe.v1.ResolveRequest
+	10, // 30: troupe.v1.ActorService.Destroy:input_type -> troupe.v1.DestroyRequest
+	12, // 31: troupe.v1.ActorService.List:input_type -> troupe.v1.ListRequest
+	15, // 32: troupe.v1.ActorService.ListDeadSchedules:input_type -> troupe.v1.ListDeadSchedulesRequest
+	17, // 33: troupe.v1.ActorService.RetrySchedule:input_type -> troupe.v1.RetryScheduleRequest
+	19, // 34: troupe.v1.ActorService.DropSchedule:input_type -> troupe.v1.DropScheduleRequest
+	22, // 35: troupe.v1.ActorService.ListDeadMessages:input_type -> troupe.v1.ListDeadMessagesRequest
+	24, // 36: troupe.v1.ActorService.RetryMessage:input_type -> troupe.v1.RetryMessageRequest
+	26, // 37: troupe.v1.ActorService.DropMessage:input_type -> troupe.v1.DropMessageRequest
+	3,  // 38: troupe.v1.ActorService.Create:output_type -> troupe.v1.CreateResponse
+	5,  // 39: troupe.v1.ActorService.GetOrCreate:output_type -> troupe.v1.GetOrCreateResponse
+	7,  // 40: troupe.v1.ActorService.Get:output_type -> troupe.v1.GetResponse
+	9,  // 41: troupe.v1.ActorService.Resolve:output_type -> troupe.v1.ResolveResponse
+	11, // 42: troupe.v1.ActorService.Destroy:output_type -> troupe.v1.DestroyResponse
+	13, // 43: troupe.v1.ActorService.List:output_type -> troupe.v1.ListResponse
+	16, // 44: troupe.v1.ActorService.ListDeadSchedules:output_type -> troupe.v1.ListDeadSchedulesResponse
+	18, // 45: troupe.v1.ActorService.RetrySchedule:output_type -> troupe.v1.RetryScheduleResponse
+	20, // 46: troupe.v1.ActorService.DropSchedule:output_type -> troupe.v1.DropScheduleResponse
+	23, // 47: troupe.v1.ActorService.ListDeadMessages:output_type -> troupe.v1.ListDeadMessagesResponse
+	25, // 48: troupe.v1.ActorService.RetryMessage:output_type -> troupe.v1.RetryMessageResponse
+	27, // 49: troupe.v1.ActorService.DropMessage:output_type -> troupe.v1.DropMessageResponse
+	38, // [38:50] is the sub-list for method output_type
+	26, // [26:38] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_troupe_v1_actor_service_proto_init() }
@@ -1505,7 +2018,7 @@ func file_troupe_v1_actor_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_troupe_v1_actor_service_proto_rawDesc), len(file_troupe_v1_actor_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

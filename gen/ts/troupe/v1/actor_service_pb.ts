@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file troupe/v1/actor_service.proto.
  */
 export const file_troupe_v1_actor_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch10cm91cGUvdjEvYWN0b3Jfc2VydmljZS5wcm90bxIJdHJvdXBlLnYxIkMKB0FkZHJlc3MSEQoJbmFtZXNwYWNlGAEgASgJEgwKBHR5cGUYAiABKAkSCwoDa2V5GAMgAygJEgoKAmlkGAQgASgJIrwBCgVBY3RvchIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRILCgNrZXkYBCADKAkSLgoKY3JlYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YBiABKAQSEwoLc3RhdGVfYnl0ZXMYByABKAQSDQoFYXdha2UYCCABKAgSEwoLY29ubmVjdGlvbnMYCSABKA0iYQoNQ3JlYXRlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIjCgVpbnB1dBgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkiMQoOQ3JlYXRlUmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3IiZgoSR2V0T3JDcmVhdGVSZXF1ZXN0EisKB2FkZHJlc3MYASABKAsyEi50cm91cGUudjEuQWRkcmVzc0IGukgDyAEBEiMKBWlucHV0GAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueSJHChNHZXRPckNyZWF0ZVJlc3BvbnNlEh8KBWFjdG9yGAEgASgLMhAudHJvdXBlLnYxLkFjdG9yEg8KB2NyZWF0ZWQYAiABKAgiOQoKR2V0UmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIuCgtHZXRSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvciI9Cg5SZXNvbHZlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIdCg9SZXNvbHZlUmVzcG9uc2USCgoCaWQYASABKAkiPQoORGVzdHJveVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQEiHQoPRGVzdHJveVJlc3BvbnNlEgoKAmlkGAEgASgJInUKC0xpc3RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgR0eXBlGAIgASgJEhIKCmtleV9wcmVmaXgYAyADKAkSHQoJcGFnZV9zaXplGAQgASgFQgq6SAcaBRjoBygAEhIKCnBhZ2VfdG9rZW4YBSABKAkiSQoMTGlzdFJlc3BvbnNlEiAKBmFjdG9ycxgBIAMoCzIQLnRyb3VwZS52MS5BY3RvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkirAIKDERlYWRTY2hlZHVsZRIQCghhY3Rvcl9pZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRILCgNrZXkYBCADKAkSEAoIc2NoZWR1bGUYBSABKAkSDAoEbmFtZRgGIAEoCRIRCglwcm9jZWR1cmUYByABKAkSKwoHbWFkZV9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoDZHVlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghhdHRlbXB0cxgKIAEoDRISCgpsYXN0X2Vycm9yGAsgASgJEi0KCWZhaWxlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikwEKGExpc3REZWFkU2NoZWR1bGVzUmVxdWVzdBIjCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3MSEQoJbmFtZXNwYWNlGAIgASgJEgwKBHR5cGUYAyABKAkSHQoJcGFnZV9zaXplGAQgASgFQgq6SAcaBRjoBygAEhIKCnBhZ2VfdG9rZW4YBSABKAkiYAoZTGlzdERlYWRTY2hlZHVsZXNSZXNwb25zZRIqCglzY2hlZHVsZXMYASADKAsyFy50cm91cGUudjEuRGVhZFNjaGVkdWxlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJeChRSZXRyeVNjaGVkdWxlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIZCghzY2hlZHVsZRgCIAEoCUIHukgEcgIQASIXChVSZXRyeVNjaGVkdWxlUmVzcG9uc2UiXQoTRHJvcFNjaGVkdWxlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIZCghzY2hlZHVsZRgCIAEoCUIHukgEcgIQASIWChREcm9wU2NoZWR1bGVSZXNwb25zZTKsBQoMQWN0b3JTZXJ2aWNlEj0KBkNyZWF0ZRIYLnRyb3VwZS52MS5DcmVhdGVSZXF1ZXN0GhkudHJvdXBlLnYxLkNyZWF0ZVJlc3BvbnNlElEKC0dldE9yQ3JlYXRlEh0udHJvdXBlLnYxLkdldE9yQ3JlYXRlUmVxdWVzdBoeLnRyb3VwZS52MS5HZXRPckNyZWF0ZVJlc3BvbnNlIgOQAgISOQoDR2V0EhUudHJvdXBlLnYxLkdldFJlcXVlc3QaFi50cm91cGUudjEuR2V0UmVzcG9uc2UiA5ACARJFCgdSZXNvbHZlEhkudHJvdXBlLnYxLlJlc29sdmVSZXF1ZXN0GhoudHJvdXBlLnYxLlJlc29sdmVSZXNwb25zZSIDkAIBEkAKB0Rlc3Ryb3kSGS50cm91cGUudjEuRGVzdHJveVJlcXVlc3QaGi50cm91cGUudjEuRGVzdHJveVJlc3BvbnNlEjwKBExpc3QSFi50cm91cGUudjEuTGlzdFJlcXVlc3QaFy50cm91cGUudjEuTGlzdFJlc3BvbnNlIgOQAgESYwoRTGlzdERlYWRTY2hlZHVsZXMSIy50cm91cGUudjEuTGlzdERlYWRTY2hlZHVsZXNSZXF1ZXN0GiQudHJvdXBlLnYxLkxpc3REZWFkU2NoZWR1bGVzUmVzcG9uc2UiA5ACARJSCg1SZXRyeVNjaGVkdWxlEh8udHJvdXBlLnYxLlJldHJ5U2NoZWR1bGVSZXF1ZXN0GiAudHJvdXBlLnYxLlJldHJ5U2NoZWR1bGVSZXNwb25zZRJPCgxEcm9wU2NoZWR1bGUSHi50cm91cGUudjEuRHJvcFNjaGVkdWxlUmVxdWVzdBofLnRyb3VwZS52MS5Ecm9wU2NoZWR1bGVSZXNwb25zZUI4WjZnaXRodWIuY29tL3Ryb3VwZS1kZXYvdHJvdXBlL2dlbi9nby90cm91cGUvdjE7dHJvdXBldjFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_any, file_google_protobuf_timestamp]);
+  fileDesc("Ch10cm91cGUvdjEvYWN0b3Jfc2VydmljZS5wcm90bxIJdHJvdXBlLnYxIkMKB0FkZHJlc3MSEQoJbmFtZXNwYWNlGAEgASgJEgwKBHR5cGUYAiABKAkSCwoDa2V5GAMgAygJEgoKAmlkGAQgASgJIrwBCgVBY3RvchIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRILCgNrZXkYBCADKAkSLgoKY3JlYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YBiABKAQSEwoLc3RhdGVfYnl0ZXMYByABKAQSDQoFYXdha2UYCCABKAgSEwoLY29ubmVjdGlvbnMYCSABKA0iYQoNQ3JlYXRlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIjCgVpbnB1dBgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkiMQoOQ3JlYXRlUmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3IiZgoSR2V0T3JDcmVhdGVSZXF1ZXN0EisKB2FkZHJlc3MYASABKAsyEi50cm91cGUudjEuQWRkcmVzc0IGukgDyAEBEiMKBWlucHV0GAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueSJHChNHZXRPckNyZWF0ZVJlc3BvbnNlEh8KBWFjdG9yGAEgASgLMhAudHJvdXBlLnYxLkFjdG9yEg8KB2NyZWF0ZWQYAiABKAgiOQoKR2V0UmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIuCgtHZXRSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvciI9Cg5SZXNvbHZlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIdCg9SZXNvbHZlUmVzcG9uc2USCgoCaWQYASABKAkiPQoORGVzdHJveVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQEiHQoPRGVzdHJveVJlc3BvbnNlEgoKAmlkGAEgASgJInUKC0xpc3RSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgR0eXBlGAIgASgJEhIKCmtleV9wcmVmaXgYAyADKAkSHQoJcGFnZV9zaXplGAQgASgFQgq6SAcaBRjoBygAEhIKCnBhZ2VfdG9rZW4YBSABKAkiSQoMTGlzdFJlc3BvbnNlEiAKBmFjdG9ycxgBIAMoCzIQLnRyb3VwZS52MS5BY3RvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkirAIKDERlYWRTY2hlZHVsZRIQCghhY3Rvcl9pZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRILCgNrZXkYBCADKAkSEAoIc2NoZWR1bGUYBSABKAkSDAoEbmFtZRgGIAEoCRIRCglwcm9jZWR1cmUYByABKAkSKwoHbWFkZV9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoDZHVlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghhdHRlbXB0cxgKIAEoDRISCgpsYXN0X2Vycm9yGAsgASgJEi0KCWZhaWxlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikwEKGExpc3REZWFkU2NoZWR1bGVzUmVxdWVzdBIjCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3MSEQoJbmFtZXNwYWNlGAIgASgJEgwKBHR5cGUYAyABKAkSHQoJcGFnZV9zaXplGAQgASgFQgq6SAcaBRjoBygAEhIKCnBhZ2VfdG9rZW4YBSABKAkiYAoZTGlzdERlYWRTY2hlZHVsZXNSZXNwb25zZRIqCglzY2hlZHVsZXMYASADKAsyFy50cm91cGUudjEuRGVhZFNjaGVkdWxlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJeChRSZXRyeVNjaGVkdWxlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIZCghzY2hlZHVsZRgCIAEoCUIHukgEcgIQASIXChVSZXRyeVNjaGVkdWxlUmVzcG9uc2UiXQoTRHJvcFNjaGVkdWxlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIZCghzY2hlZHVsZRgCIAEoCUIHukgEcgIQASIWChREcm9wU2NoZWR1bGVSZXNwb25zZSKZAgoLRGVhZE1lc3NhZ2USEAoIYWN0b3JfaWQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEgwKBHR5cGUYAyABKAkSCwoDa2V5GAQgAygJEg8KB21lc3NhZ2UYBSABKAQSJAoIcmVjZWl2ZXIYBiABKAsyEi50cm91cGUudjEuQWRkcmVzcxIRCglwcm9jZWR1cmUYByABKAkSKwoHc2VudF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYXR0ZW1wdHMYCSABKA0SEgoKbGFzdF9lcnJvchgKIAEoCRItCglmYWlsZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpIBChdMaXN0RGVhZE1lc3NhZ2VzUmVxdWVzdBIjCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3MSEQoJbmFtZXNwYWNlGAIgASgJEgwKBHR5cGUYAyABKAkSHQoJcGFnZV9zaXplGAQgASgFQgq6SAcaBRjoBygAEhIKCnBhZ2VfdG9rZW4YBSABKAkiXQoYTGlzdERlYWRNZXNzYWdlc1Jlc3BvbnNlEigKCG1lc3NhZ2VzGAEgAygLMhYudHJvdXBlLnYxLkRlYWRNZXNzYWdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJcChNSZXRyeU1lc3NhZ2VSZXF1ZXN0EisKB2FkZHJlc3MYASABKAsyEi50cm91cGUudjEuQWRkcmVzc0IGukgDyAEBEhgKB21lc3NhZ2UYAiABKARCB7pIBDICIAAiFgoUUmV0cnlNZXNzYWdlUmVzcG9uc2UiWwoSRHJvcE1lc3NhZ2VSZXF1ZXN0EisKB2FkZHJlc3MYASABKAsyEi50cm91cGUudjEuQWRkcmVzc0IGukgDyAEBEhgKB21lc3NhZ2UYAiABKARCB7pIBDICIAAiFQoTRHJvcE1lc3NhZ2VSZXNwb25zZTKtBwoMQWN0b3JTZXJ2aWNlEj0KBkNyZWF0ZRIYLnRyb3VwZS52MS5DcmVhdGVSZXF1ZXN0GhkudHJvdXBlLnYxLkNyZWF0ZVJlc3BvbnNlElEKC0dldE9yQ3JlYXRlEh0udHJvdXBlLnYxLkdldE9yQ3JlYXRlUmVxdWVzdBoeLnRyb3VwZS52MS5HZXRPckNyZWF0ZVJlc3BvbnNlIgOQAgISOQoDR2V0EhUudHJvdXBlLnYxLkdldFJlcXVlc3QaFi50cm91cGUudjEuR2V0UmVzcG9uc2UiA5ACARJFCgdSZXNvbHZlEhkudHJvdXBlLnYxLlJlc29sdmVSZXF1ZXN0GhoudHJvdXBlLnYxLlJlc29sdmVSZXNwb25zZSIDkAIBEkAKB0Rlc3Ryb3kSGS50cm91cGUudjEuRGVzdHJveVJlcXVlc3QaGi50cm91cGUudjEuRGVzdHJveVJlc3BvbnNlEjwKBExpc3QSFi50cm91cGUudjEuTGlzdFJlcXVlc3QaFy50cm91cGUudjEuTGlzdFJlc3BvbnNlIgOQAgESYwoRTGlzdERlYWRTY2hlZHVsZXMSIy50cm91cGUudjEuTGlzdERlYWRTY2hlZHVsZXNSZXF1ZXN0GiQudHJvdXBlLnYxLkxpc3REZWFkU2NoZWR1bGVzUmVzcG9uc2UiA5ACARJSCg1SZXRyeVNjaGVkdWxlEh8udHJvdXBlLnYxLlJldHJ5U2NoZWR1bGVSZXF1ZXN0GiAudHJvdXBlLnYxLlJldHJ5U2NoZWR1bGVSZXNwb25zZRJPCgxEcm9wU2NoZWR1bGUSHi50cm91cGUudjEuRHJvcFNjaGVkdWxlUmVxdWVzdBofLnRyb3VwZS52MS5Ecm9wU2NoZWR1bGVSZXNwb25zZRJgChBMaXN0RGVhZE1lc3NhZ2VzEiIudHJvdXBlLnYxLkxpc3REZWFkTWVzc2FnZXNSZXF1ZXN0GiMudHJvdXBlLnYxLkxpc3REZWFkTWVzc2FnZXNSZXNwb25zZSIDkAIBEk8KDFJldHJ5TWVzc2FnZRIeLnRyb3VwZS52MS5SZXRyeU1lc3NhZ2VSZXF1ZXN0Gh8udHJvdXBlLnYxLlJldHJ5TWVzc2FnZVJlc3BvbnNlEkwKC0Ryb3BNZXNzYWdlEh0udHJvdXBlLnYxLkRyb3BNZXNzYWdlUmVxdWVzdBoeLnRyb3VwZS52MS5Ecm9wTWVzc2FnZVJlc3BvbnNlQjhaNmdpdGh1Yi5jb20vdHJvdXBlLWRldi90cm91cGUvZ2VuL2dvL3Ryb3VwZS92MTt0cm91cGV2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_any, file_google_protobuf_timestamp]);
 
 /**
  * Address names an actor: by key, or by id for one incarnation.
@@ -707,6 +707,260 @@ export const DropScheduleResponseSchema: GenMessage<DropScheduleResponse> = /*@_
   messageDesc(file_troupe_v1_actor_service, 20);
 
 /**
+ * DeadMessage is a message from one actor to another that has failed for good.
+ *
+ * @generated from message troupe.v1.DeadMessage
+ */
+export type DeadMessage = Message<"troupe.v1.DeadMessage"> & {
+  /**
+   * One incarnation of its sender.
+   *
+   * @generated from field: string actor_id = 1;
+   */
+  actorId: string;
+
+  /**
+   * The sender's tenant, and the receiver's.
+   *
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * The full name of the sender's service.
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * The segments of the sender's key.
+   *
+   * @generated from field: repeated string key = 4;
+   */
+  key: string[];
+
+  /**
+   * The message's number, unique within its sender.
+   *
+   * @generated from field: uint64 message = 5;
+   */
+  message: bigint;
+
+  /**
+   * The actor that it is for.
+   *
+   * @generated from field: troupe.v1.Address receiver = 6;
+   */
+  receiver?: Address | undefined;
+
+  /**
+   * What it calls: "/package.Service/Method".
+   *
+   * @generated from field: string procedure = 7;
+   */
+  procedure: string;
+
+  /**
+   * When it was sent.
+   *
+   * @generated from field: google.protobuf.Timestamp sent_at = 8;
+   */
+  sentAt?: Timestamp | undefined;
+
+  /**
+   * How many attempts have failed.
+   *
+   * @generated from field: uint32 attempts = 9;
+   */
+  attempts: number;
+
+  /**
+   * Why the last one did, as a caller would see it.
+   *
+   * @generated from field: string last_error = 10;
+   */
+  lastError: string;
+
+  /**
+   * When it did.
+   *
+   * @generated from field: google.protobuf.Timestamp failed_at = 11;
+   */
+  failedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message troupe.v1.DeadMessage.
+ * Use `create(DeadMessageSchema)` to create a new message.
+ */
+export const DeadMessageSchema: GenMessage<DeadMessage> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 21);
+
+/**
+ * Asks for a page of messages that have failed for good.
+ *
+ * @generated from message troupe.v1.ListDeadMessagesRequest
+ */
+export type ListDeadMessagesRequest = Message<"troupe.v1.ListDeadMessagesRequest"> & {
+  /**
+   * Only those of one sender. Excludes namespace and type.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The tenant; empty means "default".
+   *
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * Only senders of this type; empty means every type.
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * At most so many; 0 means 100.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * The next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message troupe.v1.ListDeadMessagesRequest.
+ * Use `create(ListDeadMessagesRequestSchema)` to create a new message.
+ */
+export const ListDeadMessagesRequestSchema: GenMessage<ListDeadMessagesRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 22);
+
+/**
+ * Answers with a page of messages.
+ *
+ * @generated from message troupe.v1.ListDeadMessagesResponse
+ */
+export type ListDeadMessagesResponse = Message<"troupe.v1.ListDeadMessagesResponse"> & {
+  /**
+   * The page.
+   *
+   * @generated from field: repeated troupe.v1.DeadMessage messages = 1;
+   */
+  messages: DeadMessage[];
+
+  /**
+   * Where the next page begins; empty after the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message troupe.v1.ListDeadMessagesResponse.
+ * Use `create(ListDeadMessagesResponseSchema)` to create a new message.
+ */
+export const ListDeadMessagesResponseSchema: GenMessage<ListDeadMessagesResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 23);
+
+/**
+ * Asks for another try of a message.
+ *
+ * @generated from message troupe.v1.RetryMessageRequest
+ */
+export type RetryMessageRequest = Message<"troupe.v1.RetryMessageRequest"> & {
+  /**
+   * Its sender.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The message's number.
+   *
+   * @generated from field: uint64 message = 2;
+   */
+  message: bigint;
+};
+
+/**
+ * Describes the message troupe.v1.RetryMessageRequest.
+ * Use `create(RetryMessageRequestSchema)` to create a new message.
+ */
+export const RetryMessageRequestSchema: GenMessage<RetryMessageRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 24);
+
+/**
+ * Answers that a message is on its way again.
+ *
+ * @generated from message troupe.v1.RetryMessageResponse
+ */
+export type RetryMessageResponse = Message<"troupe.v1.RetryMessageResponse"> & {
+};
+
+/**
+ * Describes the message troupe.v1.RetryMessageResponse.
+ * Use `create(RetryMessageResponseSchema)` to create a new message.
+ */
+export const RetryMessageResponseSchema: GenMessage<RetryMessageResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 25);
+
+/**
+ * Asks to give up a message.
+ *
+ * @generated from message troupe.v1.DropMessageRequest
+ */
+export type DropMessageRequest = Message<"troupe.v1.DropMessageRequest"> & {
+  /**
+   * Its sender.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The message's number.
+   *
+   * @generated from field: uint64 message = 2;
+   */
+  message: bigint;
+};
+
+/**
+ * Describes the message troupe.v1.DropMessageRequest.
+ * Use `create(DropMessageRequestSchema)` to create a new message.
+ */
+export const DropMessageRequestSchema: GenMessage<DropMessageRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 26);
+
+/**
+ * Answers that a message is no more.
+ *
+ * @generated from message troupe.v1.DropMessageResponse
+ */
+export type DropMessageResponse = Message<"troupe.v1.DropMessageResponse"> & {
+};
+
+/**
+ * Describes the message troupe.v1.DropMessageResponse.
+ * Use `create(DropMessageResponseSchema)` to create a new message.
+ */
+export const DropMessageResponseSchema: GenMessage<DropMessageResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 27);
+
+/**
  * ActorService is the lifecycle of actors of every type.
  *
  * Destroy, List and the RPCs about schedules need the server role; on a loopback
@@ -805,6 +1059,38 @@ export const ActorService: GenService<{
     methodKind: "unary";
     input: typeof DropScheduleRequestSchema;
     output: typeof DropScheduleResponseSchema;
+  },
+  /**
+   * Lists messages that their receivers have refused for good, in order of their
+   * senders' ids.
+   *
+   * @generated from rpc troupe.v1.ActorService.ListDeadMessages
+   */
+  listDeadMessages: {
+    methodKind: "unary";
+    input: typeof ListDeadMessagesRequestSchema;
+    output: typeof ListDeadMessagesResponseSchema;
+  },
+  /**
+   * Takes a message out of the dead list: it is sent again, with all its attempts,
+   * behind what its sender has sent meanwhile. not_found if it is not there.
+   *
+   * @generated from rpc troupe.v1.ActorService.RetryMessage
+   */
+  retryMessage: {
+    methodKind: "unary";
+    input: typeof RetryMessageRequestSchema;
+    output: typeof RetryMessageResponseSchema;
+  },
+  /**
+   * Gives up a message in the dead list. not_found if it is not there.
+   *
+   * @generated from rpc troupe.v1.ActorService.DropMessage
+   */
+  dropMessage: {
+    methodKind: "unary";
+    input: typeof DropMessageRequestSchema;
+    output: typeof DropMessageResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_troupe_v1_actor_service, 0);
