@@ -335,3 +335,62 @@ func TestP24_ACallWhoseCallerIsGivenUpDoesNotStart(t *testing.T) {
 		k.mustCount("b", 0)
 	})
 }
+
+// TestABeforeConnectHookAsksAnActor, and one that asks the caller is part of its chain.
+func TestABeforeConnectHookAsksAnActor(t *testing.T) {
+	t.Parallel()
+	ask := "door"
+	k := newKit(t, nil, actors.BeforeConnect(func(ctx context.Context, attempt actors.Attempt, _ *counterv1.SubscribeRequest) error {
+		if attempt.Key[0] != "b" {
+			return nil
+		}
+		reply, err := counterv1connect.NewCounterClient(attempt.Actors().GetOrCreate(ask)).Get(ctx, new(counterv1.GetRequest))
+		if err == nil && reply.GetCount() == 0 {
+			err = actors.Errorf(connect.CodePermissionDenied, "closed", "the door is closed")
+		}
+		return err
+	}))
+	_, err := k.add(t.Context(), "b", 1)
+	wantFailure(t, err, failure{connect.CodePermissionDenied, "closed", notExecuted})
+	k.mustAdd("door", 1)
+	k.mustAdd("b", 1)
+
+	k.increment = func(ctx context.Context, c *counter, _ *counterv1.IncrementRequest) error {
+		_, err := c.peer("b").Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+		return err
+	}
+	ask = "a"
+	_, err = k.add(t.Context(), "a", 1)
+	wantFailure(t, err, inCycle)
+}
+
+// TestP41_ATurnMayCallWhileTheHostStops: the host waits for the turn.
+func TestP41_ATurnMayCallWhileTheHostStops(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, nil)
+		gate := make(chan struct{})
+		k.increment = func(ctx context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			if c.Key()[0] == "b" {
+				return nil
+			}
+			<-gate
+			_, err := c.peer("b").Increment(ctx, req)
+			return err
+		}
+		added, stopped := make(chan error, 1), make(chan error, 1)
+		go func() { _, err := k.add(t.Context(), "a", 1); added <- err }()
+		synctest.Wait()
+		go func() { stopped <- k.Shutdown(t.Context()) }()
+		synctest.Wait()
+		_, err := k.outside("c").Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1})
+		wantFailure(t, err, failure{connect.CodeUnavailable, "shutting_down", notExecuted})
+		close(gate)
+		if err := errors.Join(<-added, <-stopped); err != nil {
+			t.Error(err)
+		}
+		if record, err := k.store.Load(t.Context(), k.address("b")); err != nil || record.Revision != 2 {
+			t.Errorf("b has revision %d, %v", record.Revision, err)
+		}
+	})
+}

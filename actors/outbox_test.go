@@ -460,3 +460,61 @@ func TestAMessageByIDDoesNotMakeItsReceiver(t *testing.T) {
 		}
 	})
 }
+
+// TestAMessageFindsTheReceiverThatHasItsKey destroys the receiver while a message is
+// on its way.
+func TestAMessageFindsTheReceiverThatHasItsKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, nil)
+		ready := true
+		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			switch {
+			case c.Key()[0] == "a":
+				return c.post("b", req.GetAmount())
+			case !ready:
+				return errors.New("not now")
+			}
+			return nil
+		}
+		k.mustAdd("a", 1)
+		synctest.Wait()
+		k.mustCount("b", 1)
+		ready = false
+		k.mustAdd("a", 10)
+		synctest.Wait()
+		if _, err := k.Destroy(t.Context(), k.to(counterv1connect.CounterGetProcedure, "b", nil).Target); err != nil {
+			t.Fatal(err)
+		}
+		ready = true
+		pass(time.Minute)
+		k.mustCount("b", 10)
+	})
+}
+
+// TestAMessageCarriesTheTraceOfItsTurn, though it is delivered later.
+func TestAMessageCarriesTheTraceOfItsTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k, trace := newKit(t, nil), ""
+		k.increment = func(ctx context.Context, c *counter, _ *counterv1.IncrementRequest) error {
+			switch c.Key()[0] {
+			case "c":
+				info, _ := connect.CallInfoForServerContext(ctx)
+				trace = info.RequestHeader().Get("traceparent")
+				return nil
+			case "b":
+				return c.post("c", 1)
+			}
+			ctx, info := connect.NewClientContext(ctx)
+			info.RequestHeader().Set("traceparent", "00-1-2-01")
+			_, err := c.peer("b").Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+			return err
+		}
+		k.mustAdd("a", 1)
+		synctest.Wait()
+		if trace != "00-1-2-01" {
+			t.Errorf("the trace is %q", trace)
+		}
+	})
+}
