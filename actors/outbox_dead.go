@@ -79,7 +79,7 @@ func (h *Host) RetryMessage(ctx context.Context, target Target, number uint64) e
 		}
 		head.LastNumber++
 		m.Attempts = 0
-		if err := t.enqueueMessage(queueKey(typeOfProcedure(m.GetProcedure()), m), head.GetLastNumber(), m); err != nil {
+		if err := t.enqueueMessage(queueKey(typeOfProcedure(m.GetProcedure()), m), head.GetLastNumber(), m, false); err != nil {
 			return err
 		}
 		return t.putOutboxHead(head)

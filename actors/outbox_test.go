@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -412,10 +413,10 @@ func TestP45_AnActorTakesItsMessagesWithIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		k, l := newKit(t, nil), new(log)
-		ready := false
+		var ready atomic.Bool
 		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
 			switch {
-			case c.Key()[0] == "b" && !ready:
+			case c.Key()[0] == "b" && !ready.Load():
 				return errors.New("not now")
 			case c.Key()[0] == "b":
 				l.add("b", req.GetAmount())
@@ -431,7 +432,7 @@ func TestP45_AnActorTakesItsMessagesWithIt(t *testing.T) {
 		if _, err := k.Destroy(t.Context(), k.to(counterv1connect.CounterGetProcedure, "a", nil).Target); err != nil {
 			t.Fatal(err)
 		}
-		ready = true
+		ready.Store(true)
 		pass(time.Hour)
 		l.want(t, "b")
 		k.mustAdd("a", 1) // a new incarnation, whose first message is its own
@@ -467,12 +468,13 @@ func TestAMessageFindsTheReceiverThatHasItsKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		k := newKit(t, nil)
-		ready := true
+		var ready atomic.Bool
+		ready.Store(true)
 		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
 			switch {
 			case c.Key()[0] == "a":
 				return c.post("b", req.GetAmount())
-			case !ready:
+			case !ready.Load():
 				return errors.New("not now")
 			}
 			return nil
@@ -480,13 +482,13 @@ func TestAMessageFindsTheReceiverThatHasItsKey(t *testing.T) {
 		k.mustAdd("a", 1)
 		synctest.Wait()
 		k.mustCount("b", 1)
-		ready = false
+		ready.Store(false)
 		k.mustAdd("a", 10)
 		synctest.Wait()
 		if _, err := k.Destroy(t.Context(), k.to(counterv1connect.CounterGetProcedure, "b", nil).Target); err != nil {
 			t.Fatal(err)
 		}
-		ready = true
+		ready.Store(true)
 		pass(time.Minute)
 		k.mustCount("b", 10)
 	})

@@ -55,7 +55,7 @@ type turn struct {
 	rows      overlay // what the turn writes besides the state
 	rowBytes  int     // of rows, and of what they replaced
 	kvKeys    int     // of rows
-	sent      int     // messages to other actors
+	sent      *sent   // messages to other actors; nil without any
 	spoiled   error   // what the turn fails with at its end
 	destroy   bool    // the actor ends with the turn
 	sleep     bool    // the actor leaves memory after the turn
