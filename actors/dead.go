@@ -6,6 +6,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/troupe-dev/troupe/actors/store"
 )
@@ -48,7 +49,7 @@ func (h *Host) deadOf(ctx context.Context, q DeadQuery, kind store.Kind, from, a
 		return nil, err
 	}
 	if q.AfterActor == d.ID {
-		from = append(after[:len(after):len(after)], 0)
+		from = append(slices.Clip(after), 0)
 	}
 	rows, err := h.store.Scan(ctx, d.ID, kind, store.Range{From: from})
 	if err != nil {

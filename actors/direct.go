@@ -35,13 +35,10 @@ func (d *direct) NewClientStream(ctx context.Context, spec connect.Spec) (connec
 	if info, ok := connect.CallInfoForClientContext(ctx); ok {
 		info.Spec, info.Codec = spec, binaryCodec{}.Name()
 	}
-	switch {
-	case spec.StreamType == connect.StreamTypeUnary:
+	if spec.StreamType == connect.StreamTypeUnary {
 		return &unaryCall{directCall: c}, nil
-	case spec.StreamType == connect.StreamTypeServer:
-		return newDirectStream(c), nil
 	}
-	return nil, refusal(connect.CodeUnimplemented, "not_served", notExecuted, "%s takes a stream of requests, which is not served", spec.Procedure).WithRemote()
+	return newDirectStream(c), nil // no actor has another kind: see describeMethod
 }
 
 // directCall is one call in the process.

@@ -248,8 +248,7 @@ func TestP12_ADirectCallOfATurnThatIsDiscardedDoesNotLeave(t *testing.T) {
 
 func TestDirectCallsFromReadsHooksAndOutside(t *testing.T) {
 	t.Parallel()
-	var k *kit
-	k = newKit(t, nil,
+	k := newKit(t, nil,
 		actors.OnCreate(func(c *counter, ctx context.Context, input *counterv1.CounterInput) error {
 			c.State().Count = input.GetInitial()
 			if c.Key()[0] != "a" {

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,7 +134,7 @@ func queueKey(typ string, m *storagev1.OutboxMessage) []byte {
 }
 
 func numbered(prefix []byte, number uint64) []byte {
-	return binary.BigEndian.AppendUint64(prefix[:len(prefix):len(prefix)], number)
+	return binary.BigEndian.AppendUint64(slices.Clip(prefix), number)
 }
 
 func numberOf(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }

@@ -30,7 +30,7 @@ func TestP25_MoneyIsNeitherLostNorMade(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(25) {
 		synctest.Test(t, func(t *testing.T) {
-			b := &bank{rand: rand.New(rand.NewPCG(seed, 25)), disk: memory.New(memory.Options{})} //nolint:gosec // to repeat it
+			b := &bank{rand: rand.New(rand.NewPCG(seed, 25)), disk: memory.New(memory.Options{})}
 			b.open(t)
 			for range 60 {
 				b.step(t)
@@ -82,8 +82,8 @@ func (b *bank) open(t *testing.T) {
 	b.faulty = storetest.NewFaulty(b.plug)
 	k := &kit{tb: t, store: b.faulty, methods: make(map[string]*actors.Method)}
 	b.kit = k
-	failures := rand.New(rand.NewPCG(b.rand.Uint64(), 1)) //nolint:gosec // to repeat it
-	var l log                                             // its lock
+	failures := rand.New(rand.NewPCG(b.rand.Uint64(), 1))
+	var l log // its lock
 	k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
 		amount := req.GetAmount()
 		l.mu.Lock()

@@ -134,12 +134,13 @@ func TestP10_AMessageLeavesWhenItsTurnIsDurable(t *testing.T) {
 			hold.Release()
 			err := <-answer
 			pass(time.Minute)
-			if fails {
+			switch {
+			case fails:
 				wantFailure(t, err, failure{connect.CodeAborted, "turn_discarded", notExecuted})
 				l.want(t, "b")
-			} else if err != nil {
+			case err != nil:
 				t.Error(err)
-			} else {
+			default:
 				l.want(t, "b", 1)
 			}
 		})

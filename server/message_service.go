@@ -106,7 +106,7 @@ func deadMessageOf(d actors.DeadMessage) (*troupev1.DeadMessage, error) {
 		Receiver:  receiver,
 		Procedure: d.Procedure,
 		SentAt:    timestamppb.New(d.SentAt),
-		Attempts:  uint32(d.Attempts), //nolint:gosec // a few
+		Attempts:  uint32(d.Attempts),
 		LastError: d.LastError,
 		FailedAt:  timestamppb.New(d.FailedAt),
 	}, nil
