@@ -16,6 +16,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/actors/store/embedded"
 	"github.com/troupe-dev/troupe/actors/store/memory"
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
@@ -303,6 +304,62 @@ func TestP25_MessagesOutliveTheirProcess(t *testing.T) {
 			t.Errorf("the outbox keeps %q", rows)
 		}
 	})
+}
+
+// TestP25_MessagesOutliveTheirStore closes the store on disk while messages are on their
+// way, and opens it again.
+func TestP25_MessagesOutliveTheirStore(t *testing.T) {
+	t.Parallel()
+	dir, receivers := t.TempDir(), []string{"b", "c", "d"}
+	first := func() {
+		disk, err := embedded.Open(dir, embedded.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = disk.Close() }()
+		k := newKit(t, disk)
+		defer k.stop() // before the store is closed
+		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			var errs []error
+			for n := range req.GetAmount() {
+				if c.Key()[0] == "a" {
+					errs = append(errs, c.post(receivers[n%3], 10))
+				}
+			}
+			return errors.Join(errs...)
+		}
+		for range 4 {
+			k.mustAdd("a", 99)
+		}
+	}
+	first()
+	disk, err := embedded.Open(dir, embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = disk.Close() })
+	k := newKit(t, disk)
+	for _, key := range receivers {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		stream, err := k.outside(key).Subscribe(ctx, new(counterv1.SubscribeRequest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			reply, err := k.outside(key).Get(ctx, new(counterv1.GetRequest))
+			if err != nil || reply.GetCount() > 1320 {
+				t.Fatalf("%s has %v, %v", key, reply, err)
+			}
+			if reply.GetCount() == 1320 {
+				break
+			}
+			if _, err := stream.Receive(); err != nil {
+				t.Fatalf("%s has %d, and then %v", key, reply.GetCount(), err)
+			}
+		}
+		_ = stream.Close()
+	}
 }
 
 // severed is a store that a process can be cut off from.
