@@ -21,6 +21,7 @@ import (
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	storagev1 "github.com/troupe-dev/troupe/gen/go/troupe/storage/v1"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -86,10 +87,28 @@ func TestP25_AMessageIsPartOfItsTurn(t *testing.T) {
 		l.want(t, "b", 1, 2, 3, 1)
 		l.want(t, "c", -1, -2, -3, -1)
 		k.mustCount("b", 7)
-		if rows := k.outbox("a"); len(rows) != 1 {
-			t.Errorf("the outbox keeps %q", rows)
+		if rows := k.outbox("a"); len(rows) != 1 || k.held("a") != 0 {
+			t.Errorf("the outbox keeps %q and counts %d", rows, k.held("a"))
 		}
 	})
+}
+
+// held returns how many messages an outbox counts.
+func (k *kit) held(key string) uint32 {
+	k.tb.Helper()
+	record, err := k.store.Load(k.tb.Context(), k.address(key))
+	if err != nil {
+		k.tb.Fatal(err)
+	}
+	rows, err := k.store.Scan(k.tb.Context(), record.ID, store.KindOutbox, store.Range{From: []byte("h"), To: []byte("i")})
+	if err != nil || len(rows) != 1 {
+		k.tb.Fatalf("%d rows, %v", len(rows), err)
+	}
+	head := new(storagev1.Outbox)
+	if err := proto.Unmarshal(rows[0].Value, head); err != nil {
+		k.tb.Fatal(err)
+	}
+	return head.GetHeld()
 }
 
 // outbox returns the keys of an actor's rows about messages.
@@ -236,8 +255,8 @@ func TestP25_AMessageThatFailsKeepsItsPlaceUntilItIsDead(t *testing.T) {
 				t.Errorf("the pause before attempt %d is %s, want %s", n+1, got, want)
 			}
 		}
-		if rows := k.outbox("a"); len(rows) != 2 {
-			t.Errorf("the outbox keeps %q", rows)
+		if rows := k.outbox("a"); len(rows) != 2 || k.held("a") != 1 {
+			t.Errorf("the outbox keeps %q and counts %d", rows, k.held("a"))
 		}
 	})
 }
