@@ -38,6 +38,7 @@ func (t *turn) chain() []store.Address {
 // checkChain refuses a call that comes back to an actor whose turn waits for it, and
 // one that is too deep. Nothing has run for the call yet.
 func (h *Host) checkChain(call *Call) error {
+	call.host = h // for the hook that runs next
 	if len(call.Chain) == 0 {
 		return nil
 	}

@@ -277,7 +277,7 @@ func (t *turn) signOff(queue string, taken uint64, failed *storagev1.OutboxMessa
 	if err != nil {
 		return false, err
 	}
-	head.Held -= uint32(min(gone, int(head.GetHeld()))) //nolint:gosec // at most maxRound
+	head.Held -= uint32(min(gone, int(head.GetHeld())))
 	return more, t.putOutboxHead(head)
 }
 

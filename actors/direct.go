@@ -35,13 +35,10 @@ func (d *direct) NewClientStream(ctx context.Context, spec connect.Spec) (connec
 	if info, ok := connect.CallInfoForClientContext(ctx); ok {
 		info.Spec, info.Codec = spec, binaryCodec{}.Name()
 	}
-	switch {
-	case spec.StreamType == connect.StreamTypeUnary:
+	if spec.StreamType == connect.StreamTypeUnary {
 		return &unaryCall{directCall: c}, nil
-	case spec.StreamType == connect.StreamTypeServer:
-		return newDirectStream(c), nil
 	}
-	return nil, refusal(connect.CodeUnimplemented, "not_served", notExecuted, "%s takes a stream of requests, which is not served", spec.Procedure).WithRemote()
+	return newDirectStream(c), nil // no actor has another kind: see describeMethod
 }
 
 // directCall is one call in the process.
@@ -84,8 +81,12 @@ func (c *directCall) prepare() (*Call, error) {
 	}
 	call.Info = &connect.CallInfo{Spec: c.spec, Codec: call.Codec.Name()}
 	passOn(c.ctx, call.Info.RequestHeader())
-	if call.caller = callerOf(c.ctx, c.handles.host); call.caller != nil {
+	switch call.caller = callerOf(c.ctx, c.handles.host); {
+	case call.caller != nil:
 		call.Chain = call.caller.chain()
+	case c.handles.from != nil && insideTurn():
+		return nil, refusal(connect.CodeFailedPrecondition, "context_lost", notExecuted,
+			"a call in a turn takes the context of the turn, which names those who wait for it")
 	}
 	return &call, nil
 }

@@ -6,106 +6,129 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"google.golang.org/protobuf/proto"
 )
 
 // partingTime is how long a stream in the process waits for its reader once the host
 // stops.
 const partingTime = time.Second
 
-// directStream is a subscription in the process. A goroutine feeds it until the
-// stream or its context ends; the host waits for it.
+// directStream is a stream in the process: a subscription or a streaming action. A
+// goroutine feeds it until the stream or its context ends; the host waits for it.
 type directStream struct {
 	directCall
 
-	begin  sync.Once
-	frames chan *Frame
-	ended  chan struct{} // closed once err is set
-	err    error
+	begin    sync.Once
+	messages chan []byte   // encoded
+	ended    chan struct{} // closed once err is set
+	err      error
 }
 
 var _ connect.ClientStream = (*directStream)(nil)
 
 func newDirectStream(c directCall) *directStream {
-	return &directStream{directCall: c, frames: make(chan *Frame), ended: make(chan struct{})}
+	return &directStream{directCall: c, messages: make(chan []byte), ended: make(chan struct{})}
 }
 
 // CloseSend implements [connect.ClientStream]: the request is complete, and the
-// connection is open when it returns.
+// stream has begun when it returns.
 func (s *directStream) CloseSend() error {
 	s.start()
 	return nil
 }
 
-// start opens the connection; what goes wrong is for Receive.
+// start begins the stream; what goes wrong is for Receive.
 func (s *directStream) start() {
 	s.begin.Do(func() {
 		if err := s.open(); err != nil {
-			s.err = err
-			s.cancel()
-			close(s.ended)
+			s.end(err)
 		}
 	})
 }
 
+// end ends the stream, once.
+func (s *directStream) end(err error) {
+	s.err = err
+	s.cancel()
+	close(s.ended)
+}
+
 func (s *directStream) open() error {
 	host := s.handles.host
-	if callerOf(s.ctx, host) != nil {
+	if insideTurn() || callerOf(s.ctx, host) != nil {
 		return refusal(connect.CodeFailedPrecondition, "stream_in_turn", notExecuted,
-			"%s is a stream, which would hold the turn: follow it in background work", s.spec.Procedure)
+			"%s streams, which would hold the turn: follow it in the work of Go", s.spec.Procedure)
 	}
 	call, err := s.prepare()
 	if err != nil {
 		return err
 	}
-	if !call.Method.Subscription {
-		return refusal(connect.CodeUnimplemented, "not_served", notExecuted, "%s is not the subscription", s.spec.Procedure)
-	}
-	var subscription *Subscription
-	err = inContextOf(s.ctx, call, func(ctx context.Context) (err error) {
-		subscription, err = host.Subscribe(ctx, call)
-		return err
+	return inContextOf(s.ctx, call, func(ctx context.Context) error {
+		if call.Method.Subscription {
+			return s.subscribe(ctx, call)
+		}
+		return s.act(ctx, call)
 	})
+}
+
+// subscribe opens a connection and feeds the stream its frames.
+func (s *directStream) subscribe(ctx context.Context, call *Call) error {
+	subscription, err := s.handles.host.Subscribe(ctx, call)
 	if err != nil {
-		return remoteError(s.ctx, err)
+		return remoteError(ctx, err)
 	}
 	s.describe(&subscription.Reply)
-	go s.feed(subscription)
+	go func() {
+		err := subscription.Feed(ctx, frameReader{s})
+		subscription.Close()
+		s.end(s.verdict(err))
+	}()
 	return nil
 }
 
-// feed ends with the stream's context; Shutdown waits for the subscription.
-func (s *directStream) feed(subscription *Subscription) {
-	defer close(s.ended)
-	err := subscription.Feed(s.ctx, (*readerSink)(s))
-	subscription.Close()
-	switch {
-	case err == nil:
-		s.err = io.EOF
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, errUnread):
-		s.err = err
-	default:
-		s.err = remoteError(s.ctx, err)
+// act runs a streaming action.
+func (s *directStream) act(ctx context.Context, call *Call) error {
+	action, err := s.handles.host.Stream(ctx, call)
+	if err != nil {
+		return remoteError(ctx, err)
 	}
-	s.cancel()
+	s.describe(&action.Reply)
+	go func() {
+		err := action.Serve(ctx, messageReader{s})
+		action.Close()
+		s.end(s.verdict(err))
+	}()
+	return nil
 }
 
-var errUnread = errors.New("actors: the stream's reader did not take the last events")
+// verdict is what a reader sees at the end of a stream.
+func (s *directStream) verdict(err error) error {
+	switch {
+	case err == nil:
+		return io.EOF
+	case s.ctx.Err() != nil:
+		return s.ctx.Err()
+	case errors.Is(err, errUnread):
+		return err
+	}
+	return remoteError(s.ctx, err)
+}
 
-// readerSink is the stream as its feeder sees it.
-type readerSink directStream
+var errUnread = errors.New("actors: the stream's reader did not take its last messages")
 
-// Send implements [Sink].
-func (s *readerSink) Send(frame *Frame, _ bool) error {
+// put hands a message to the reader, who takes it when it likes.
+func (s *directStream) put(encoded []byte) error {
 	quit := s.handles.host.quit
 	var parting <-chan time.Time
 	for {
 		select {
-		case s.frames <- frame:
+		case s.messages <- encoded:
 			return nil
 		case <-s.ctx.Done():
 			return s.ctx.Err()
@@ -117,15 +140,38 @@ func (s *readerSink) Send(frame *Frame, _ bool) error {
 	}
 }
 
+// frameReader is the reader of a subscription, as its feeder sees it.
+type frameReader struct{ stream *directStream }
+
+// Send implements [Sink].
+func (r frameReader) Send(frame *Frame, _ bool) error {
+	encoded, err := frame.Encoded(binaryCodec{})
+	if err != nil {
+		return err
+	}
+	return r.stream.put(encoded)
+}
+
+// messageReader is the reader of a streaming action.
+type messageReader struct{ stream *directStream }
+
+// SendHeaders implements [MessageSink].
+func (messageReader) SendHeaders() error { return nil }
+
+// Send implements [MessageSink].
+func (r messageReader) Send(message proto.Message) error {
+	encoded, err := proto.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("encode a message: %w", err)
+	}
+	return r.stream.put(encoded)
+}
+
 // Receive implements [connect.ClientStream].
 func (s *directStream) Receive(response any) error {
 	s.start()
 	select {
-	case frame := <-s.frames:
-		encoded, err := frame.Encoded(binaryCodec{})
-		if err != nil {
-			return err
-		}
+	case encoded := <-s.messages:
 		return decodeInto(response, encoded)
 	case <-s.ended:
 		return s.err

@@ -6,7 +6,6 @@ package actors_test
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -249,8 +248,7 @@ func TestP12_ADirectCallOfATurnThatIsDiscardedDoesNotLeave(t *testing.T) {
 
 func TestDirectCallsFromReadsHooksAndOutside(t *testing.T) {
 	t.Parallel()
-	var k *kit
-	k = newKit(t, nil,
+	k := newKit(t, nil,
 		actors.OnCreate(func(c *counter, ctx context.Context, input *counterv1.CounterInput) error {
 			c.State().Count = input.GetInitial()
 			if c.Key()[0] != "a" {
@@ -337,74 +335,61 @@ func TestP24_ACallWhoseCallerIsGivenUpDoesNotStart(t *testing.T) {
 	})
 }
 
-func TestAnActorFollowsTheEventsOfAnother(t *testing.T) {
+// TestABeforeConnectHookAsksAnActor, and one that asks the caller is part of its chain.
+func TestABeforeConnectHookAsksAnActor(t *testing.T) {
 	t.Parallel()
-	k := newKit(t, nil)
-	stream, err := k.outside("a").Subscribe(t.Context(), new(counterv1.SubscribeRequest))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = stream.Close() }()
-	if opened, err := stream.Receive(); err != nil || opened.GetInfo().GetOpened() == nil {
-		t.Fatalf("the first frame is %v, %v", opened, err)
-	}
-	for want := int64(1); want < 4; want++ {
-		k.mustAdd("a", 1)
-		if event, err := stream.Receive(); err != nil || event.GetCountChanged().GetCount() != want {
-			t.Fatalf("the event is %v, %v, want %d", event, err, want)
+	ask := "door"
+	k := newKit(t, nil, actors.BeforeConnect(func(ctx context.Context, attempt actors.Attempt, _ *counterv1.SubscribeRequest) error {
+		if attempt.Key[0] != "b" {
+			return nil
 		}
-	}
-	if err := stream.Close(); err != nil {
-		t.Error(err)
-	}
-	if _, err := stream.Receive(); !errors.Is(err, context.Canceled) {
-		t.Errorf("a closed stream says %v", err)
-	}
+		reply, err := counterv1connect.NewCounterClient(attempt.Actors().GetOrCreate(ask)).Get(ctx, new(counterv1.GetRequest))
+		if err == nil && reply.GetCount() == 0 {
+			err = actors.Errorf(connect.CodePermissionDenied, "closed", "the door is closed")
+		}
+		return err
+	}))
+	_, err := k.add(t.Context(), "b", 1)
+	wantFailure(t, err, failure{connect.CodePermissionDenied, "closed", notExecuted})
+	k.mustAdd("door", 1)
+	k.mustAdd("b", 1)
 
 	k.increment = func(ctx context.Context, c *counter, _ *counterv1.IncrementRequest) error {
-		stream, err := c.peer("b").Subscribe(ctx, new(counterv1.SubscribeRequest))
-		if err == nil {
-			_, err = stream.Receive()
-		}
-		wantFailure(t, err, failure{connect.CodeFailedPrecondition, "stream_in_turn", notExecuted})
-		return nil
+		_, err := c.peer("b").Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+		return err
 	}
-	k.mustAdd("a", 1)
+	ask = "a"
+	_, err = k.add(t.Context(), "a", 1)
+	wantFailure(t, err, inCycle)
 }
 
-func TestP41_AStreamInTheProcessThatNobodyReadsDoesNotKeepTheHost(t *testing.T) {
+// TestP41_ATurnMayCallWhileTheHostStops: the host waits for the turn.
+func TestP41_ATurnMayCallWhileTheHostStops(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		k := newKit(t, nil)
-		read, err := k.outside("a").Subscribe(t.Context(), new(counterv1.SubscribeRequest))
-		if err != nil {
-			t.Fatal(err)
-		}
-		unread, err := k.outside("a").Subscribe(t.Context(), new(counterv1.SubscribeRequest))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan error, 1)
-		go func() {
-			last, err := read.Receive()
-			for err == nil {
-				if closing := last.GetInfo().GetClosing(); closing != nil && closing.GetReconnectAfter() == nil {
-					t.Errorf("the stream closed with %v", closing)
-				}
-				last, err = read.Receive()
+		gate := make(chan struct{})
+		k.increment = func(ctx context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			if c.Key()[0] == "b" {
+				return nil
 			}
-			ended <- err
-		}()
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		if err := k.Shutdown(ctx); err != nil {
+			<-gate
+			_, err := c.peer("b").Increment(ctx, req)
+			return err
+		}
+		added, stopped := make(chan error, 1), make(chan error, 1)
+		go func() { _, err := k.add(t.Context(), "a", 1); added <- err }()
+		synctest.Wait()
+		go func() { stopped <- k.Shutdown(t.Context()) }()
+		synctest.Wait()
+		_, err := k.outside("c").Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1})
+		wantFailure(t, err, failure{connect.CodeUnavailable, "shutting_down", notExecuted})
+		close(gate)
+		if err := errors.Join(<-added, <-stopped); err != nil {
 			t.Error(err)
 		}
-		if err := <-ended; !errors.Is(err, io.EOF) {
-			t.Errorf("the stream that is read ended with %v", err)
-		}
-		if _, err := unread.Receive(); err == nil {
-			t.Error("the stream that is not read goes on")
+		if record, err := k.store.Load(t.Context(), k.address("b")); err != nil || record.Revision != 2 {
+			t.Errorf("b has revision %d, %v", record.Revision, err)
 		}
 	})
 }

@@ -57,6 +57,13 @@
 // OnConnect hook sent, then what later turns publish. Connections live while their
 // streams are open, also while the actor sleeps, and not longer than the process.
 //
+// # Calls to other actors
+//
+// [Actor.Actors] makes what the generated constructors of clients take: a direct call
+// leaves at once and is answered, and is not undone if its caller's turn fails.
+// [Actor.Outbox] sends messages, which are part of the turn and take effect once. A
+// call that would wait for itself fails at once. See [Handles] and [Outbox].
+//
 // # Errors
 //
 // [Errorf] makes an error for callers. Whatever else a method returns is logged

@@ -74,6 +74,15 @@ func (a *Actor[State, Event]) Actors() Handles {
 	return Handles{host: i.host, namespace: i.addr.Namespace, from: i}
 }
 
+// Actors returns what makes clients of the actors of the attempt's namespace, for a
+// hook that asks them before it lets the caller in. The calls have no subject.
+func (a Attempt) Actors() Handles {
+	if a.host == nil {
+		return Handles{err: refusal(connect.CodeFailedPrecondition, "no_host", notExecuted, "the attempt was not made by a host")}
+	}
+	return a.host.Actors(a.Namespace)
+}
+
 // Actors returns what makes clients of the host's actors, for the program that runs
 // it. The calls have no subject and are internal: no credential is asked for.
 func (h *Host) Actors(namespace string) Handles {

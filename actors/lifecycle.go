@@ -53,7 +53,7 @@ func (h *Host) Ensure(ctx context.Context, target Target, input []byte) (d Descr
 }
 
 func (h *Host) create(ctx context.Context, m *Method, target Target, input []byte) (bool, Description, error) {
-	call := &Call{Target: target, Method: m, Input: input}
+	call := &Call{Target: target, Method: m, Input: input, host: h}
 	if err := beforeConnect(ctx, m.owner, call, nil); err != nil {
 		return false, Description{}, err
 	}

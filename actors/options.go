@@ -47,6 +47,8 @@ type Attempt struct {
 	Internal bool
 	// Header is the caller's metadata; nil if there is none.
 	Header *connect.Header
+
+	host *Host
 }
 
 type optionFunc func(t *actorType) error

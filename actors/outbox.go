@@ -8,6 +8,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -132,14 +134,23 @@ func queueKey(typ string, m *storagev1.OutboxMessage) []byte {
 }
 
 func numbered(prefix []byte, number uint64) []byte {
-	return binary.BigEndian.AppendUint64(prefix[:len(prefix):len(prefix)], number)
+	return binary.BigEndian.AppendUint64(slices.Clip(prefix), number)
 }
 
 func numberOf(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
 
+// sent is what a turn has sent.
+type sent struct {
+	messages int
+	queues   map[string]bool // into which
+}
+
 // send puts a message into the write set of the turn.
 func (t *turn) send(typ string, m *storagev1.OutboxMessage) error {
-	if t.sent >= maxSentPerTurn {
+	if t.sent == nil {
+		t.sent = &sent{queues: make(map[string]bool)}
+	}
+	if t.sent.messages >= maxSentPerTurn {
 		return t.spoil(Errorf(connect.CodeResourceExhausted, "too_many_messages", "a turn sends at most %d messages", maxSentPerTurn))
 	}
 	head, err := t.outboxHead()
@@ -151,10 +162,12 @@ func (t *turn) send(typ string, m *storagev1.OutboxMessage) error {
 	}
 	head.LastNumber++
 	head.Held++
-	if err := t.enqueueMessage(queueKey(typ, m), head.GetLastNumber(), m); err != nil {
+	queue := queueKey(typ, m)
+	if err := t.enqueueMessage(queue, head.GetLastNumber(), m, t.sent.queues[string(queue)]); err != nil {
 		return err
 	}
-	t.sent++
+	t.sent.messages++
+	t.sent.queues[string(queue)] = true
 	return t.putOutboxHead(head)
 }
 
@@ -166,25 +179,30 @@ func (t *turn) spoil(err error) error {
 
 // checkOutbox refuses what cannot be committed.
 func (t *turn) checkOutbox() error {
-	if t.destroy && t.sent > 0 {
+	if t.destroy && t.sent != nil && t.sent.messages > 0 {
 		return &refusalError{refusal(connect.CodeFailedPrecondition, "outbox_lost", notExecuted,
 			"a turn that destroys the actor cannot send messages: they would go with it")}
 	}
 	return t.spoiled
 }
 
-// enqueueMessage puts a message at the end of its queue.
-func (t *turn) enqueueMessage(queue []byte, number uint64, m *storagev1.OutboxMessage) error {
-	ahead, err := t.scan(t, store.KindOutbox, store.Range{From: queue, To: prefixEnd(queue), Limit: 1})
+// enqueueMessage puts a message at the end of its queue. Behind says that the queue is
+// known to hold another one.
+func (t *turn) enqueueMessage(queue []byte, number uint64, m *storagev1.OutboxMessage, behind bool) error {
+	if !behind {
+		ahead, err := t.scan(t, store.KindOutbox, store.Range{From: queue, To: prefixEnd(queue), Limit: 1})
+		if err != nil {
+			return err
+		}
+		behind = len(ahead) > 0
+	}
+	value, err := proto.Marshal(m)
 	if err != nil {
-		return err
-	}
-	row := store.Row{Key: numbered(queue, number)}
-	if len(ahead) == 0 {
-		row.Due = time.Now()
-	}
-	if row.Value, err = proto.Marshal(m); err != nil {
 		return fmt.Errorf("encode a message: %w", err)
+	}
+	row := store.Row{Key: numbered(queue, number), Value: value}
+	if !behind {
+		row.Due = time.Now()
 	}
 	t.putRow(store.KindOutbox, row)
 	return nil
@@ -259,9 +277,7 @@ func (h *Host) messageCall(from store.Address, id store.ID, number uint64, m *st
 		Info:     &connect.CallInfo{Spec: method.Spec, Codec: noReply{}.Name()},
 		postmark: &postmark{id, number},
 	}
-	if len(m.GetId()) == len(call.ID) {
-		call.ID = store.ID(m.GetId())
-	}
+	call.ID = receiverID(m)
 	if m.GetMustExist() {
 		call.Resolve = Get
 	}
@@ -272,6 +288,18 @@ func (h *Host) messageCall(from store.Address, id store.ID, number uint64, m *st
 		return nil, fmt.Errorf("decode a message: %w", err)
 	}
 	return call, nil
+}
+
+// receiverID is the incarnation that a message is for; zero if it is for a key.
+func receiverID(m *storagev1.OutboxMessage) (id store.ID) {
+	copy(id[:], m.GetId())
+	return id
+}
+
+// typeOfProcedure returns the service of "/service/method".
+func typeOfProcedure(procedure string) string {
+	service, _, _ := strings.Cut(strings.TrimPrefix(procedure, "/"), "/")
+	return service
 }
 
 // deliver has the receiver take a message, unless it has done so before.

@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/troupe-dev/troupe/actors/store/memory"
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
+	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
 )
 
 // TestP25_MoneyIsNeitherLostNorMade moves money between accounts at random, while turns
@@ -27,12 +30,12 @@ func TestP25_MoneyIsNeitherLostNorMade(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(25) {
 		synctest.Test(t, func(t *testing.T) {
-			b := &bank{rand: rand.New(rand.NewPCG(seed, 25)), disk: memory.New(memory.Options{})} //nolint:gosec // to repeat it
+			b := &bank{rand: rand.New(rand.NewPCG(seed, 25)), disk: memory.New(memory.Options{})}
 			b.open(t)
 			for range 60 {
 				b.step(t)
 			}
-			b.calm = true
+			b.calm.Store(true)
 			b.open(t)
 			pass(10 * time.Minute) // for what waits for its next attempt
 			sum, moved := int64(0), false
@@ -67,7 +70,7 @@ type bank struct {
 	plug   *severed
 	faulty *storetest.Faulty
 	kit    *kit
-	calm   bool
+	calm   atomic.Bool
 }
 
 // open starts a process, after it has cut off the one before.
@@ -77,16 +80,17 @@ func (b *bank) open(t *testing.T) {
 	}
 	b.plug = &severed{Store: b.disk}
 	b.faulty = storetest.NewFaulty(b.plug)
-	b.kit = newKit(t, b.faulty, actors.SleepAfter(2*time.Second))
-	failures := rand.New(rand.NewPCG(b.rand.Uint64(), 1)) //nolint:gosec // to repeat it
-	var l log                                             // its lock
-	b.kit.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+	k := &kit{tb: t, store: b.faulty, methods: make(map[string]*actors.Method)}
+	b.kit = k
+	failures := rand.New(rand.NewPCG(b.rand.Uint64(), 1))
+	var l log // its lock
+	k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
 		amount := req.GetAmount()
 		l.mu.Lock()
 		luck := failures.IntN(10)
 		l.mu.Unlock()
 		if amount < 0 { // money arrives: Increment has taken it from the balance
-			if c.State().Count -= 2 * amount; luck == 0 && !b.calm {
+			if c.State().Count -= 2 * amount; luck == 0 && !b.calm.Load() {
 				return errors.New("a receiver that fails")
 			}
 			return nil
@@ -100,6 +104,18 @@ func (b *bank) open(t *testing.T) {
 		}
 		return nil
 	}
+	// Messages are on their way as soon as the host is there.
+	registry := actors.NewRegistry()
+	actors.Register(registry, counterv1connect.RegisterCounterHandler, func() *counter { return &counter{kit: k} }, actors.SleepAfter(2*time.Second))
+	host, err := actors.NewHost(actors.Config{Registry: registry, Store: b.faulty, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Host = host
+	for _, m := range host.Methods() {
+		k.methods[m.Spec.Procedure] = m
+	}
+	t.Cleanup(k.stop)
 }
 
 // step lets one thing happen.

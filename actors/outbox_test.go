@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,10 +16,12 @@ import (
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/actors/store/embedded"
 	"github.com/troupe-dev/troupe/actors/store/memory"
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	storagev1 "github.com/troupe-dev/troupe/gen/go/troupe/storage/v1"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -84,10 +87,28 @@ func TestP25_AMessageIsPartOfItsTurn(t *testing.T) {
 		l.want(t, "b", 1, 2, 3, 1)
 		l.want(t, "c", -1, -2, -3, -1)
 		k.mustCount("b", 7)
-		if rows := k.outbox("a"); len(rows) != 1 {
-			t.Errorf("the outbox keeps %q", rows)
+		if rows := k.outbox("a"); len(rows) != 1 || k.held("a") != 0 {
+			t.Errorf("the outbox keeps %q and counts %d", rows, k.held("a"))
 		}
 	})
+}
+
+// held returns how many messages an outbox counts.
+func (k *kit) held(key string) uint32 {
+	k.tb.Helper()
+	record, err := k.store.Load(k.tb.Context(), k.address(key))
+	if err != nil {
+		k.tb.Fatal(err)
+	}
+	rows, err := k.store.Scan(k.tb.Context(), record.ID, store.KindOutbox, store.Range{From: []byte("h"), To: []byte("i")})
+	if err != nil || len(rows) != 1 {
+		k.tb.Fatalf("%d rows, %v", len(rows), err)
+	}
+	head := new(storagev1.Outbox)
+	if err := proto.Unmarshal(rows[0].Value, head); err != nil {
+		k.tb.Fatal(err)
+	}
+	return head.GetHeld()
 }
 
 // outbox returns the keys of an actor's rows about messages.
@@ -133,12 +154,13 @@ func TestP10_AMessageLeavesWhenItsTurnIsDurable(t *testing.T) {
 			hold.Release()
 			err := <-answer
 			pass(time.Minute)
-			if fails {
+			switch {
+			case fails:
 				wantFailure(t, err, failure{connect.CodeAborted, "turn_discarded", notExecuted})
 				l.want(t, "b")
-			} else if err != nil {
+			case err != nil:
 				t.Error(err)
-			} else {
+			default:
 				l.want(t, "b", 1)
 			}
 		})
@@ -233,8 +255,8 @@ func TestP25_AMessageThatFailsKeepsItsPlaceUntilItIsDead(t *testing.T) {
 				t.Errorf("the pause before attempt %d is %s, want %s", n+1, got, want)
 			}
 		}
-		if rows := k.outbox("a"); len(rows) != 2 {
-			t.Errorf("the outbox keeps %q", rows)
+		if rows := k.outbox("a"); len(rows) != 2 || k.held("a") != 1 {
+			t.Errorf("the outbox keeps %q and counts %d", rows, k.held("a"))
 		}
 	})
 }
@@ -301,6 +323,62 @@ func TestP25_MessagesOutliveTheirProcess(t *testing.T) {
 			t.Errorf("the outbox keeps %q", rows)
 		}
 	})
+}
+
+// TestP25_MessagesOutliveTheirStore closes the store on disk while messages are on their
+// way, and opens it again.
+func TestP25_MessagesOutliveTheirStore(t *testing.T) {
+	t.Parallel()
+	dir, receivers := t.TempDir(), []string{"b", "c", "d"}
+	first := func() {
+		disk, err := embedded.Open(dir, embedded.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = disk.Close() }()
+		k := newKit(t, disk)
+		defer k.stop() // before the store is closed
+		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			var errs []error
+			for n := range req.GetAmount() {
+				if c.Key()[0] == "a" {
+					errs = append(errs, c.post(receivers[n%3], 10))
+				}
+			}
+			return errors.Join(errs...)
+		}
+		for range 4 {
+			k.mustAdd("a", 99)
+		}
+	}
+	first()
+	disk, err := embedded.Open(dir, embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = disk.Close() })
+	k := newKit(t, disk)
+	for _, key := range receivers {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		stream, err := k.outside(key).Subscribe(ctx, new(counterv1.SubscribeRequest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			reply, err := k.outside(key).Get(ctx, new(counterv1.GetRequest))
+			if err != nil || reply.GetCount() > 1320 {
+				t.Fatalf("%s has %v, %v", key, reply, err)
+			}
+			if reply.GetCount() == 1320 {
+				break
+			}
+			if _, err := stream.Receive(); err != nil {
+				t.Fatalf("%s has %d, and then %v", key, reply.GetCount(), err)
+			}
+		}
+		_ = stream.Close()
+	}
 }
 
 // severed is a store that a process can be cut off from.
@@ -412,10 +490,10 @@ func TestP45_AnActorTakesItsMessagesWithIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		k, l := newKit(t, nil), new(log)
-		ready := false
+		var ready atomic.Bool
 		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
 			switch {
-			case c.Key()[0] == "b" && !ready:
+			case c.Key()[0] == "b" && !ready.Load():
 				return errors.New("not now")
 			case c.Key()[0] == "b":
 				l.add("b", req.GetAmount())
@@ -431,7 +509,7 @@ func TestP45_AnActorTakesItsMessagesWithIt(t *testing.T) {
 		if _, err := k.Destroy(t.Context(), k.to(counterv1connect.CounterGetProcedure, "a", nil).Target); err != nil {
 			t.Fatal(err)
 		}
-		ready = true
+		ready.Store(true)
 		pass(time.Hour)
 		l.want(t, "b")
 		k.mustAdd("a", 1) // a new incarnation, whose first message is its own
@@ -457,6 +535,65 @@ func TestAMessageByIDDoesNotMakeItsReceiver(t *testing.T) {
 		}
 		if _, err := k.store.Load(t.Context(), k.address("b")); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Load says %v", err)
+		}
+	})
+}
+
+// TestAMessageFindsTheReceiverThatHasItsKey destroys the receiver while a message is
+// on its way.
+func TestAMessageFindsTheReceiverThatHasItsKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, nil)
+		var ready atomic.Bool
+		ready.Store(true)
+		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			switch {
+			case c.Key()[0] == "a":
+				return c.post("b", req.GetAmount())
+			case !ready.Load():
+				return errors.New("not now")
+			}
+			return nil
+		}
+		k.mustAdd("a", 1)
+		synctest.Wait()
+		k.mustCount("b", 1)
+		ready.Store(false)
+		k.mustAdd("a", 10)
+		synctest.Wait()
+		if _, err := k.Destroy(t.Context(), k.to(counterv1connect.CounterGetProcedure, "b", nil).Target); err != nil {
+			t.Fatal(err)
+		}
+		ready.Store(true)
+		pass(time.Minute)
+		k.mustCount("b", 10)
+	})
+}
+
+// TestAMessageCarriesTheTraceOfItsTurn, though it is delivered later.
+func TestAMessageCarriesTheTraceOfItsTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k, trace := newKit(t, nil), ""
+		k.increment = func(ctx context.Context, c *counter, _ *counterv1.IncrementRequest) error {
+			switch c.Key()[0] {
+			case "c":
+				info, _ := connect.CallInfoForServerContext(ctx)
+				trace = info.RequestHeader().Get("traceparent")
+				return nil
+			case "b":
+				return c.post("c", 1)
+			}
+			ctx, info := connect.NewClientContext(ctx)
+			info.RequestHeader().Set("traceparent", "00-1-2-01")
+			_, err := c.peer("b").Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+			return err
+		}
+		k.mustAdd("a", 1)
+		synctest.Wait()
+		if trace != "00-1-2-01" {
+			t.Errorf("the trace is %q", trace)
 		}
 	})
 }

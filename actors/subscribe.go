@@ -326,7 +326,7 @@ func beforeConnect(ctx context.Context, typ *actorType, call *Call, params proto
 	if typ.hooks.beforeConnect == nil {
 		return nil
 	}
-	attempt := Attempt{Namespace: call.Address.Namespace, Subject: call.Subject, Internal: call.Internal}
+	attempt := Attempt{Namespace: call.Address.Namespace, Subject: call.Subject, Internal: call.Internal, host: call.host}
 	if call.ID.IsZero() {
 		attempt.Key, _ = wire.DecodeKey(call.Address.Key) // canonical already
 	}

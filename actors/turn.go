@@ -59,7 +59,7 @@ type turn struct {
 	kvKeys    int     // of rows
 	exists    bool    // resolve wants it absent; only a reply given before can answer
 	kept      bool    // the reply is to be kept for a repeated request
-	sent      int     // messages to other actors
+	sent      *sent   // messages to other actors; nil without any
 	spoiled   error   // what the turn fails with at its end
 	destroy   bool    // the actor ends with the turn
 	sleep     bool    // the actor leaves memory after the turn

@@ -29,6 +29,7 @@ type directory interface {
 	List(ctx context.Context, q store.ListQuery) ([]actors.Description, error)
 	deadList
 	caretaker
+	deadLetters
 }
 
 // actorService is the lifecycle API.

@@ -47,7 +47,7 @@ func (s *actorService) ListDeadSchedules(ctx context.Context, req *troupev1.List
 	response := &troupev1.ListDeadSchedulesResponse{}
 	if len(found) > size {
 		found = found[:size]
-		response.NextPageToken = encodeDeadToken(found[size-1])
+		response.NextPageToken = encodeDeadToken(found[size-1].ActorID, found[size-1].ID)
 	}
 	for _, dead := range found {
 		message, err := deadScheduleOf(dead)
@@ -131,9 +131,9 @@ func deadScheduleOf(d actors.DeadSchedule) (*troupev1.DeadSchedule, error) {
 	}, nil
 }
 
-// encodeDeadToken names the last schedule of a page.
-func encodeDeadToken(last actors.DeadSchedule) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join([]string{pageTokenVersion, last.ActorID.String(), last.ID}, "\x00")))
+// encodeDeadToken names the last schedule or message of a page.
+func encodeDeadToken(actor store.ID, id string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join([]string{pageTokenVersion, actor.String(), id}, "\x00")))
 }
 
 // decodeDeadToken is the inverse of [encodeDeadToken].

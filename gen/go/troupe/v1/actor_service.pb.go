@@ -1562,6 +1562,463 @@ func (*DropScheduleResponse) Descriptor() ([]byte, []int) {
 	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{21}
 }
 
+// DeadMessage is a message from one actor to another that has failed for good.
+type DeadMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One incarnation of its sender.
+	ActorId string `protobuf:"bytes,1,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	// The sender's tenant, and the receiver's.
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// The full name of the sender's service.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// The segments of the sender's key.
+	Key []string `protobuf:"bytes,4,rep,name=key,proto3" json:"key,omitempty"`
+	// The message's number, unique within its sender.
+	Message uint64 `protobuf:"varint,5,opt,name=message,proto3" json:"message,omitempty"`
+	// The actor that it is for.
+	Receiver *Address `protobuf:"bytes,6,opt,name=receiver,proto3" json:"receiver,omitempty"`
+	// What it calls: "/package.Service/Method".
+	Procedure string `protobuf:"bytes,7,opt,name=procedure,proto3" json:"procedure,omitempty"`
+	// When it was sent.
+	SentAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=sent_at,json=sentAt,proto3" json:"sent_at,omitempty"`
+	// How many attempts have failed.
+	Attempts uint32 `protobuf:"varint,9,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// Why the last one did, as a caller would see it.
+	LastError string `protobuf:"bytes,10,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// When it did.
+	FailedAt      *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=failed_at,json=failedAt,proto3" json:"failed_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadMessage) Reset() {
+	*x = DeadMessage{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadMessage) ProtoMessage() {}
+
+func (x *DeadMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadMessage.ProtoReflect.Descriptor instead.
+func (*DeadMessage) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DeadMessage) GetActorId() string {
+	if x != nil {
+		return x.ActorId
+	}
+	return ""
+}
+
+func (x *DeadMessage) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *DeadMessage) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *DeadMessage) GetKey() []string {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *DeadMessage) GetMessage() uint64 {
+	if x != nil {
+		return x.Message
+	}
+	return 0
+}
+
+func (x *DeadMessage) GetReceiver() *Address {
+	if x != nil {
+		return x.Receiver
+	}
+	return nil
+}
+
+func (x *DeadMessage) GetProcedure() string {
+	if x != nil {
+		return x.Procedure
+	}
+	return ""
+}
+
+func (x *DeadMessage) GetSentAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SentAt
+	}
+	return nil
+}
+
+func (x *DeadMessage) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *DeadMessage) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *DeadMessage) GetFailedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailedAt
+	}
+	return nil
+}
+
+// Asks for a page of messages that have failed for good.
+type ListDeadMessagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those of one sender. Excludes namespace and type.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The tenant; empty means "default".
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Only senders of this type; empty means every type.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// At most so many; 0 means 100.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadMessagesRequest) Reset() {
+	*x = ListDeadMessagesRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadMessagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadMessagesRequest) ProtoMessage() {}
+
+func (x *ListDeadMessagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadMessagesRequest.ProtoReflect.Descriptor instead.
+func (*ListDeadMessagesRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListDeadMessagesRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *ListDeadMessagesRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ListDeadMessagesRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ListDeadMessagesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDeadMessagesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Answers with a page of messages.
+type ListDeadMessagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The page.
+	Messages []*DeadMessage `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	// Where the next page begins; empty after the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadMessagesResponse) Reset() {
+	*x = ListDeadMessagesResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadMessagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadMessagesResponse) ProtoMessage() {}
+
+func (x *ListDeadMessagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadMessagesResponse.ProtoReflect.Descriptor instead.
+func (*ListDeadMessagesResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListDeadMessagesResponse) GetMessages() []*DeadMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *ListDeadMessagesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Asks for another try of a message.
+type RetryMessageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its sender.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The message's number.
+	Message       uint64 `protobuf:"varint,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryMessageRequest) Reset() {
+	*x = RetryMessageRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryMessageRequest) ProtoMessage() {}
+
+func (x *RetryMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryMessageRequest.ProtoReflect.Descriptor instead.
+func (*RetryMessageRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RetryMessageRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *RetryMessageRequest) GetMessage() uint64 {
+	if x != nil {
+		return x.Message
+	}
+	return 0
+}
+
+// Answers that a message is on its way again.
+type RetryMessageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryMessageResponse) Reset() {
+	*x = RetryMessageResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryMessageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryMessageResponse) ProtoMessage() {}
+
+func (x *RetryMessageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryMessageResponse.ProtoReflect.Descriptor instead.
+func (*RetryMessageResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{26}
+}
+
+// Asks to give up a message.
+type DropMessageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its sender.
+	Address *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The message's number.
+	Message       uint64 `protobuf:"varint,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropMessageRequest) Reset() {
+	*x = DropMessageRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropMessageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropMessageRequest) ProtoMessage() {}
+
+func (x *DropMessageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropMessageRequest.ProtoReflect.Descriptor instead.
+func (*DropMessageRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *DropMessageRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+func (x *DropMessageRequest) GetMessage() uint64 {
+	if x != nil {
+		return x.Message
+	}
+	return 0
+}
+
+// Answers that a message is no more.
+type DropMessageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropMessageResponse) Reset() {
+	*x = DropMessageResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropMessageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropMessageResponse) ProtoMessage() {}
+
+func (x *DropMessageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropMessageResponse.ProtoReflect.Descriptor instead.
+func (*DropMessageResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{28}
+}
+
 // Asks for a page of what is stored.
 type ExportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1577,7 +2034,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[22]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +2046,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[22]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +2059,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{22}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ExportRequest) GetAddress() *Address {
@@ -1646,7 +2103,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[23]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +2115,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[23]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +2128,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{23}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExportResponse) GetActor() *Actor {
@@ -1729,7 +2186,7 @@ type RepairRequest struct {
 
 func (x *RepairRequest) Reset() {
 	*x = RepairRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[24]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +2198,7 @@ func (x *RepairRequest) String() string {
 func (*RepairRequest) ProtoMessage() {}
 
 func (x *RepairRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[24]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +2211,7 @@ func (x *RepairRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairRequest.ProtoReflect.Descriptor instead.
 func (*RepairRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{24}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RepairRequest) GetAddress() *Address {
@@ -1825,7 +2282,7 @@ type RepairResponse struct {
 
 func (x *RepairResponse) Reset() {
 	*x = RepairResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[25]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1837,7 +2294,7 @@ func (x *RepairResponse) String() string {
 func (*RepairResponse) ProtoMessage() {}
 
 func (x *RepairResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[25]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1850,7 +2307,7 @@ func (x *RepairResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepairResponse.ProtoReflect.Descriptor instead.
 func (*RepairResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{25}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RepairResponse) GetActor() *Actor {
@@ -1873,7 +2330,7 @@ type ResetRequest struct {
 
 func (x *ResetRequest) Reset() {
 	*x = ResetRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[26]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +2342,7 @@ func (x *ResetRequest) String() string {
 func (*ResetRequest) ProtoMessage() {}
 
 func (x *ResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[26]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +2355,7 @@ func (x *ResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
 func (*ResetRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{26}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ResetRequest) GetAddress() *Address {
@@ -1926,7 +2383,7 @@ type ResetResponse struct {
 
 func (x *ResetResponse) Reset() {
 	*x = ResetResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[27]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1938,7 +2395,7 @@ func (x *ResetResponse) String() string {
 func (*ResetResponse) ProtoMessage() {}
 
 func (x *ResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[27]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1951,7 +2408,7 @@ func (x *ResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetResponse.ProtoReflect.Descriptor instead.
 func (*ResetResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{27}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ResetResponse) GetActor() *Actor {
@@ -1972,7 +2429,7 @@ type LiftRequest struct {
 
 func (x *LiftRequest) Reset() {
 	*x = LiftRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[28]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1984,7 +2441,7 @@ func (x *LiftRequest) String() string {
 func (*LiftRequest) ProtoMessage() {}
 
 func (x *LiftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[28]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1997,7 +2454,7 @@ func (x *LiftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftRequest.ProtoReflect.Descriptor instead.
 func (*LiftRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{28}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LiftRequest) GetAddress() *Address {
@@ -2018,7 +2475,7 @@ type LiftResponse struct {
 
 func (x *LiftResponse) Reset() {
 	*x = LiftResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[29]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2030,7 +2487,7 @@ func (x *LiftResponse) String() string {
 func (*LiftResponse) ProtoMessage() {}
 
 func (x *LiftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[29]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2043,7 +2500,7 @@ func (x *LiftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftResponse.ProtoReflect.Descriptor instead.
 func (*LiftResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{29}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LiftResponse) GetActor() *Actor {
@@ -2062,7 +2519,7 @@ type CompactRequest struct {
 
 func (x *CompactRequest) Reset() {
 	*x = CompactRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[30]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2074,7 +2531,7 @@ func (x *CompactRequest) String() string {
 func (*CompactRequest) ProtoMessage() {}
 
 func (x *CompactRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[30]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2087,7 +2544,7 @@ func (x *CompactRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactRequest.ProtoReflect.Descriptor instead.
 func (*CompactRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{30}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{37}
 }
 
 // Answers a compaction.
@@ -2099,7 +2556,7 @@ type CompactResponse struct {
 
 func (x *CompactResponse) Reset() {
 	*x = CompactResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[31]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2568,7 @@ func (x *CompactResponse) String() string {
 func (*CompactResponse) ProtoMessage() {}
 
 func (x *CompactResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[31]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2581,7 @@ func (x *CompactResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactResponse.ProtoReflect.Descriptor instead.
 func (*CompactResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{31}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{38}
 }
 
 var File_troupe_v1_actor_service_proto protoreflect.FileDescriptor
@@ -2246,7 +2703,40 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\x13DropScheduleRequest\x124\n" +
 	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12#\n" +
 	"\bschedule\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\bschedule\"\x16\n" +
-	"\x14DropScheduleResponse\"\x8d\x01\n" +
+	"\x14DropScheduleResponse\"\xfd\x02\n" +
+	"\vDeadMessage\x12\x19\n" +
+	"\bactor_id\x18\x01 \x01(\tR\aactorId\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x10\n" +
+	"\x03key\x18\x04 \x03(\tR\x03key\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\x04R\amessage\x12.\n" +
+	"\breceiver\x18\x06 \x01(\v2\x12.troupe.v1.AddressR\breceiver\x12\x1c\n" +
+	"\tprocedure\x18\a \x01(\tR\tprocedure\x123\n" +
+	"\asent_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x06sentAt\x12\x1a\n" +
+	"\battempts\x18\t \x01(\rR\battempts\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\n" +
+	" \x01(\tR\tlastError\x127\n" +
+	"\tfailed_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\bfailedAt\"\xc1\x01\n" +
+	"\x17ListDeadMessagesRequest\x12,\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressR\aaddress\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12'\n" +
+	"\tpage_size\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\"v\n" +
+	"\x18ListDeadMessagesResponse\x122\n" +
+	"\bmessages\x18\x01 \x03(\v2\x16.troupe.v1.DeadMessageR\bmessages\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"n\n" +
+	"\x13RetryMessageRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12!\n" +
+	"\amessage\x18\x02 \x01(\x04B\a\xbaH\x042\x02 \x00R\amessage\"\x16\n" +
+	"\x14RetryMessageResponse\"m\n" +
+	"\x12DropMessageRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12!\n" +
+	"\amessage\x18\x02 \x01(\x04B\a\xbaH\x042\x02 \x00R\amessage\"\x15\n" +
+	"\x13DropMessageResponse\"\x8d\x01\n" +
 	"\rExportRequest\x124\n" +
 	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
@@ -2278,7 +2768,7 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\fLiftResponse\x12&\n" +
 	"\x05actor\x18\x01 \x01(\v2\x10.troupe.v1.ActorR\x05actor\"\x10\n" +
 	"\x0eCompactRequest\"\x11\n" +
-	"\x0fCompactResponse2\xf0\a\n" +
+	"\x0fCompactResponse2\xf1\t\n" +
 	"\fActorService\x12=\n" +
 	"\x06Create\x12\x18.troupe.v1.CreateRequest\x1a\x19.troupe.v1.CreateResponse\x12Q\n" +
 	"\vGetOrCreate\x12\x1d.troupe.v1.GetOrCreateRequest\x1a\x1e.troupe.v1.GetOrCreateResponse\"\x03\x90\x02\x02\x129\n" +
@@ -2288,7 +2778,10 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\x04List\x12\x16.troupe.v1.ListRequest\x1a\x17.troupe.v1.ListResponse\"\x03\x90\x02\x01\x12c\n" +
 	"\x11ListDeadSchedules\x12#.troupe.v1.ListDeadSchedulesRequest\x1a$.troupe.v1.ListDeadSchedulesResponse\"\x03\x90\x02\x01\x12R\n" +
 	"\rRetrySchedule\x12\x1f.troupe.v1.RetryScheduleRequest\x1a .troupe.v1.RetryScheduleResponse\x12O\n" +
-	"\fDropSchedule\x12\x1e.troupe.v1.DropScheduleRequest\x1a\x1f.troupe.v1.DropScheduleResponse\x12B\n" +
+	"\fDropSchedule\x12\x1e.troupe.v1.DropScheduleRequest\x1a\x1f.troupe.v1.DropScheduleResponse\x12`\n" +
+	"\x10ListDeadMessages\x12\".troupe.v1.ListDeadMessagesRequest\x1a#.troupe.v1.ListDeadMessagesResponse\"\x03\x90\x02\x01\x12O\n" +
+	"\fRetryMessage\x12\x1e.troupe.v1.RetryMessageRequest\x1a\x1f.troupe.v1.RetryMessageResponse\x12L\n" +
+	"\vDropMessage\x12\x1d.troupe.v1.DropMessageRequest\x1a\x1e.troupe.v1.DropMessageResponse\x12B\n" +
 	"\x06Export\x12\x18.troupe.v1.ExportRequest\x1a\x19.troupe.v1.ExportResponse\"\x03\x90\x02\x01\x12=\n" +
 	"\x06Repair\x12\x18.troupe.v1.RepairRequest\x1a\x19.troupe.v1.RepairResponse\x12:\n" +
 	"\x05Reset\x12\x17.troupe.v1.ResetRequest\x1a\x18.troupe.v1.ResetResponse\x12<\n" +
@@ -2308,7 +2801,7 @@ func file_troupe_v1_actor_service_proto_rawDescGZIP() []byte {
 }
 
 var file_troupe_v1_actor_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_troupe_v1_actor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_troupe_v1_actor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_troupe_v1_actor_service_proto_goTypes = []any{
 	(Actor_Status)(0),                 // 0: troupe.v1.Actor.Status
 	(Row_Kind)(0),                     // 1: troupe.v1.Row.Kind
@@ -2334,86 +2827,106 @@ var file_troupe_v1_actor_service_proto_goTypes = []any{
 	(*RetryScheduleResponse)(nil),     // 21: troupe.v1.RetryScheduleResponse
 	(*DropScheduleRequest)(nil),       // 22: troupe.v1.DropScheduleRequest
 	(*DropScheduleResponse)(nil),      // 23: troupe.v1.DropScheduleResponse
-	(*ExportRequest)(nil),             // 24: troupe.v1.ExportRequest
-	(*ExportResponse)(nil),            // 25: troupe.v1.ExportResponse
-	(*RepairRequest)(nil),             // 26: troupe.v1.RepairRequest
-	(*RepairResponse)(nil),            // 27: troupe.v1.RepairResponse
-	(*ResetRequest)(nil),              // 28: troupe.v1.ResetRequest
-	(*ResetResponse)(nil),             // 29: troupe.v1.ResetResponse
-	(*LiftRequest)(nil),               // 30: troupe.v1.LiftRequest
-	(*LiftResponse)(nil),              // 31: troupe.v1.LiftResponse
-	(*CompactRequest)(nil),            // 32: troupe.v1.CompactRequest
-	(*CompactResponse)(nil),           // 33: troupe.v1.CompactResponse
-	(*timestamppb.Timestamp)(nil),     // 34: google.protobuf.Timestamp
-	(*anypb.Any)(nil),                 // 35: google.protobuf.Any
+	(*DeadMessage)(nil),               // 24: troupe.v1.DeadMessage
+	(*ListDeadMessagesRequest)(nil),   // 25: troupe.v1.ListDeadMessagesRequest
+	(*ListDeadMessagesResponse)(nil),  // 26: troupe.v1.ListDeadMessagesResponse
+	(*RetryMessageRequest)(nil),       // 27: troupe.v1.RetryMessageRequest
+	(*RetryMessageResponse)(nil),      // 28: troupe.v1.RetryMessageResponse
+	(*DropMessageRequest)(nil),        // 29: troupe.v1.DropMessageRequest
+	(*DropMessageResponse)(nil),       // 30: troupe.v1.DropMessageResponse
+	(*ExportRequest)(nil),             // 31: troupe.v1.ExportRequest
+	(*ExportResponse)(nil),            // 32: troupe.v1.ExportResponse
+	(*RepairRequest)(nil),             // 33: troupe.v1.RepairRequest
+	(*RepairResponse)(nil),            // 34: troupe.v1.RepairResponse
+	(*ResetRequest)(nil),              // 35: troupe.v1.ResetRequest
+	(*ResetResponse)(nil),             // 36: troupe.v1.ResetResponse
+	(*LiftRequest)(nil),               // 37: troupe.v1.LiftRequest
+	(*LiftResponse)(nil),              // 38: troupe.v1.LiftResponse
+	(*CompactRequest)(nil),            // 39: troupe.v1.CompactRequest
+	(*CompactResponse)(nil),           // 40: troupe.v1.CompactResponse
+	(*timestamppb.Timestamp)(nil),     // 41: google.protobuf.Timestamp
+	(*anypb.Any)(nil),                 // 42: google.protobuf.Any
 }
 var file_troupe_v1_actor_service_proto_depIdxs = []int32{
-	34, // 0: troupe.v1.Actor.created_at:type_name -> google.protobuf.Timestamp
+	41, // 0: troupe.v1.Actor.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 1: troupe.v1.Actor.status:type_name -> troupe.v1.Actor.Status
-	34, // 2: troupe.v1.Actor.last_error_at:type_name -> google.protobuf.Timestamp
-	34, // 3: troupe.v1.Actor.retry_at:type_name -> google.protobuf.Timestamp
+	41, // 2: troupe.v1.Actor.last_error_at:type_name -> google.protobuf.Timestamp
+	41, // 3: troupe.v1.Actor.retry_at:type_name -> google.protobuf.Timestamp
 	1,  // 4: troupe.v1.Row.kind:type_name -> troupe.v1.Row.Kind
-	34, // 5: troupe.v1.Row.due_at:type_name -> google.protobuf.Timestamp
+	41, // 5: troupe.v1.Row.due_at:type_name -> google.protobuf.Timestamp
 	2,  // 6: troupe.v1.CreateRequest.address:type_name -> troupe.v1.Address
-	35, // 7: troupe.v1.CreateRequest.input:type_name -> google.protobuf.Any
+	42, // 7: troupe.v1.CreateRequest.input:type_name -> google.protobuf.Any
 	3,  // 8: troupe.v1.CreateResponse.actor:type_name -> troupe.v1.Actor
 	2,  // 9: troupe.v1.GetOrCreateRequest.address:type_name -> troupe.v1.Address
-	35, // 10: troupe.v1.GetOrCreateRequest.input:type_name -> google.protobuf.Any
+	42, // 10: troupe.v1.GetOrCreateRequest.input:type_name -> google.protobuf.Any
 	3,  // 11: troupe.v1.GetOrCreateResponse.actor:type_name -> troupe.v1.Actor
 	2,  // 12: troupe.v1.GetRequest.address:type_name -> troupe.v1.Address
 	3,  // 13: troupe.v1.GetResponse.actor:type_name -> troupe.v1.Actor
 	2,  // 14: troupe.v1.ResolveRequest.address:type_name -> troupe.v1.Address
 	2,  // 15: troupe.v1.DestroyRequest.address:type_name -> troupe.v1.Address
 	3,  // 16: troupe.v1.ListResponse.actors:type_name -> troupe.v1.Actor
-	34, // 17: troupe.v1.DeadSchedule.made_at:type_name -> google.protobuf.Timestamp
-	34, // 18: troupe.v1.DeadSchedule.due:type_name -> google.protobuf.Timestamp
-	34, // 19: troupe.v1.DeadSchedule.failed_at:type_name -> google.protobuf.Timestamp
+	41, // 17: troupe.v1.DeadSchedule.made_at:type_name -> google.protobuf.Timestamp
+	41, // 18: troupe.v1.DeadSchedule.due:type_name -> google.protobuf.Timestamp
+	41, // 19: troupe.v1.DeadSchedule.failed_at:type_name -> google.protobuf.Timestamp
 	2,  // 20: troupe.v1.ListDeadSchedulesRequest.address:type_name -> troupe.v1.Address
 	17, // 21: troupe.v1.ListDeadSchedulesResponse.schedules:type_name -> troupe.v1.DeadSchedule
 	2,  // 22: troupe.v1.RetryScheduleRequest.address:type_name -> troupe.v1.Address
 	2,  // 23: troupe.v1.DropScheduleRequest.address:type_name -> troupe.v1.Address
-	2,  // 24: troupe.v1.ExportRequest.address:type_name -> troupe.v1.Address
-	3,  // 25: troupe.v1.ExportResponse.actor:type_name -> troupe.v1.Actor
-	4,  // 26: troupe.v1.ExportResponse.rows:type_name -> troupe.v1.Row
-	2,  // 27: troupe.v1.RepairRequest.address:type_name -> troupe.v1.Address
-	3,  // 28: troupe.v1.RepairResponse.actor:type_name -> troupe.v1.Actor
-	2,  // 29: troupe.v1.ResetRequest.address:type_name -> troupe.v1.Address
-	3,  // 30: troupe.v1.ResetResponse.actor:type_name -> troupe.v1.Actor
-	2,  // 31: troupe.v1.LiftRequest.address:type_name -> troupe.v1.Address
-	3,  // 32: troupe.v1.LiftResponse.actor:type_name -> troupe.v1.Actor
-	5,  // 33: troupe.v1.ActorService.Create:input_type -> troupe.v1.CreateRequest
-	7,  // 34: troupe.v1.ActorService.GetOrCreate:input_type -> troupe.v1.GetOrCreateRequest
-	9,  // 35: troupe.v1.ActorService.Get:input_type -> troupe.v1.GetRequest
-	11, // 36: troupe.v1.ActorService.Resolve:input_type -> troupe.v1.ResolveRequest
-	13, // 37: troupe.v1.ActorService.Destroy:input_type -> troupe.v1.DestroyRequest
-	15, // 38: troupe.v1.ActorService.List:input_type -> troupe.v1.ListRequest
-	18, // 39: troupe.v1.ActorService.ListDeadSchedules:input_type -> troupe.v1.ListDeadSchedulesRequest
-	20, // 40: troupe.v1.ActorService.RetrySchedule:input_type -> troupe.v1.RetryScheduleRequest
-	22, // 41: troupe.v1.ActorService.DropSchedule:input_type -> troupe.v1.DropScheduleRequest
-	24, // 42: troupe.v1.ActorService.Export:input_type -> troupe.v1.ExportRequest
-	26, // 43: troupe.v1.ActorService.Repair:input_type -> troupe.v1.RepairRequest
-	28, // 44: troupe.v1.ActorService.Reset:input_type -> troupe.v1.ResetRequest
-	30, // 45: troupe.v1.ActorService.Lift:input_type -> troupe.v1.LiftRequest
-	32, // 46: troupe.v1.ActorService.Compact:input_type -> troupe.v1.CompactRequest
-	6,  // 47: troupe.v1.ActorService.Create:output_type -> troupe.v1.CreateResponse
-	8,  // 48: troupe.v1.ActorService.GetOrCreate:output_type -> troupe.v1.GetOrCreateResponse
-	10, // 49: troupe.v1.ActorService.Get:output_type -> troupe.v1.GetResponse
-	12, // 50: troupe.v1.ActorService.Resolve:output_type -> troupe.v1.ResolveResponse
-	14, // 51: troupe.v1.ActorService.Destroy:output_type -> troupe.v1.DestroyResponse
-	16, // 52: troupe.v1.ActorService.List:output_type -> troupe.v1.ListResponse
-	19, // 53: troupe.v1.ActorService.ListDeadSchedules:output_type -> troupe.v1.ListDeadSchedulesResponse
-	21, // 54: troupe.v1.ActorService.RetrySchedule:output_type -> troupe.v1.RetryScheduleResponse
-	23, // 55: troupe.v1.ActorService.DropSchedule:output_type -> troupe.v1.DropScheduleResponse
-	25, // 56: troupe.v1.ActorService.Export:output_type -> troupe.v1.ExportResponse
-	27, // 57: troupe.v1.ActorService.Repair:output_type -> troupe.v1.RepairResponse
-	29, // 58: troupe.v1.ActorService.Reset:output_type -> troupe.v1.ResetResponse
-	31, // 59: troupe.v1.ActorService.Lift:output_type -> troupe.v1.LiftResponse
-	33, // 60: troupe.v1.ActorService.Compact:output_type -> troupe.v1.CompactResponse
-	47, // [47:61] is the sub-list for method output_type
-	33, // [33:47] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	2,  // 24: troupe.v1.DeadMessage.receiver:type_name -> troupe.v1.Address
+	41, // 25: troupe.v1.DeadMessage.sent_at:type_name -> google.protobuf.Timestamp
+	41, // 26: troupe.v1.DeadMessage.failed_at:type_name -> google.protobuf.Timestamp
+	2,  // 27: troupe.v1.ListDeadMessagesRequest.address:type_name -> troupe.v1.Address
+	24, // 28: troupe.v1.ListDeadMessagesResponse.messages:type_name -> troupe.v1.DeadMessage
+	2,  // 29: troupe.v1.RetryMessageRequest.address:type_name -> troupe.v1.Address
+	2,  // 30: troupe.v1.DropMessageRequest.address:type_name -> troupe.v1.Address
+	2,  // 31: troupe.v1.ExportRequest.address:type_name -> troupe.v1.Address
+	3,  // 32: troupe.v1.ExportResponse.actor:type_name -> troupe.v1.Actor
+	4,  // 33: troupe.v1.ExportResponse.rows:type_name -> troupe.v1.Row
+	2,  // 34: troupe.v1.RepairRequest.address:type_name -> troupe.v1.Address
+	3,  // 35: troupe.v1.RepairResponse.actor:type_name -> troupe.v1.Actor
+	2,  // 36: troupe.v1.ResetRequest.address:type_name -> troupe.v1.Address
+	3,  // 37: troupe.v1.ResetResponse.actor:type_name -> troupe.v1.Actor
+	2,  // 38: troupe.v1.LiftRequest.address:type_name -> troupe.v1.Address
+	3,  // 39: troupe.v1.LiftResponse.actor:type_name -> troupe.v1.Actor
+	5,  // 40: troupe.v1.ActorService.Create:input_type -> troupe.v1.CreateRequest
+	7,  // 41: troupe.v1.ActorService.GetOrCreate:input_type -> troupe.v1.GetOrCreateRequest
+	9,  // 42: troupe.v1.ActorService.Get:input_type -> troupe.v1.GetRequest
+	11, // 43: troupe.v1.ActorService.Resolve:input_type -> troupe.v1.ResolveRequest
+	13, // 44: troupe.v1.ActorService.Destroy:input_type -> troupe.v1.DestroyRequest
+	15, // 45: troupe.v1.ActorService.List:input_type -> troupe.v1.ListRequest
+	18, // 46: troupe.v1.ActorService.ListDeadSchedules:input_type -> troupe.v1.ListDeadSchedulesRequest
+	20, // 47: troupe.v1.ActorService.RetrySchedule:input_type -> troupe.v1.RetryScheduleRequest
+	22, // 48: troupe.v1.ActorService.DropSchedule:input_type -> troupe.v1.DropScheduleRequest
+	25, // 49: troupe.v1.ActorService.ListDeadMessages:input_type -> troupe.v1.ListDeadMessagesRequest
+	27, // 50: troupe.v1.ActorService.RetryMessage:input_type -> troupe.v1.RetryMessageRequest
+	29, // 51: troupe.v1.ActorService.DropMessage:input_type -> troupe.v1.DropMessageRequest
+	31, // 52: troupe.v1.ActorService.Export:input_type -> troupe.v1.ExportRequest
+	33, // 53: troupe.v1.ActorService.Repair:input_type -> troupe.v1.RepairRequest
+	35, // 54: troupe.v1.ActorService.Reset:input_type -> troupe.v1.ResetRequest
+	37, // 55: troupe.v1.ActorService.Lift:input_type -> troupe.v1.LiftRequest
+	39, // 56: troupe.v1.ActorService.Compact:input_type -> troupe.v1.CompactRequest
+	6,  // 57: troupe.v1.ActorService.Create:output_type -> troupe.v1.CreateResponse
+	8,  // 58: troupe.v1.ActorService.GetOrCreate:output_type -> troupe.v1.GetOrCreateResponse
+	10, // 59: troupe.v1.ActorService.Get:output_type -> troupe.v1.GetResponse
+	12, // 60: troupe.v1.ActorService.Resolve:output_type -> troupe.v1.ResolveResponse
+	14, // 61: troupe.v1.ActorService.Destroy:output_type -> troupe.v1.DestroyResponse
+	16, // 62: troupe.v1.ActorService.List:output_type -> troupe.v1.ListResponse
+	19, // 63: troupe.v1.ActorService.ListDeadSchedules:output_type -> troupe.v1.ListDeadSchedulesResponse
+	21, // 64: troupe.v1.ActorService.RetrySchedule:output_type -> troupe.v1.RetryScheduleResponse
+	23, // 65: troupe.v1.ActorService.DropSchedule:output_type -> troupe.v1.DropScheduleResponse
+	26, // 66: troupe.v1.ActorService.ListDeadMessages:output_type -> troupe.v1.ListDeadMessagesResponse
+	28, // 67: troupe.v1.ActorService.RetryMessage:output_type -> troupe.v1.RetryMessageResponse
+	30, // 68: troupe.v1.ActorService.DropMessage:output_type -> troupe.v1.DropMessageResponse
+	32, // 69: troupe.v1.ActorService.Export:output_type -> troupe.v1.ExportResponse
+	34, // 70: troupe.v1.ActorService.Repair:output_type -> troupe.v1.RepairResponse
+	36, // 71: troupe.v1.ActorService.Reset:output_type -> troupe.v1.ResetResponse
+	38, // 72: troupe.v1.ActorService.Lift:output_type -> troupe.v1.LiftResponse
+	40, // 73: troupe.v1.ActorService.Compact:output_type -> troupe.v1.CompactResponse
+	57, // [57:74] is the sub-list for method output_type
+	40, // [40:57] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_troupe_v1_actor_service_proto_init() }
@@ -2421,7 +2934,7 @@ func file_troupe_v1_actor_service_proto_init() {
 	if File_troupe_v1_actor_service_proto != nil {
 		return
 	}
-	file_troupe_v1_actor_service_proto_msgTypes[24].OneofWrappers = []any{
+	file_troupe_v1_actor_service_proto_msgTypes[31].OneofWrappers = []any{
 		(*RepairRequest_Binary)(nil),
 		(*RepairRequest_Json)(nil),
 	}
@@ -2431,7 +2944,7 @@ func file_troupe_v1_actor_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_troupe_v1_actor_service_proto_rawDesc), len(file_troupe_v1_actor_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   32,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

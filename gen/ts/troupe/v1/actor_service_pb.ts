@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file troupe/v1/actor_service.proto.
  */
 export const file_troupe_v1_actor_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch10cm91cGUvdjEvYWN0b3Jfc2VydmljZS5wcm90bxIJdHJvdXBlLnYxIkMKB0FkZHJlc3MSEQoJbmFtZXNwYWNlGAEgASgJEgwKBHR5cGUYAiABKAkSCwoDa2V5GAMgAygJEgoKAmlkGAQgASgJIpIECgVBY3RvchIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRILCgNrZXkYBCADKAkSLgoKY3JlYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YBiABKAQSEwoLc3RhdGVfYnl0ZXMYByABKAQSDQoFYXdha2UYCCABKAgSEwoLY29ubmVjdGlvbnMYCSABKA0SFQoNc3RhdGVfdmVyc2lvbhgKIAEoDRInCgZzdGF0dXMYCyABKA4yFy50cm91cGUudjEuQWN0b3IuU3RhdHVzEhIKCmxhc3RfZXJyb3IYDCABKAkSMQoNbGFzdF9lcnJvcl9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIcmV0cnlfYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIp4BCgZTdGF0dXMSFgoSU1RBVFVTX1VOU1BFQ0lGSUVEEAASEwoPU1RBVFVTX1NUQVJUSU5HEAESEAoMU1RBVFVTX0FXQUtFEAISEwoPU1RBVFVTX1NMRUVQSU5HEAMSEgoOU1RBVFVTX0NSQVNIRUQQBBIWChJTVEFUVVNfUVVBUkFOVElORUQQBRIUChBTVEFUVVNfREVTVFJPWUVEEAYi5QEKA1JvdxIhCgRraW5kGAEgASgOMhMudHJvdXBlLnYxLlJvdy5LaW5kEgsKA2tleRgCIAEoDBINCgV2YWx1ZRgDIAEoDBIqCgZkdWVfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInMKBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEgsKB0tJTkRfS1YQARIRCg1LSU5EX1NDSEVEVUxFEAISDgoKS0lORF9FVkVOVBADEg8KC0tJTkRfT1VUQk9YEAQSFAoQS0lORF9JREVNUE9URU5DWRAFImEKDUNyZWF0ZVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESIwoFaW5wdXQYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55IjEKDkNyZWF0ZVJlc3BvbnNlEh8KBWFjdG9yGAEgASgLMhAudHJvdXBlLnYxLkFjdG9yImYKEkdldE9yQ3JlYXRlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIjCgVpbnB1dBgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkiRwoTR2V0T3JDcmVhdGVSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvchIPCgdjcmVhdGVkGAIgASgIIjkKCkdldFJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQEiLgoLR2V0UmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3IiPQoOUmVzb2x2ZVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQEiHQoPUmVzb2x2ZVJlc3BvbnNlEgoKAmlkGAEgASgJIj0KDkRlc3Ryb3lSZXF1ZXN0EisKB2FkZHJlc3MYASABKAsyEi50cm91cGUudjEuQWRkcmVzc0IGukgDyAEBIh0KD0Rlc3Ryb3lSZXNwb25zZRIKCgJpZBgBIAEoCSJ1CgtMaXN0UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEdHlwZRgCIAEoCRISCgprZXlfcHJlZml4GAMgAygJEh0KCXBhZ2Vfc2l6ZRgEIAEoBUIKukgHGgUY6AcoABISCgpwYWdlX3Rva2VuGAUgASgJIkkKDExpc3RSZXNwb25zZRIgCgZhY3RvcnMYASADKAsyEC50cm91cGUudjEuQWN0b3ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqwCCgxEZWFkU2NoZWR1bGUSEAoIYWN0b3JfaWQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEgwKBHR5cGUYAyABKAkSCwoDa2V5GAQgAygJEhAKCHNjaGVkdWxlGAUgASgJEgwKBG5hbWUYBiABKAkSEQoJcHJvY2VkdXJlGAcgASgJEisKB21hZGVfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKA2R1ZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYXR0ZW1wdHMYCiABKA0SEgoKbGFzdF9lcnJvchgLIAEoCRItCglmYWlsZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpMBChhMaXN0RGVhZFNjaGVkdWxlc1JlcXVlc3QSIwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzEhEKCW5hbWVzcGFjZRgCIAEoCRIMCgR0eXBlGAMgASgJEh0KCXBhZ2Vfc2l6ZRgEIAEoBUIKukgHGgUY6AcoABISCgpwYWdlX3Rva2VuGAUgASgJImAKGUxpc3REZWFkU2NoZWR1bGVzUmVzcG9uc2USKgoJc2NoZWR1bGVzGAEgAygLMhcudHJvdXBlLnYxLkRlYWRTY2hlZHVsZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiXgoUUmV0cnlTY2hlZHVsZVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESGQoIc2NoZWR1bGUYAiABKAlCB7pIBHICEAEiFwoVUmV0cnlTY2hlZHVsZVJlc3BvbnNlIl0KE0Ryb3BTY2hlZHVsZVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESGQoIc2NoZWR1bGUYAiABKAlCB7pIBHICEAEiFgoURHJvcFNjaGVkdWxlUmVzcG9uc2UibwoNRXhwb3J0UmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASEgoKcGFnZV90b2tlbhgDIAEoCSKLAQoORXhwb3J0UmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3ISDQoFc3RhdGUYAiABKAwSEgoKZXZlbnRfaGVhZBgDIAEoBBIcCgRyb3dzGAQgAygLMg4udHJvdXBlLnYxLlJvdxIXCg9uZXh0X3BhZ2VfdG9rZW4YBSABKAkiiQEKDVJlcGFpclJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESGQoIcmV2aXNpb24YAiABKARCB7pIBDICIAASEAoGYmluYXJ5GAMgASgMSAASDgoEanNvbhgEIAEoCUgAQg4KBXN0YXRlEgW6SAIIASIxCg5SZXBhaXJSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvciJWCgxSZXNldFJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESGQoIcmV2aXNpb24YAiABKARCB7pIBDICIAAiMAoNUmVzZXRSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvciI6CgtMaWZ0UmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIvCgxMaWZ0UmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3IiEAoOQ29tcGFjdFJlcXVlc3QiEQoPQ29tcGFjdFJlc3BvbnNlMvAHCgxBY3RvclNlcnZpY2USPQoGQ3JlYXRlEhgudHJvdXBlLnYxLkNyZWF0ZVJlcXVlc3QaGS50cm91cGUudjEuQ3JlYXRlUmVzcG9uc2USUQoLR2V0T3JDcmVhdGUSHS50cm91cGUudjEuR2V0T3JDcmVhdGVSZXF1ZXN0Gh4udHJvdXBlLnYxLkdldE9yQ3JlYXRlUmVzcG9uc2UiA5ACAhI5CgNHZXQSFS50cm91cGUudjEuR2V0UmVxdWVzdBoWLnRyb3VwZS52MS5HZXRSZXNwb25zZSIDkAIBEkUKB1Jlc29sdmUSGS50cm91cGUudjEuUmVzb2x2ZVJlcXVlc3QaGi50cm91cGUudjEuUmVzb2x2ZVJlc3BvbnNlIgOQAgESQAoHRGVzdHJveRIZLnRyb3VwZS52MS5EZXN0cm95UmVxdWVzdBoaLnRyb3VwZS52MS5EZXN0cm95UmVzcG9uc2USPAoETGlzdBIWLnRyb3VwZS52MS5MaXN0UmVxdWVzdBoXLnRyb3VwZS52MS5MaXN0UmVzcG9uc2UiA5ACARJjChFMaXN0RGVhZFNjaGVkdWxlcxIjLnRyb3VwZS52MS5MaXN0RGVhZFNjaGVkdWxlc1JlcXVlc3QaJC50cm91cGUudjEuTGlzdERlYWRTY2hlZHVsZXNSZXNwb25zZSIDkAIBElIKDVJldHJ5U2NoZWR1bGUSHy50cm91cGUudjEuUmV0cnlTY2hlZHVsZVJlcXVlc3QaIC50cm91cGUudjEuUmV0cnlTY2hlZHVsZVJlc3BvbnNlEk8KDERyb3BTY2hlZHVsZRIeLnRyb3VwZS52MS5Ecm9wU2NoZWR1bGVSZXF1ZXN0Gh8udHJvdXBlLnYxLkRyb3BTY2hlZHVsZVJlc3BvbnNlEkIKBkV4cG9ydBIYLnRyb3VwZS52MS5FeHBvcnRSZXF1ZXN0GhkudHJvdXBlLnYxLkV4cG9ydFJlc3BvbnNlIgOQAgESPQoGUmVwYWlyEhgudHJvdXBlLnYxLlJlcGFpclJlcXVlc3QaGS50cm91cGUudjEuUmVwYWlyUmVzcG9uc2USOgoFUmVzZXQSFy50cm91cGUudjEuUmVzZXRSZXF1ZXN0GhgudHJvdXBlLnYxLlJlc2V0UmVzcG9uc2USPAoETGlmdBIWLnRyb3VwZS52MS5MaWZ0UmVxdWVzdBoXLnRyb3VwZS52MS5MaWZ0UmVzcG9uc2UiA5ACAhJFCgdDb21wYWN0EhkudHJvdXBlLnYxLkNvbXBhY3RSZXF1ZXN0GhoudHJvdXBlLnYxLkNvbXBhY3RSZXNwb25zZSIDkAICQjhaNmdpdGh1Yi5jb20vdHJvdXBlLWRldi90cm91cGUvZ2VuL2dvL3Ryb3VwZS92MTt0cm91cGV2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_any, file_google_protobuf_timestamp]);
+  fileDesc("Ch10cm91cGUvdjEvYWN0b3Jfc2VydmljZS5wcm90bxIJdHJvdXBlLnYxIkMKB0FkZHJlc3MSEQoJbmFtZXNwYWNlGAEgASgJEgwKBHR5cGUYAiABKAkSCwoDa2V5GAMgAygJEgoKAmlkGAQgASgJIpIECgVBY3RvchIKCgJpZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDAoEdHlwZRgDIAEoCRILCgNrZXkYBCADKAkSLgoKY3JlYXRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV2aXNpb24YBiABKAQSEwoLc3RhdGVfYnl0ZXMYByABKAQSDQoFYXdha2UYCCABKAgSEwoLY29ubmVjdGlvbnMYCSABKA0SFQoNc3RhdGVfdmVyc2lvbhgKIAEoDRInCgZzdGF0dXMYCyABKA4yFy50cm91cGUudjEuQWN0b3IuU3RhdHVzEhIKCmxhc3RfZXJyb3IYDCABKAkSMQoNbGFzdF9lcnJvcl9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIcmV0cnlfYXQYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIp4BCgZTdGF0dXMSFgoSU1RBVFVTX1VOU1BFQ0lGSUVEEAASEwoPU1RBVFVTX1NUQVJUSU5HEAESEAoMU1RBVFVTX0FXQUtFEAISEwoPU1RBVFVTX1NMRUVQSU5HEAMSEgoOU1RBVFVTX0NSQVNIRUQQBBIWChJTVEFUVVNfUVVBUkFOVElORUQQBRIUChBTVEFUVVNfREVTVFJPWUVEEAYi5QEKA1JvdxIhCgRraW5kGAEgASgOMhMudHJvdXBlLnYxLlJvdy5LaW5kEgsKA2tleRgCIAEoDBINCgV2YWx1ZRgDIAEoDBIqCgZkdWVfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInMKBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEgsKB0tJTkRfS1YQARIRCg1LSU5EX1NDSEVEVUxFEAISDgoKS0lORF9FVkVOVBADEg8KC0tJTkRfT1VUQk9YEAQSFAoQS0lORF9JREVNUE9URU5DWRAFImEKDUNyZWF0ZVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESIwoFaW5wdXQYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55IjEKDkNyZWF0ZVJlc3BvbnNlEh8KBWFjdG9yGAEgASgLMhAudHJvdXBlLnYxLkFjdG9yImYKEkdldE9yQ3JlYXRlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIjCgVpbnB1dBgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkiRwoTR2V0T3JDcmVhdGVSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvchIPCgdjcmVhdGVkGAIgASgIIjkKCkdldFJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQEiLgoLR2V0UmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3IiPQoOUmVzb2x2ZVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQEiHQoPUmVzb2x2ZVJlc3BvbnNlEgoKAmlkGAEgASgJIj0KDkRlc3Ryb3lSZXF1ZXN0EisKB2FkZHJlc3MYASABKAsyEi50cm91cGUudjEuQWRkcmVzc0IGukgDyAEBIh0KD0Rlc3Ryb3lSZXNwb25zZRIKCgJpZBgBIAEoCSJ1CgtMaXN0UmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSDAoEdHlwZRgCIAEoCRISCgprZXlfcHJlZml4GAMgAygJEh0KCXBhZ2Vfc2l6ZRgEIAEoBUIKukgHGgUY6AcoABISCgpwYWdlX3Rva2VuGAUgASgJIkkKDExpc3RSZXNwb25zZRIgCgZhY3RvcnMYASADKAsyEC50cm91cGUudjEuQWN0b3ISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqwCCgxEZWFkU2NoZWR1bGUSEAoIYWN0b3JfaWQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEgwKBHR5cGUYAyABKAkSCwoDa2V5GAQgAygJEhAKCHNjaGVkdWxlGAUgASgJEgwKBG5hbWUYBiABKAkSEQoJcHJvY2VkdXJlGAcgASgJEisKB21hZGVfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKA2R1ZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYXR0ZW1wdHMYCiABKA0SEgoKbGFzdF9lcnJvchgLIAEoCRItCglmYWlsZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpMBChhMaXN0RGVhZFNjaGVkdWxlc1JlcXVlc3QSIwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzEhEKCW5hbWVzcGFjZRgCIAEoCRIMCgR0eXBlGAMgASgJEh0KCXBhZ2Vfc2l6ZRgEIAEoBUIKukgHGgUY6AcoABISCgpwYWdlX3Rva2VuGAUgASgJImAKGUxpc3REZWFkU2NoZWR1bGVzUmVzcG9uc2USKgoJc2NoZWR1bGVzGAEgAygLMhcudHJvdXBlLnYxLkRlYWRTY2hlZHVsZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiXgoUUmV0cnlTY2hlZHVsZVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESGQoIc2NoZWR1bGUYAiABKAlCB7pIBHICEAEiFwoVUmV0cnlTY2hlZHVsZVJlc3BvbnNlIl0KE0Ryb3BTY2hlZHVsZVJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESGQoIc2NoZWR1bGUYAiABKAlCB7pIBHICEAEiFgoURHJvcFNjaGVkdWxlUmVzcG9uc2UimQIKC0RlYWRNZXNzYWdlEhAKCGFjdG9yX2lkGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRIMCgR0eXBlGAMgASgJEgsKA2tleRgEIAMoCRIPCgdtZXNzYWdlGAUgASgEEiQKCHJlY2VpdmVyGAYgASgLMhIudHJvdXBlLnYxLkFkZHJlc3MSEQoJcHJvY2VkdXJlGAcgASgJEisKB3NlbnRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGF0dGVtcHRzGAkgASgNEhIKCmxhc3RfZXJyb3IYCiABKAkSLQoJZmFpbGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKSAQoXTGlzdERlYWRNZXNzYWdlc1JlcXVlc3QSIwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzEhEKCW5hbWVzcGFjZRgCIAEoCRIMCgR0eXBlGAMgASgJEh0KCXBhZ2Vfc2l6ZRgEIAEoBUIKukgHGgUY6AcoABISCgpwYWdlX3Rva2VuGAUgASgJIl0KGExpc3REZWFkTWVzc2FnZXNSZXNwb25zZRIoCghtZXNzYWdlcxgBIAMoCzIWLnRyb3VwZS52MS5EZWFkTWVzc2FnZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiXAoTUmV0cnlNZXNzYWdlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIYCgdtZXNzYWdlGAIgASgEQge6SAQyAiAAIhYKFFJldHJ5TWVzc2FnZVJlc3BvbnNlIlsKEkRyb3BNZXNzYWdlUmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIYCgdtZXNzYWdlGAIgASgEQge6SAQyAiAAIhUKE0Ryb3BNZXNzYWdlUmVzcG9uc2UibwoNRXhwb3J0UmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASEgoKcGFnZV90b2tlbhgDIAEoCSKLAQoORXhwb3J0UmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3ISDQoFc3RhdGUYAiABKAwSEgoKZXZlbnRfaGVhZBgDIAEoBBIcCgRyb3dzGAQgAygLMg4udHJvdXBlLnYxLlJvdxIXCg9uZXh0X3BhZ2VfdG9rZW4YBSABKAkiiQEKDVJlcGFpclJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESGQoIcmV2aXNpb24YAiABKARCB7pIBDICIAASEAoGYmluYXJ5GAMgASgMSAASDgoEanNvbhgEIAEoCUgAQg4KBXN0YXRlEgW6SAIIASIxCg5SZXBhaXJSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvciJWCgxSZXNldFJlcXVlc3QSKwoHYWRkcmVzcxgBIAEoCzISLnRyb3VwZS52MS5BZGRyZXNzQga6SAPIAQESGQoIcmV2aXNpb24YAiABKARCB7pIBDICIAAiMAoNUmVzZXRSZXNwb25zZRIfCgVhY3RvchgBIAEoCzIQLnRyb3VwZS52MS5BY3RvciI6CgtMaWZ0UmVxdWVzdBIrCgdhZGRyZXNzGAEgASgLMhIudHJvdXBlLnYxLkFkZHJlc3NCBrpIA8gBASIvCgxMaWZ0UmVzcG9uc2USHwoFYWN0b3IYASABKAsyEC50cm91cGUudjEuQWN0b3IiEAoOQ29tcGFjdFJlcXVlc3QiEQoPQ29tcGFjdFJlc3BvbnNlMvEJCgxBY3RvclNlcnZpY2USPQoGQ3JlYXRlEhgudHJvdXBlLnYxLkNyZWF0ZVJlcXVlc3QaGS50cm91cGUudjEuQ3JlYXRlUmVzcG9uc2USUQoLR2V0T3JDcmVhdGUSHS50cm91cGUudjEuR2V0T3JDcmVhdGVSZXF1ZXN0Gh4udHJvdXBlLnYxLkdldE9yQ3JlYXRlUmVzcG9uc2UiA5ACAhI5CgNHZXQSFS50cm91cGUudjEuR2V0UmVxdWVzdBoWLnRyb3VwZS52MS5HZXRSZXNwb25zZSIDkAIBEkUKB1Jlc29sdmUSGS50cm91cGUudjEuUmVzb2x2ZVJlcXVlc3QaGi50cm91cGUudjEuUmVzb2x2ZVJlc3BvbnNlIgOQAgESQAoHRGVzdHJveRIZLnRyb3VwZS52MS5EZXN0cm95UmVxdWVzdBoaLnRyb3VwZS52MS5EZXN0cm95UmVzcG9uc2USPAoETGlzdBIWLnRyb3VwZS52MS5MaXN0UmVxdWVzdBoXLnRyb3VwZS52MS5MaXN0UmVzcG9uc2UiA5ACARJjChFMaXN0RGVhZFNjaGVkdWxlcxIjLnRyb3VwZS52MS5MaXN0RGVhZFNjaGVkdWxlc1JlcXVlc3QaJC50cm91cGUudjEuTGlzdERlYWRTY2hlZHVsZXNSZXNwb25zZSIDkAIBElIKDVJldHJ5U2NoZWR1bGUSHy50cm91cGUudjEuUmV0cnlTY2hlZHVsZVJlcXVlc3QaIC50cm91cGUudjEuUmV0cnlTY2hlZHVsZVJlc3BvbnNlEk8KDERyb3BTY2hlZHVsZRIeLnRyb3VwZS52MS5Ecm9wU2NoZWR1bGVSZXF1ZXN0Gh8udHJvdXBlLnYxLkRyb3BTY2hlZHVsZVJlc3BvbnNlEmAKEExpc3REZWFkTWVzc2FnZXMSIi50cm91cGUudjEuTGlzdERlYWRNZXNzYWdlc1JlcXVlc3QaIy50cm91cGUudjEuTGlzdERlYWRNZXNzYWdlc1Jlc3BvbnNlIgOQAgESTwoMUmV0cnlNZXNzYWdlEh4udHJvdXBlLnYxLlJldHJ5TWVzc2FnZVJlcXVlc3QaHy50cm91cGUudjEuUmV0cnlNZXNzYWdlUmVzcG9uc2USTAoLRHJvcE1lc3NhZ2USHS50cm91cGUudjEuRHJvcE1lc3NhZ2VSZXF1ZXN0Gh4udHJvdXBlLnYxLkRyb3BNZXNzYWdlUmVzcG9uc2USQgoGRXhwb3J0EhgudHJvdXBlLnYxLkV4cG9ydFJlcXVlc3QaGS50cm91cGUudjEuRXhwb3J0UmVzcG9uc2UiA5ACARI9CgZSZXBhaXISGC50cm91cGUudjEuUmVwYWlyUmVxdWVzdBoZLnRyb3VwZS52MS5SZXBhaXJSZXNwb25zZRI6CgVSZXNldBIXLnRyb3VwZS52MS5SZXNldFJlcXVlc3QaGC50cm91cGUudjEuUmVzZXRSZXNwb25zZRI8CgRMaWZ0EhYudHJvdXBlLnYxLkxpZnRSZXF1ZXN0GhcudHJvdXBlLnYxLkxpZnRSZXNwb25zZSIDkAICEkUKB0NvbXBhY3QSGS50cm91cGUudjEuQ29tcGFjdFJlcXVlc3QaGi50cm91cGUudjEuQ29tcGFjdFJlc3BvbnNlIgOQAgJCOFo2Z2l0aHViLmNvbS90cm91cGUtZGV2L3Ryb3VwZS9nZW4vZ28vdHJvdXBlL3YxO3Ryb3VwZXYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_any, file_google_protobuf_timestamp]);
 
 /**
  * Address names an actor: by key, or by id for one incarnation.
@@ -903,6 +903,260 @@ export const DropScheduleResponseSchema: GenMessage<DropScheduleResponse> = /*@_
   messageDesc(file_troupe_v1_actor_service, 21);
 
 /**
+ * DeadMessage is a message from one actor to another that has failed for good.
+ *
+ * @generated from message troupe.v1.DeadMessage
+ */
+export type DeadMessage = Message<"troupe.v1.DeadMessage"> & {
+  /**
+   * One incarnation of its sender.
+   *
+   * @generated from field: string actor_id = 1;
+   */
+  actorId: string;
+
+  /**
+   * The sender's tenant, and the receiver's.
+   *
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * The full name of the sender's service.
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * The segments of the sender's key.
+   *
+   * @generated from field: repeated string key = 4;
+   */
+  key: string[];
+
+  /**
+   * The message's number, unique within its sender.
+   *
+   * @generated from field: uint64 message = 5;
+   */
+  message: bigint;
+
+  /**
+   * The actor that it is for.
+   *
+   * @generated from field: troupe.v1.Address receiver = 6;
+   */
+  receiver?: Address | undefined;
+
+  /**
+   * What it calls: "/package.Service/Method".
+   *
+   * @generated from field: string procedure = 7;
+   */
+  procedure: string;
+
+  /**
+   * When it was sent.
+   *
+   * @generated from field: google.protobuf.Timestamp sent_at = 8;
+   */
+  sentAt?: Timestamp | undefined;
+
+  /**
+   * How many attempts have failed.
+   *
+   * @generated from field: uint32 attempts = 9;
+   */
+  attempts: number;
+
+  /**
+   * Why the last one did, as a caller would see it.
+   *
+   * @generated from field: string last_error = 10;
+   */
+  lastError: string;
+
+  /**
+   * When it did.
+   *
+   * @generated from field: google.protobuf.Timestamp failed_at = 11;
+   */
+  failedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message troupe.v1.DeadMessage.
+ * Use `create(DeadMessageSchema)` to create a new message.
+ */
+export const DeadMessageSchema: GenMessage<DeadMessage> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 22);
+
+/**
+ * Asks for a page of messages that have failed for good.
+ *
+ * @generated from message troupe.v1.ListDeadMessagesRequest
+ */
+export type ListDeadMessagesRequest = Message<"troupe.v1.ListDeadMessagesRequest"> & {
+  /**
+   * Only those of one sender. Excludes namespace and type.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The tenant; empty means "default".
+   *
+   * @generated from field: string namespace = 2;
+   */
+  namespace: string;
+
+  /**
+   * Only senders of this type; empty means every type.
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * At most so many; 0 means 100.
+   *
+   * @generated from field: int32 page_size = 4;
+   */
+  pageSize: number;
+
+  /**
+   * The next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 5;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message troupe.v1.ListDeadMessagesRequest.
+ * Use `create(ListDeadMessagesRequestSchema)` to create a new message.
+ */
+export const ListDeadMessagesRequestSchema: GenMessage<ListDeadMessagesRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 23);
+
+/**
+ * Answers with a page of messages.
+ *
+ * @generated from message troupe.v1.ListDeadMessagesResponse
+ */
+export type ListDeadMessagesResponse = Message<"troupe.v1.ListDeadMessagesResponse"> & {
+  /**
+   * The page.
+   *
+   * @generated from field: repeated troupe.v1.DeadMessage messages = 1;
+   */
+  messages: DeadMessage[];
+
+  /**
+   * Where the next page begins; empty after the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message troupe.v1.ListDeadMessagesResponse.
+ * Use `create(ListDeadMessagesResponseSchema)` to create a new message.
+ */
+export const ListDeadMessagesResponseSchema: GenMessage<ListDeadMessagesResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 24);
+
+/**
+ * Asks for another try of a message.
+ *
+ * @generated from message troupe.v1.RetryMessageRequest
+ */
+export type RetryMessageRequest = Message<"troupe.v1.RetryMessageRequest"> & {
+  /**
+   * Its sender.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The message's number.
+   *
+   * @generated from field: uint64 message = 2;
+   */
+  message: bigint;
+};
+
+/**
+ * Describes the message troupe.v1.RetryMessageRequest.
+ * Use `create(RetryMessageRequestSchema)` to create a new message.
+ */
+export const RetryMessageRequestSchema: GenMessage<RetryMessageRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 25);
+
+/**
+ * Answers that a message is on its way again.
+ *
+ * @generated from message troupe.v1.RetryMessageResponse
+ */
+export type RetryMessageResponse = Message<"troupe.v1.RetryMessageResponse"> & {
+};
+
+/**
+ * Describes the message troupe.v1.RetryMessageResponse.
+ * Use `create(RetryMessageResponseSchema)` to create a new message.
+ */
+export const RetryMessageResponseSchema: GenMessage<RetryMessageResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 26);
+
+/**
+ * Asks to give up a message.
+ *
+ * @generated from message troupe.v1.DropMessageRequest
+ */
+export type DropMessageRequest = Message<"troupe.v1.DropMessageRequest"> & {
+  /**
+   * Its sender.
+   *
+   * @generated from field: troupe.v1.Address address = 1;
+   */
+  address?: Address | undefined;
+
+  /**
+   * The message's number.
+   *
+   * @generated from field: uint64 message = 2;
+   */
+  message: bigint;
+};
+
+/**
+ * Describes the message troupe.v1.DropMessageRequest.
+ * Use `create(DropMessageRequestSchema)` to create a new message.
+ */
+export const DropMessageRequestSchema: GenMessage<DropMessageRequest> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 27);
+
+/**
+ * Answers that a message is no more.
+ *
+ * @generated from message troupe.v1.DropMessageResponse
+ */
+export type DropMessageResponse = Message<"troupe.v1.DropMessageResponse"> & {
+};
+
+/**
+ * Describes the message troupe.v1.DropMessageResponse.
+ * Use `create(DropMessageResponseSchema)` to create a new message.
+ */
+export const DropMessageResponseSchema: GenMessage<DropMessageResponse> = /*@__PURE__*/
+  messageDesc(file_troupe_v1_actor_service, 28);
+
+/**
  * Asks for a page of what is stored.
  *
  * @generated from message troupe.v1.ExportRequest
@@ -935,7 +1189,7 @@ export type ExportRequest = Message<"troupe.v1.ExportRequest"> & {
  * Use `create(ExportRequestSchema)` to create a new message.
  */
 export const ExportRequestSchema: GenMessage<ExportRequest> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 22);
+  messageDesc(file_troupe_v1_actor_service, 29);
 
 /**
  * Answers with a page of what is stored.
@@ -985,7 +1239,7 @@ export type ExportResponse = Message<"troupe.v1.ExportResponse"> & {
  * Use `create(ExportResponseSchema)` to create a new message.
  */
 export const ExportResponseSchema: GenMessage<ExportResponse> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 23);
+  messageDesc(file_troupe_v1_actor_service, 30);
 
 /**
  * Asks for another state.
@@ -1036,7 +1290,7 @@ export type RepairRequest = Message<"troupe.v1.RepairRequest"> & {
  * Use `create(RepairRequestSchema)` to create a new message.
  */
 export const RepairRequestSchema: GenMessage<RepairRequest> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 24);
+  messageDesc(file_troupe_v1_actor_service, 31);
 
 /**
  * Answers a repair.
@@ -1057,7 +1311,7 @@ export type RepairResponse = Message<"troupe.v1.RepairResponse"> & {
  * Use `create(RepairResponseSchema)` to create a new message.
  */
 export const RepairResponseSchema: GenMessage<RepairResponse> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 25);
+  messageDesc(file_troupe_v1_actor_service, 32);
 
 /**
  * Asks for an empty state.
@@ -1085,7 +1339,7 @@ export type ResetRequest = Message<"troupe.v1.ResetRequest"> & {
  * Use `create(ResetRequestSchema)` to create a new message.
  */
 export const ResetRequestSchema: GenMessage<ResetRequest> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 26);
+  messageDesc(file_troupe_v1_actor_service, 33);
 
 /**
  * Answers a reset.
@@ -1106,7 +1360,7 @@ export type ResetResponse = Message<"troupe.v1.ResetResponse"> & {
  * Use `create(ResetResponseSchema)` to create a new message.
  */
 export const ResetResponseSchema: GenMessage<ResetResponse> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 27);
+  messageDesc(file_troupe_v1_actor_service, 34);
 
 /**
  * Asks for another try.
@@ -1127,7 +1381,7 @@ export type LiftRequest = Message<"troupe.v1.LiftRequest"> & {
  * Use `create(LiftRequestSchema)` to create a new message.
  */
 export const LiftRequestSchema: GenMessage<LiftRequest> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 28);
+  messageDesc(file_troupe_v1_actor_service, 35);
 
 /**
  * Answers with the actor.
@@ -1148,7 +1402,7 @@ export type LiftResponse = Message<"troupe.v1.LiftResponse"> & {
  * Use `create(LiftResponseSchema)` to create a new message.
  */
 export const LiftResponseSchema: GenMessage<LiftResponse> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 29);
+  messageDesc(file_troupe_v1_actor_service, 36);
 
 /**
  * Asks for a compaction.
@@ -1163,7 +1417,7 @@ export type CompactRequest = Message<"troupe.v1.CompactRequest"> & {
  * Use `create(CompactRequestSchema)` to create a new message.
  */
 export const CompactRequestSchema: GenMessage<CompactRequest> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 30);
+  messageDesc(file_troupe_v1_actor_service, 37);
 
 /**
  * Answers a compaction.
@@ -1178,7 +1432,7 @@ export type CompactResponse = Message<"troupe.v1.CompactResponse"> & {
  * Use `create(CompactResponseSchema)` to create a new message.
  */
 export const CompactResponseSchema: GenMessage<CompactResponse> = /*@__PURE__*/
-  messageDesc(file_troupe_v1_actor_service, 31);
+  messageDesc(file_troupe_v1_actor_service, 38);
 
 /**
  * ActorService is the lifecycle of actors of every type.
@@ -1281,6 +1535,38 @@ export const ActorService: GenService<{
     methodKind: "unary";
     input: typeof DropScheduleRequestSchema;
     output: typeof DropScheduleResponseSchema;
+  },
+  /**
+   * Lists messages that their receivers have refused for good, in order of their
+   * senders' ids.
+   *
+   * @generated from rpc troupe.v1.ActorService.ListDeadMessages
+   */
+  listDeadMessages: {
+    methodKind: "unary";
+    input: typeof ListDeadMessagesRequestSchema;
+    output: typeof ListDeadMessagesResponseSchema;
+  },
+  /**
+   * Takes a message out of the dead list: it is sent again, with all its attempts,
+   * behind what its sender has sent meanwhile. not_found if it is not there.
+   *
+   * @generated from rpc troupe.v1.ActorService.RetryMessage
+   */
+  retryMessage: {
+    methodKind: "unary";
+    input: typeof RetryMessageRequestSchema;
+    output: typeof RetryMessageResponseSchema;
+  },
+  /**
+   * Gives up a message in the dead list. not_found if it is not there.
+   *
+   * @generated from rpc troupe.v1.ActorService.DropMessage
+   */
+  dropMessage: {
+    methodKind: "unary";
+    input: typeof DropMessageRequestSchema;
+    output: typeof DropMessageResponseSchema;
   },
   /**
    * Gives what is stored of an actor as it is, a page of its rows at a time. It

@@ -46,6 +46,13 @@ const (
 	ActorServiceRetryScheduleProcedure = "/troupe.v1.ActorService/RetrySchedule"
 	// ActorServiceDropScheduleProcedure is the procedure name of the ActorService's DropSchedule RPC.
 	ActorServiceDropScheduleProcedure = "/troupe.v1.ActorService/DropSchedule"
+	// ActorServiceListDeadMessagesProcedure is the procedure name of the ActorService's
+	// ListDeadMessages RPC.
+	ActorServiceListDeadMessagesProcedure = "/troupe.v1.ActorService/ListDeadMessages"
+	// ActorServiceRetryMessageProcedure is the procedure name of the ActorService's RetryMessage RPC.
+	ActorServiceRetryMessageProcedure = "/troupe.v1.ActorService/RetryMessage"
+	// ActorServiceDropMessageProcedure is the procedure name of the ActorService's DropMessage RPC.
+	ActorServiceDropMessageProcedure = "/troupe.v1.ActorService/DropMessage"
 	// ActorServiceExportProcedure is the procedure name of the ActorService's Export RPC.
 	ActorServiceExportProcedure = "/troupe.v1.ActorService/Export"
 	// ActorServiceRepairProcedure is the procedure name of the ActorService's Repair RPC.
@@ -127,6 +134,28 @@ var (
 			Procedure:  ActorServiceDropScheduleProcedure,
 		}
 	})
+	actorServiceListDeadMessagesSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("ListDeadMessages"),
+			Procedure:        ActorServiceListDeadMessagesProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	actorServiceRetryMessageSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("RetryMessage"),
+			Procedure:  ActorServiceRetryMessageProcedure,
+		}
+	})
+	actorServiceDropMessageSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("DropMessage"),
+			Procedure:  ActorServiceDropMessageProcedure,
+		}
+	})
 	actorServiceExportSpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType:       connect.StreamTypeUnary,
@@ -188,6 +217,14 @@ type ActorServiceClient interface {
 	RetrySchedule(context.Context, *v1.RetryScheduleRequest) (*v1.RetryScheduleResponse, error)
 	// Gives up a schedule, in the dead list or not. not_found if there is none.
 	DropSchedule(context.Context, *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error)
+	// Lists messages that their receivers have refused for good, in order of their
+	// senders' ids.
+	ListDeadMessages(context.Context, *v1.ListDeadMessagesRequest) (*v1.ListDeadMessagesResponse, error)
+	// Takes a message out of the dead list: it is sent again, with all its attempts,
+	// behind what its sender has sent meanwhile. not_found if it is not there.
+	RetryMessage(context.Context, *v1.RetryMessageRequest) (*v1.RetryMessageResponse, error)
+	// Gives up a message in the dead list. not_found if it is not there.
+	DropMessage(context.Context, *v1.DropMessageRequest) (*v1.DropMessageResponse, error)
 	// Gives what is stored of an actor as it is, a page of its rows at a time. It
 	// does not wake the actor, and serves one that cannot wake.
 	Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error)
@@ -230,6 +267,14 @@ type ActorServiceHandler interface {
 	RetrySchedule(context.Context, *v1.RetryScheduleRequest) (*v1.RetryScheduleResponse, error)
 	// Gives up a schedule, in the dead list or not. not_found if there is none.
 	DropSchedule(context.Context, *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error)
+	// Lists messages that their receivers have refused for good, in order of their
+	// senders' ids.
+	ListDeadMessages(context.Context, *v1.ListDeadMessagesRequest) (*v1.ListDeadMessagesResponse, error)
+	// Takes a message out of the dead list: it is sent again, with all its attempts,
+	// behind what its sender has sent meanwhile. not_found if it is not there.
+	RetryMessage(context.Context, *v1.RetryMessageRequest) (*v1.RetryMessageResponse, error)
+	// Gives up a message in the dead list. not_found if it is not there.
+	DropMessage(context.Context, *v1.DropMessageRequest) (*v1.DropMessageResponse, error)
 	// Gives what is stored of an actor as it is, a page of its rows at a time. It
 	// does not wake the actor, and serves one that cannot wake.
 	Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error)
@@ -258,6 +303,9 @@ func RegisterActorServiceHandler(server *connect.Server, svc ActorServiceHandler
 		connect.Method{Spec: actorServiceListDeadSchedulesSpec(), Handler: adapter.listDeadSchedules},
 		connect.Method{Spec: actorServiceRetryScheduleSpec(), Handler: adapter.retrySchedule},
 		connect.Method{Spec: actorServiceDropScheduleSpec(), Handler: adapter.dropSchedule},
+		connect.Method{Spec: actorServiceListDeadMessagesSpec(), Handler: adapter.listDeadMessages},
+		connect.Method{Spec: actorServiceRetryMessageSpec(), Handler: adapter.retryMessage},
+		connect.Method{Spec: actorServiceDropMessageSpec(), Handler: adapter.dropMessage},
 		connect.Method{Spec: actorServiceExportSpec(), Handler: adapter.export},
 		connect.Method{Spec: actorServiceRepairSpec(), Handler: adapter.repair},
 		connect.Method{Spec: actorServiceResetSpec(), Handler: adapter.reset},
@@ -303,6 +351,18 @@ func (UnimplementedActorServiceHandler) RetrySchedule(context.Context, *v1.Retry
 
 func (UnimplementedActorServiceHandler) DropSchedule(context.Context, *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.DropSchedule is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) ListDeadMessages(context.Context, *v1.ListDeadMessagesRequest) (*v1.ListDeadMessagesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.ListDeadMessages is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) RetryMessage(context.Context, *v1.RetryMessageRequest) (*v1.RetryMessageResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.RetryMessage is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) DropMessage(context.Context, *v1.DropMessageRequest) (*v1.DropMessageResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.DropMessage is not implemented")
 }
 
 func (UnimplementedActorServiceHandler) Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error) {
@@ -396,6 +456,30 @@ func (c *actorServiceClient) RetrySchedule(ctx context.Context, req *v1.RetrySch
 func (c *actorServiceClient) DropSchedule(ctx context.Context, req *v1.DropScheduleRequest) (*v1.DropScheduleResponse, error) {
 	var res v1.DropScheduleResponse
 	if err := c.client.CallUnary(ctx, actorServiceDropScheduleSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) ListDeadMessages(ctx context.Context, req *v1.ListDeadMessagesRequest) (*v1.ListDeadMessagesResponse, error) {
+	var res v1.ListDeadMessagesResponse
+	if err := c.client.CallUnary(ctx, actorServiceListDeadMessagesSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) RetryMessage(ctx context.Context, req *v1.RetryMessageRequest) (*v1.RetryMessageResponse, error) {
+	var res v1.RetryMessageResponse
+	if err := c.client.CallUnary(ctx, actorServiceRetryMessageSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) DropMessage(ctx context.Context, req *v1.DropMessageRequest) (*v1.DropMessageResponse, error) {
+	var res v1.DropMessageResponse
+	if err := c.client.CallUnary(ctx, actorServiceDropMessageSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -545,6 +629,42 @@ func (h actorServiceHandler) dropSchedule(ctx context.Context, _ connect.Spec, s
 		return err
 	}
 	res, err := h.svc.DropSchedule(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) listDeadMessages(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ListDeadMessagesRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ListDeadMessages(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) retryMessage(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.RetryMessageRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.RetryMessage(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) dropMessage(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.DropMessageRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.DropMessage(ctx, &req)
 	if err != nil {
 		return err
 	}
