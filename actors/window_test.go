@@ -147,11 +147,11 @@ func cursorAt(cursor string, n int) string {
 func TestP34_WindowEdges(t *testing.T) {
 	t.Parallel()
 	k := newBoards(t, nil)
-	cursor := k.mustPublish()
+	k.mustPublish()
 	var texts []string
 	for n := range 100 {
 		texts = append(texts, fmt.Sprint("n", n))
-		cursor = k.mustPublish(note(texts[n]))
+		cursor := k.mustPublish(note(texts[n]))
 		if n+1 < 22 {
 			continue
 		}
