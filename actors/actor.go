@@ -45,13 +45,16 @@ func (a *Actor[State, Event]) State() State {
 }
 
 // Broadcast publishes an event to every connection. It leaves when the turn is
-// durable, in the order of the turns. The event is encoded at once; changing it
-// later has no effect.
+// durable, in the order of the turns. Unless its schema says otherwise the event is
+// durable: it takes the next number of the actor's log, in the turn's commit, and a
+// subscriber that missed it gets it when it resumes; see [RetainEvents]. The event
+// is encoded at once; changing it later has no effect.
 func (a *Actor[State, Event]) Broadcast(event Event) {
 	a.body.publish("Broadcast", event, audience{})
 }
 
-// BroadcastExcept publishes an event to every connection but one.
+// BroadcastExcept publishes an event to every connection but one. In the log it is
+// as any other: the same client on another connection gets it when it resumes.
 func (a *Actor[State, Event]) BroadcastExcept(except *Conn, event Event) {
 	a.body.publish("BroadcastExcept", event, audience{except: except})
 }

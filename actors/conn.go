@@ -153,6 +153,10 @@ func (c *Conn) cutLocked() {
 	if c.closing == nil {
 		c.closing = &closing{reason: troupev1.CloseReason_CLOSE_REASON_SLOW, message: "the subscriber does not read fast enough"}
 	}
+	if len(c.queue) > 0 && c.queue[0].field == 0 {
+		c.queue, c.bytes = c.queue[:1], 0 // it opens the stream
+		return
+	}
 	c.queue, c.bytes = nil, 0
 }
 

@@ -6,6 +6,7 @@ package actors
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -128,7 +129,7 @@ type infoWriter struct {
 
 // frame makes a frame of an encoded event, in the room before it.
 func (w *infoWriter) frame(event []byte, head uint64) *Frame {
-	event = event[:len(event):len(event)] // what follows is the event's row
+	event = slices.Clip(event) // what follows is the event's row
 	if len(w.encoded) == 0 || w.head != head {
 		w.encode(head)
 	}

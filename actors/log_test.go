@@ -169,13 +169,16 @@ func (f *follower) note(event *boardv1.BoardEvent) {
 
 // until follows through every cut until an event has come, and returns all that did.
 func (f *follower) until(last string) []string {
-	for len(f.seen) == 0 || f.seen[len(f.seen)-1] != last {
+	for cuts := 0; len(f.seen) == 0 || f.seen[len(f.seen)-1] != last; {
 		select {
 		case event := <-f.w.frames:
 			f.note(event)
 		case err := <-f.w.ended:
 			if err != nil && connect.CodeOf(err) == connect.CodeOutOfRange {
 				f.kit.tb.Fatalf("resume after %s: %v", f.cursor, err)
+			}
+			if cuts++; cuts > 100 {
+				f.kit.tb.Fatalf("stream after stream ends: %v", err)
 			}
 			f.take()
 			f.w = newFollower(f.kit, f.cursor).w

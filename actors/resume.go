@@ -99,7 +99,7 @@ func (s *Subscription) replay(ctx context.Context, sink Sink) (sent bool, why *c
 	s.frames, upto, s.behind, why = c.takeBehind(s.frames, s.considered)
 	switch {
 	case why != nil && why.reason != troupev1.CloseReason_CLOSE_REASON_DISCONNECTED:
-		return false, why, nil
+		return s.due(sink, why)
 	case !s.behind:
 		return true, nil, s.send(sink, s.frames)
 	}
@@ -127,6 +127,21 @@ func (s *Subscription) replay(ctx context.Context, sink Sink) (sent bool, why *c
 	}
 	s.considered = events[len(events)-1].number
 	return true, nil, err
+}
+
+// due sends what waits for nothing in the log, such as the frame that opens the
+// stream, before the stream ends.
+func (s *Subscription) due(sink Sink, why *closing) (bool, *closing, error) {
+	n := 0
+	for n < len(s.frames) && s.frames[n].head <= s.considered {
+		n++
+	}
+	if n == 0 {
+		return false, why, nil
+	}
+	due := s.frames[:n]
+	s.frames = s.frames[n:]
+	return true, why, s.send(sink, due)
 }
 
 // page reads the next events of the log up to one; none if the next one is there no

@@ -152,12 +152,24 @@ func (s *stress) read(keys []string) {
 	})
 }
 
+// follow subscribes again and again, mostly where the last stream ended.
 func (s *stress) follow(keys []string) {
+	seen := make(map[string]*contiguous)
 	s.loop(keys, func(ctx context.Context, key string) {
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(100))*time.Millisecond)
 		defer cancel()
 		call := s.to(counterv1connect.CounterSubscribeProcedure, key, new(counterv1.SubscribeRequest))
-		_ = s.kit.follow(ctx, call, &contiguous{stress: s})
+		sink := &contiguous{stress: s}
+		if last := seen[key]; last != nil && rand.IntN(4) > 0 {
+			call.Resume, sink.head = last.cursor, last.head
+		}
+		sink.resumed = call.Resume
+		err := s.kit.follow(ctx, call, sink)
+		if sink.cursor != "" {
+			seen[key] = sink
+		} else if connect.CodeOf(err) == connect.CodeOutOfRange {
+			delete(seen, key)
+		}
 	})
 }
 
@@ -165,8 +177,10 @@ func (s *stress) follow(keys []string) {
 type contiguous struct {
 	*stress
 
-	opened bool
-	head   uint64
+	resumed string // the cursor that the stream goes on from
+	opened  bool
+	head    uint64
+	cursor  string
 }
 
 func (c *contiguous) Send(frame *actors.Frame, _ bool) error {
@@ -179,14 +193,20 @@ func (c *contiguous) Send(frame *actors.Frame, _ bool) error {
 		return err
 	}
 	head := event.GetInfo().GetHead()
+	c.cursor = event.GetInfo().GetCursor()
 	switch {
 	case !c.opened:
-		if event.GetInfo().GetOpened() == nil {
-			c.tb.Errorf("a stream began with %v", event)
+		if event.GetInfo().GetOpened() == nil || c.resumed != "" && c.cursor != c.resumed {
+			c.tb.Errorf("a stream after %q began with %v", c.resumed, event)
 		}
-		c.opened = true
+		if c.opened = true; c.resumed != "" {
+			return nil // the head is beyond what is replayed
+		}
 	case event.GetCountChanged() != nil:
 		c.streams.Add(1)
+		if count := event.GetCountChanged().GetCount(); count != int64(head) {
+			c.tb.Errorf("event %d has the count %d", head, count)
+		}
 		if head != c.head+1 {
 			c.tb.Errorf("event %d came after event %d", head, c.head)
 		}

@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect/v2/connectproto"
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/actors/store/embedded"
 	boardv1 "github.com/troupe-dev/troupe/gen/go/board/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
@@ -147,11 +148,11 @@ func cursorAt(cursor string, n int) string {
 func TestP34_WindowEdges(t *testing.T) {
 	t.Parallel()
 	k := newBoards(t, nil)
-	cursor := k.mustPublish()
+	k.mustPublish()
 	var texts []string
 	for n := range 100 {
 		texts = append(texts, fmt.Sprint("n", n))
-		cursor = k.mustPublish(note(texts[n]))
+		cursor := k.mustPublish(note(texts[n]))
 		if n+1 < 22 {
 			continue
 		}
@@ -188,7 +189,12 @@ func TestP34_NoEventLog(t *testing.T) {
 // TestP34_ALogWithAHoleIsGivenUp switches the log off for a while.
 func TestP34_ALogWithAHoleIsGivenUp(t *testing.T) {
 	t.Parallel()
-	first := newBoards(t, nil)
+	kept, err := embedded.Open(t.TempDir(), embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = kept.Close() })
+	first := newBoards(t, kept)
 	first.mustPublish(note("1"), note("2"))
 	newBoards(t, first.store, actors.NoEventLog()).mustPublish(note("3"))
 	k := newBoards(t, first.store)
@@ -201,5 +207,8 @@ func TestP34_ALogWithAHoleIsGivenUp(t *testing.T) {
 	head = k.mustPublish(note("4"))
 	if !k.replays(cursorAt(head, 3), head, []string{"4"}) || k.replays(cursorAt(head, 2), head, nil) || k.replays(cursorAt(head, 0), head, nil) {
 		t.Error("the log does not begin anew after the hole")
+	}
+	if rows := k.storedLog(); len(rows) != 1 {
+		t.Errorf("the log is %v", rows)
 	}
 }

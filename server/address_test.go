@@ -148,11 +148,11 @@ func TestURLAddressQuery(t *testing.T) {
 		}
 		return withURLAddress(r, &address)
 	}
-	r, err := request("/actors/default/a/@/a.v1.A/M?resume=c1&resolve=get&params=-_8&message=%7B%7D", nil)
+	r, err := request("/actors/default/a/@/a.v1.A/M?resume=c1&events=a,b&resolve=get&params=-_8&message=%7B%7D", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.URL.Path != "/a.v1.A/M" || r.Header.Get("Actor-Resume") != "c1" || r.Header.Get("Actor-Resolve") != "get" ||
+	if r.URL.Path != "/a.v1.A/M" || r.Header.Get("Actor-Resume") != "c1" || r.Header.Get("Actor-Events") != "a,b" || r.Header.Get("Actor-Resolve") != "get" ||
 		r.Header.Get("Actor-Params-Bin") != "+/8" || r.Header.Get("Actor-Key") != "a" || r.Header.Get("Actor-Namespace") != "default" {
 		t.Errorf("got %s %v", r.URL, r.Header)
 	}

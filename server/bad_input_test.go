@@ -57,6 +57,8 @@ func TestBadInput(t *testing.T) {
 		{name: "bad resolve", header: http.Header{"Actor-Resolve": {"maybe"}}, code: connect.CodeInvalidArgument, reason: "bad_actor_resolve"},
 		{name: "input not base64", header: http.Header{"Actor-Input-Bin": {"***"}}, code: connect.CodeInvalidArgument, reason: "bad_actor_input"},
 		{name: "long input", header: http.Header{"Actor-Input-Bin": {base64.StdEncoding.EncodeToString(make([]byte, 4097))}}, code: connect.CodeInvalidArgument, reason: "bad_actor_input"},
+		{name: "long cursor", header: http.Header{"Actor-Resume": {strings.Repeat("c", 257)}}, code: connect.CodeInvalidArgument, reason: "bad_actor_resume"},
+		{name: "long list of events", header: http.Header{"Actor-Events": {strings.Repeat("e", 4097)}}, code: connect.CodeInvalidArgument, reason: "bad_actor_events"},
 		{name: "long idempotency key", header: http.Header{"Idempotency-Key": {strings.Repeat("i", 256)}}, code: connect.CodeInvalidArgument, reason: "bad_idempotency_key"},
 		{name: "unset required field", message: &counterv1.IncrementRequest{}, code: connect.CodeInvalidArgument, reason: "invalid_message"},
 		{

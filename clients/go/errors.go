@@ -17,24 +17,30 @@ import (
 
 // ErrGap is yielded by [Events] when the server could not resume where the
 // subscription had stopped: events between were missed. It is the one error after
-// which the iteration goes on, from now; a consumer that keeps a copy of the
-// actor's state reads it anew.
+// which the iteration goes on. It comes when the next stream is open, so a consumer
+// that keeps a copy of the actor's state reads it anew then and misses nothing.
 var ErrGap = errors.New("troupe: events were missed")
 
 // ClosedError ends [Events] when the server closed the stream for good.
 type ClosedError struct {
 	// Reason is why.
 	Reason troupev1.CloseReason
+	// Code is why the actor ended the connection, for programs; may be empty.
+	Code string
 	// Message is for people; may be empty.
 	Message string
 }
 
 // Error says why the server closed the stream.
 func (e *ClosedError) Error() string {
-	if e.Message == "" {
-		return fmt.Sprintf("troupe: the server closed the stream: %s", e.Reason)
+	text := fmt.Sprintf("troupe: the server closed the stream: %s", e.Reason)
+	if e.Code != "" {
+		text += " (" + e.Code + ")"
 	}
-	return fmt.Sprintf("troupe: the server closed the stream: %s: %s", e.Reason, e.Message)
+	if e.Message != "" {
+		text += ": " + e.Message
+	}
+	return text
 }
 
 // Reason returns the short constant that says what went wrong: the reason that the

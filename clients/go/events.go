@@ -6,6 +6,7 @@ package troupe
 import (
 	"context"
 	"iter"
+	"strings"
 
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"google.golang.org/protobuf/proto"
@@ -99,6 +100,7 @@ type EventOption interface {
 
 type eventConfig struct {
 	cursor        string
+	only          string // the events wanted, with commas between; empty: all
 	controlFrames bool
 	status        func(Status)
 
@@ -116,6 +118,12 @@ func (f eventOptionFunc) applyEvent(cfg *eventConfig) { f(cfg) }
 // nothing. Default: the events from now on.
 func WithCursor(cursor string) EventOption {
 	return eventOptionFunc(func(cfg *eventConfig) { cfg.cursor = cursor })
+}
+
+// WithEvents yields some events only: the names of fields of the event union, as the
+// schema has them. Default: every event.
+func WithEvents(names ...string) EventOption {
+	return eventOptionFunc(func(cfg *eventConfig) { cfg.only = strings.Join(names, ",") })
 }
 
 // WithControlFrames yields every frame, also those that speak of the stream itself:

@@ -55,7 +55,7 @@ func TestEventsGap(t *testing.T) {
 func TestEventsGapEndsConsumer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &script{parts: []part{{refuse: failure(connect.CodeOutOfRange, "too old").WithRemote()}}}
+		s := &script{parts: []part{{refuse: failure(connect.CodeOutOfRange, "too old").WithRemote()}, {frames: frames(openedFrame(false))}}}
 		ids, err := play(t.Context(), t, s, 1, troupe.WithCursor("c1"))
 		if diff := cmp.Diff([]string{"gap"}, ids); diff != "" || err != nil {
 			t.Errorf("events (-want +got):\n%s\nerror %v", diff, err)

@@ -291,3 +291,41 @@ func TestEventsOfWrongStream(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsGapIsToldWhenTheNextStreamIsOpen has the server refuse a cursor while it
+// cannot be reached in between: the consumer hears of the gap once, with the stream
+// open, so that what it reads then leaves no hole.
+func TestEventsGapIsToldWhenTheNextStreamIsOpen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cut := connect.NewError(connect.CodeUnavailable, "cut")
+		s := &script{parts: []part{
+			{frames: frames(openedFrame(false), posted(1)), end: cut},
+			{refuse: connect.NewError(connect.CodeOutOfRange, "too old").WithRemote()},
+			{refuse: cut},
+			{frames: frames(openedFrame(false), posted(9))},
+		}}
+		state := troupe.Connecting
+		status := troupe.OnStatus(func(st troupe.Status) { state = st.State })
+		var got []string
+		for event, err := range troupe.Events(t.Context(), s.subscribe, ada, status) {
+			switch {
+			case errors.Is(err, troupe.ErrGap):
+				if state != troupe.Open {
+					t.Errorf("the gap is told while the subscription is %s", state)
+				}
+				got = append(got, "gap")
+			case err != nil:
+				t.Fatal(err)
+			default:
+				got = append(got, event.GetMessagePosted().GetMessage().GetId())
+			}
+			if len(got) == 3 {
+				break
+			}
+		}
+		if diff := cmp.Diff([]string{"1", "gap", "9"}, got); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}

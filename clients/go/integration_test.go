@@ -228,3 +228,73 @@ func TestRealConnection(t *testing.T) {
 		t.Errorf("status %+v, want another connection than %q", second, first)
 	}
 }
+
+// TestRealResume follows a counter over restarts of its server, while others add to
+// it, and misses nothing.
+func TestRealResume(t *testing.T) {
+	t.Parallel()
+	st := memory.New(memory.Options{})
+	url, stop := troupeServer(t, "127.0.0.1:0", st)
+	client := troupe.Dial(url)
+	defer client.Close()
+	counter := counterv1connect.NewCounterClient(client.GetOrCreate("resumed"))
+	add := func(n int) { // by a client of its own: its connections are of this server
+		t.Helper()
+		other := troupe.Dial(url)
+		defer other.Close()
+		adder := counterv1connect.NewCounterClient(other.GetOrCreate("resumed"))
+		for range n {
+			if _, err := adder.Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	add(1)
+	want, gaps := int64(2), 0
+	opened := make(chan struct{}, 16)
+	status := troupe.OnStatus(func(st troupe.Status) {
+		if st.State == troupe.Open {
+			opened <- struct{}{}
+		}
+	})
+	var followed []int64
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for event, err := range troupe.Events(ctx, counter.Subscribe, &counterv1.SubscribeRequest{}, status, troupe.WithEvents("count_changed")) {
+			switch {
+			case errors.Is(err, troupe.ErrGap):
+				gaps++
+				continue
+			case err != nil:
+				done <- err
+				return
+			}
+			followed = append(followed, event.GetCountChanged().GetCount())
+			if len(followed) == 60 {
+				break
+			}
+		}
+		done <- nil
+	}()
+	<-opened
+	for range 3 {
+		add(20)
+		stop()
+		_, stop = troupeServer(t, url[len("http://"):], st)
+	}
+	defer func() { stop() }()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range followed {
+		if got != want {
+			t.Fatalf("count %d came, want %d", got, want)
+		}
+		want++
+	}
+	if gaps > 0 {
+		t.Errorf("%d gaps", gaps)
+	}
+}

@@ -43,6 +43,7 @@ type subscription[Ev proto.Message] struct {
 	cfg   eventConfig
 
 	cursor   string // where to resume; empty: from now
+	lost     error  // why cursor was given up; the consumer is told when the next stream is open
 	failures int    // streams that failed in a row without being stable
 }
 
@@ -70,10 +71,7 @@ func (s *subscription[Ev]) follow(ctx context.Context) error {
 			return end.err
 		}
 		if end.lostPlace {
-			s.cursor = ""
-			if err := s.gap(end.err); err != nil {
-				return err
-			}
+			s.cursor, s.lost = "", end.err
 			if !end.opened { // it is the cursor alone that the server refused
 				continue
 			}
@@ -187,6 +185,9 @@ func (s *subscription[Ev]) withMetadata(ctx context.Context) context.Context {
 	if s.cursor != "" {
 		info.RequestHeader().Set(wire.HeaderResume, s.cursor)
 	}
+	if s.cfg.only != "" {
+		info.RequestHeader().Set(wire.HeaderEvents, s.cfg.only)
+	}
 	return ctx
 }
 
@@ -214,8 +215,9 @@ func (s *subscription[Ev]) read(ctx context.Context, stream Stream[Ev], watchdog
 			end.opened, openedAt = true, time.Now()
 			silence = opened.GetHeartbeatInterval().AsDuration() * heartbeatSlackNum / heartbeatSlackDen
 			s.opened(opened)
-			if opened != nil && s.cursor != "" && !opened.GetResumed() {
-				if err := s.gap(nil); err != nil {
+			// With the stream open, what the consumer reads now leaves no hole.
+			if s.lost != nil || opened != nil && s.cursor != "" && !opened.GetResumed() {
+				if err := s.gap(); err != nil {
 					end.err = err
 					return end
 				}
@@ -230,7 +232,7 @@ func (s *subscription[Ev]) read(ctx context.Context, stream Stream[Ev], watchdog
 		}
 		if closing := info.GetClosing(); closing != nil {
 			end.closing = closing
-			end.err = &ClosedError{Reason: closing.GetReason(), Message: closing.GetMessage()}
+			end.err = &ClosedError{Reason: closing.GetReason(), Code: closing.GetCode(), Message: closing.GetMessage()}
 			return end
 		}
 		if silence > 0 {
@@ -252,11 +254,12 @@ func (s *subscription[Ev]) opened(opened *troupev1.ConnectionOpened) {
 }
 
 // gap tells the consumer that events were missed.
-func (s *subscription[Ev]) gap(cause error) error {
+func (s *subscription[Ev]) gap() error {
 	var none Ev
 	err := ErrGap
-	if cause != nil {
-		err = errors.Join(ErrGap, cause)
+	if s.lost != nil {
+		err = errors.Join(ErrGap, s.lost)
+		s.lost = nil
 	}
 	if !s.yield(none, err) {
 		return errConsumerLeft

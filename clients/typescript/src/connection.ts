@@ -16,6 +16,7 @@ import {
   type ConnectOptions,
   type ConnectParamsSource,
   closeInfoOf,
+  type GapInfo,
   type OpenInfo,
 } from "./options.js";
 import { EventQueue } from "./queue.js";
@@ -60,6 +61,8 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
   private closeInfo: CloseInfo | undefined;
   private wasOpen = false;
   private cursor: string | undefined;
+  /** A cursor that the server refused: told when the next stream is open. */
+  private lost: GapInfo | undefined;
   private readonly subscription: Subscription;
   private readonly params: () => Promise<MessageInitShape<DescMessage>>;
   private readonly backoff: Backoff;
@@ -72,6 +75,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
   private readonly listeners = new Map<string, Set<Listener>>();
   private readonly statusListeners = new Set<(status: ConnectionStatus) => void>();
   private readonly openListeners = new Set<(info: OpenInfo) => void>();
+  private readonly gapListeners = new Set<(info: GapInfo) => void>();
   private readonly closeListeners = new Set<(info: CloseInfo) => void>();
   private readonly errorListeners = new Set<(error: ActorError) => void>();
 
@@ -87,7 +91,13 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     if (subscription === undefined) {
       throw new TypeError(`${service.typeName} has no subscription`);
     }
+    for (const event of options.events ?? []) {
+      if (!subscription.events.has(event)) {
+        throw new TypeError(`${subscription.method.output.typeName} has no event "${event}"`);
+      }
+    }
     this.subscription = subscription;
+    this.cursor = options.cursor || undefined;
     this.gate = new Gate(clock);
     this.params = paramsSource(subscription, params);
     this.backoff = new Backoff(clock, options.backoffBaseMs ?? 250, options.backoffMaxMs ?? 30_000);
@@ -155,6 +165,15 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     return subscribe(this.openListeners, listener);
   }
 
+  /**
+   * Calls listener when events were missed for good: the actor no longer has
+   * them, or is another one. The connection is open again then, so a state that
+   * listener reads is followed by every event after it.
+   */
+  onGap(listener: (info: GapInfo) => void): Unsubscribe {
+    return subscribe(this.gapListeners, listener);
+  }
+
   /** Calls listener once, when the connection is over. */
   onClose(listener: (info: CloseInfo) => void): Unsubscribe {
     return subscribe(this.closeListeners, listener);
@@ -207,25 +226,31 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
       this.attempt = attempt;
       this.pause = new AbortController();
       this.setStatus("connecting");
-      const resume = this.options.resume ? this.cursor : undefined;
+      const resume = this.wasOpen && this.options.resume === false ? undefined : this.cursor;
       const end = await runLink({
         binding: this.binding,
         clock: this.clock,
         subscription: this.subscription,
         params: this.params,
         resume,
+        events: this.options.events,
         openTimeoutMs: this.options.openTimeoutMs ?? 15_000,
         signal: attempt.signal,
         onOpened: (opened) => {
           const { connectionId, actorId, resumed, connection } = opened;
           this.opened(connection, { connectionId, actorId, resumed, reconnected: this.wasOpen });
+          const gap = this.lost ?? (resume !== undefined && !resumed ? { cursor: resume } : undefined);
+          this.lost = undefined;
+          if (gap !== undefined && this.closeInfo === undefined) {
+            emit(this.gapListeners, gap);
+          }
         },
         onEvent: (name, value, info) => this.publish(name, value, info),
         onCursor: (cursor) => {
           this.cursor = cursor || this.cursor;
         },
       });
-      const waitMs = this.judge(end, resume !== undefined);
+      const waitMs = this.judge(end, resume);
       if (waitMs === undefined) {
         return;
       }
@@ -237,7 +262,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
   }
 
   /** Says how long to wait for the next attempt; undefined if there is none. */
-  private judge(end: LinkEnd, resumed: boolean): number | undefined {
+  private judge(end: LinkEnd, resume: string | undefined): number | undefined {
     const link = this.gate.value;
     this.gate.shut();
     if (this.closeInfo !== undefined) {
@@ -262,7 +287,8 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
       }
       case "failed": {
         const { error } = end;
-        if (resumed && error.code === Code.OutOfRange) {
+        if (resume !== undefined && link === undefined && error.code === Code.OutOfRange) {
+          this.lost = { cursor: resume, error };
           this.cursor = undefined;
           return 0;
         }

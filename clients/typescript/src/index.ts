@@ -16,7 +16,7 @@ export {
   wasNotExecuted,
 } from "./errors.js";
 export type { ActorHandle, Connectable, HandleBase, HandleOptions } from "./handle.js";
-export type { CloseInfo, ConnectionStatus, ConnectOptions, ConnectParamsSource, OpenInfo } from "./options.js";
+export type { CloseInfo, ConnectionStatus, ConnectOptions, ConnectParamsSource, GapInfo, OpenInfo } from "./options.js";
 export type { RetryOptions } from "./retry.js";
 export type { ActorEvent, ActorEvents, ConnectParams, Key } from "./types.js";
 

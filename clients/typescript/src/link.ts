@@ -20,6 +20,8 @@ export interface LinkOptions {
   readonly params: () => Promise<MessageInitShape<DescMessage>>;
   /** The cursor to go on from. */
   readonly resume: string | undefined;
+  /** The names of the events wanted; undefined: all. */
+  readonly events: readonly string[] | undefined;
   /** How long the first frame may take; 0: for ever. */
   readonly openTimeoutMs: number;
   /** Ends the link. */
@@ -75,6 +77,9 @@ async function follow(options: LinkOptions, signal: AbortSignal, watchdog: Watch
   const headers = await options.binding.headers(signal);
   if (options.resume !== undefined) {
     headers.set(header.resume, options.resume);
+  }
+  if (options.events?.length) {
+    headers.set(header.events, options.events.join(","));
   }
   const requests = (async function* () {
     yield request;

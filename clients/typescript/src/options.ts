@@ -26,8 +26,12 @@ export type ConnectParamsSource<S extends DescService> =
 export interface ConnectOptions {
   /** Disposes of the connection. */
   signal?: AbortSignal;
-  /** Resumes after the last event seen instead of starting afresh. Needs a server that keeps events. Default false. */
+  /** Resumes after the last event seen, so that a reconnect misses nothing; see onGap. Otherwise it starts afresh. Default true. */
   resume?: boolean;
+  /** Where to begin: the cursor of an event, or the actor-cursor header of a reply. Default: now. */
+  cursor?: string;
+  /** The names of the events wanted. Default: all. */
+  events?: readonly string[];
   /** The most events a loop over the connection may lag behind. Default 1024. */
   buffer?: number;
   /** The ceiling of the first wait before a reconnect, in milliseconds; it doubles. Default 250. */
@@ -51,6 +55,14 @@ export interface OpenInfo {
   readonly reconnected: boolean;
 }
 
+/** Events that a connection has missed. It goes on from the actor's present; a copy of its state is to be read anew. */
+export interface GapInfo {
+  /** The last cursor seen before the gap. */
+  readonly cursor: string;
+  /** What the server said. */
+  readonly error?: ActorError;
+}
+
 /** Why a connection is over. */
 export interface CloseInfo {
   /** disposed: by this program. error: see error. Anything else is the server's reason. */
@@ -65,6 +77,8 @@ export interface CloseInfo {
     | "expired";
   /** For people; may be empty. */
   readonly message: string;
+  /** With disconnected: why, as the actor's author put it for programs. */
+  readonly code?: string;
   /** Set unless the connection was disposed of. */
   readonly error?: ActorError;
 }
@@ -74,5 +88,6 @@ export function closeInfoOf(closing: ConnectionClosing): CloseInfo {
   const reason = (CloseReason[closing.reason] ?? "UNSPECIFIED").toLowerCase() as CloseInfo["reason"];
   const message = closing.message || `the server closed the connection: ${reason}`;
   const code = reason === "destroyed" ? Code.NotFound : Code.FailedPrecondition;
-  return { reason, message: closing.message, error: clientError(message, code, `connection_${reason}`) };
+  const error = clientError(message, code, `connection_${reason}`);
+  return { reason, message: closing.message, ...(closing.code ? { code: closing.code } : {}), error };
 }

@@ -26,6 +26,7 @@ export const header = {
   params: "actor-params-bin",
   conn: "actor-conn",
   resume: "actor-resume",
+  events: "actor-events",
   idempotencyKey: "idempotency-key",
   cursor: "actor-cursor",
   created: "actor-created",

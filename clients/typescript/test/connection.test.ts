@@ -196,25 +196,53 @@ for (const code of [
   });
 }
 
-test("a cursor is sent only if asked for, and dropped when it is out of range", async () => {
-  const plain = setup();
+test("a connection resumes by itself, and tells a gap when it cannot", async () => {
+  const plain = setup({ resume: false });
   await settle();
   plain.room.stream.open().joined("bob", "c7").end();
   await plain.clock.advance(250);
   assert.equal(plain.room.stream.headers.get("actor-resume"), null);
   plain.connection.dispose();
 
-  const { room, clock, connection } = setup({ resume: true });
+  const { room, clock, connection } = setup();
+  const seen: string[] = [];
+  connection.onGap(({ cursor, error }) => seen.push(`gap after ${cursor}: ${error?.reason}`));
+  connection.on("memberJoined", ({ user }) => seen.push(user));
   await settle();
-  room.stream.open().joined("bob", "c7").end();
-  room.refusals.push(wireError(Code.OutOfRange));
-  await clock.advance(250);
-  assert.equal(room.streams.length, 2);
   assert.equal(room.stream.headers.get("actor-resume"), null);
-  room.stream.open().joined("bob", "c9").end();
+  room.stream.open().joined("bob", "c7").end();
+  await clock.advance(250);
+  assert.equal(room.stream.headers.get("actor-resume"), "c7");
+  room.stream.open(0, true).joined("eve", "c8").closing(CloseReason.SLOW, 0);
   await clock.advance(500);
-  assert.equal(room.stream.headers.get("actor-resume"), "c9");
+  assert.equal(room.stream.headers.get("actor-resume"), "c8");
+
+  // A refusal is told when the next stream is open.
+  room.refusals.push(wireError(Code.OutOfRange, { reason: "cursor_out_of_range" }));
+  room.stream.open(0, true).end();
+  await clock.advance(1000);
+  assert.equal(room.stream.headers.get("actor-resume"), null);
+  assert.deepEqual(seen, ["bob", "eve"]);
+  room.stream.open();
+  await settle();
+  assert.deepEqual(seen, ["bob", "eve", "gap after c0: cursor_out_of_range"]);
+
+  // A server that opens and does not resume has lost events too.
+  room.stream.joined("joe", "c21").end();
+  await clock.advance(5000);
+  room.stream.open(0, false).joined("zoe", "c40");
+  await settle();
+  assert.deepEqual(seen.slice(3), ["joe", "gap after c21: undefined", "zoe"]);
   connection.dispose();
+});
+
+test("a connection begins at a cursor and asks for some events only", async () => {
+  const { room, connection } = setup({ cursor: "c5", events: ["memberJoined", "memberLeft"] });
+  await settle();
+  assert.equal(room.stream.headers.get("actor-resume"), "c5");
+  assert.equal(room.stream.headers.get("actor-events"), "memberJoined,memberLeft");
+  connection.dispose();
+  assert.throws(() => setup({ events: ["nothing"] }), TypeError);
 });
 
 test("a loop gets the events and ends with the connection", async () => {
