@@ -51,7 +51,7 @@ func TestRemind(t *testing.T) {
 					return reply.Body, err
 				}
 			}
-			panic("no such procedure: " + procedure) //nolint:forbidigo // a mistake in the test
+			panic("no such procedure: " + procedure)
 		}
 		say := func(text string) error {
 			_, err := call(chatv1connect.ChatRoomSendProcedure, &chatv1.SendRequest{Text: text})
