@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -161,7 +162,7 @@ func (d *dispatcher) settleRow(ctx context.Context, id store.ID, key []byte) err
 		return err
 	}
 	defer h.leave()
-	rows, err := h.store.Scan(ctx, id, d.kind, store.Range{From: key, To: append(key[:len(key):len(key)], 0), Limit: 1})
+	rows, err := h.store.Scan(ctx, id, d.kind, store.Range{From: key, To: append(slices.Clip(key), 0), Limit: 1})
 	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() || rows[0].Due.After(time.Now()) {
 		return err
 	}

@@ -32,7 +32,7 @@ func (i interval) next(t time.Time) time.Time {
 	if t.Before(i.from) {
 		return i.from
 	}
-	return i.from.Add((t.Sub(i.from)/i.every + 1) * i.every)
+	return t.Add(i.every - t.Sub(i.from)%i.every)
 }
 
 // recurrenceOf returns the times of a schedule; nil if it does not recur.

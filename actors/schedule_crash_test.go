@@ -31,7 +31,7 @@ func TestP30_ARunThatExits(t *testing.T) {
 	dir := t.TempDir()
 	const died = 7
 	for start := 1; ; start++ {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=60s")
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=60s") //nolint:gosec // itself
 		cmd.Env = append(os.Environ(), crashing+"="+dir)
 		out, err := cmd.CombinedOutput()
 		exit, ok := errors.AsType[*exec.ExitError](err)

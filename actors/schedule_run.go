@@ -198,7 +198,8 @@ func (a *attempt) advance(t *turn, s *storagev1.Schedule, now time.Time) (int, e
 		_, err := t.dropSchedule(a.key)
 		return 0, err
 	}
-	next, missed := time.Time{}, 0
+	var next time.Time
+	missed := 0
 	if due := time.UnixMicro(s.GetDue()); s.GetCatchUp() == storagev1.CatchUp_CATCH_UP_ALL {
 		next = times.next(due)
 	} else {
