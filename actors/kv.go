@@ -142,9 +142,9 @@ func (t *turn) countKV(keys [][]byte) error {
 			fresh++
 		}
 	}
-	if t.kvKeys+fresh > maxKVPerTurn {
+	if int(t.kvKeys)+fresh > maxKVPerTurn {
 		return Errorf(connect.CodeInvalidArgument, "too_many_kv_keys", "a turn changes at most %d keys", maxKVPerTurn)
 	}
-	t.kvKeys += fresh
+	t.kvKeys += int32(fresh) //nolint:gosec // at most maxKVPerTurn
 	return nil
 }

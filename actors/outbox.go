@@ -173,7 +173,7 @@ func (t *turn) send(typ string, m *storagev1.OutboxMessage) error {
 
 // spoil makes the turn fail, whatever its code does with the error.
 func (t *turn) spoil(err error) error {
-	t.spoiled = err
+	t.refused = err
 	return err
 }
 
@@ -183,7 +183,7 @@ func (t *turn) checkOutbox() error {
 		return &refusalError{refusal(connect.CodeFailedPrecondition, "outbox_lost", notExecuted,
 			"a turn that destroys the actor cannot send messages: they would go with it")}
 	}
-	return t.spoiled
+	return t.refused
 }
 
 // enqueueMessage puts a message at the end of its queue. Behind says that the queue is

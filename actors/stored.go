@@ -16,6 +16,12 @@ import (
 // actor's turns like any other; an actor in memory is dropped, and reads what the
 // turn has left when it wakes again.
 
+// storedWork is what a stored turn does, and what it does it to.
+type storedWork struct {
+	work   func(record *store.Record) error
+	record store.Record
+}
+
 // prepareStored reads the actor's record.
 func (i *instance) prepareStored(t *turn) error {
 	i.mu.Lock()
@@ -35,19 +41,19 @@ func (i *instance) prepareStored(t *turn) error {
 		return notFound()
 	}
 	i.adopt(record)
-	t.record = record
+	t.stored.record = record
 	return nil
 }
 
 // performStored makes the change of a stored turn.
 func (i *instance) performStored(t *turn) (*change, error) {
-	if err := protect(func() error { return t.stored(&t.record) }); err != nil {
+	if err := protect(func() error { return t.stored.work(&t.stored.record) }); err != nil {
 		return nil, err
 	}
 	if !t.status.CompareAndSwap(turnRunning, turnSettled) {
 		return nil, context.DeadlineExceeded
 	}
-	return &change{body: &body{inst: i}, state: t.record.State, eventHead: t.record.EventHead, dirty: true}, nil
+	return &change{body: &body{inst: i}, state: t.stored.record.State, eventHead: t.stored.record.EventHead, dirty: true}, nil
 }
 
 // adopt makes a stored record the newest that is known of the actor.
@@ -67,7 +73,7 @@ func (h *Host) submitStored(ctx context.Context, m *Method, target Target, destr
 		return nil, err
 	}
 	t := h.newTurn(ctx, i.typ, call, nil)
-	t.stored, t.destroy = work, destroy
+	t.stored, t.destroy = &storedWork{work: work}, destroy
 	err = h.await(ctx, i, t)
 	if err == errIncarnationGone { //nolint:errorlint // our own, never wrapped
 		err = notFound()
