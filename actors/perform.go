@@ -39,10 +39,18 @@ func (i *instance) prepare(t *turn) error {
 	if t.stored != nil {
 		return i.prepareStored(t)
 	}
+	if err := i.shed(t); err != nil {
+		return err
+	}
 	if t.body == nil {
 		if t.sleep {
 			return errAbsent
 		}
+		leave, err := i.host.wakes.enter()
+		if err != nil {
+			return err
+		}
+		defer leave()
 		if known := i.host.crashes.get(i.addr); known.refuses(time.Now()) {
 			return known.refusal(time.Now())
 		}

@@ -64,6 +64,7 @@ type turn struct {
 	published int32   // how many of events are events
 	rowBytes  int     // of rows, of what they replaced, and of events
 	kvKeys    int32   // of rows
+	bytes     int32   // of the request, if it had to wait
 
 	generation uint32
 	status     atomic.Uint32
