@@ -28,6 +28,7 @@ type change struct {
 	writes     []store.RowWrite // what only the store reads
 	works      []*work          // begin beside the actor
 	log        eventLog
+	stored     *store.Record // what a turn that did not wake the actor makes of its record
 }
 
 // prepare brings the actor into memory and resolves the turn's target. Only a turn
