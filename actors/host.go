@@ -45,6 +45,9 @@ type Config struct {
 	// no actor comes into memory, and at 95 % nothing is written: calls are
 	// refused with resource_exhausted. 0 means GOMEMLIMIT, if that is set.
 	MemoryLimit int64
+	// MaxCallDepth is how many actors may wait for each other in one chain of
+	// calls. 0 means 16.
+	MaxCallDepth int
 	// WakeRate is how many sleeping actors are woken in a second for what is due.
 	// 0 means 500.
 	WakeRate int
@@ -74,8 +77,9 @@ type Host struct {
 	committer *committer
 	waits     waits // direct calls that wait
 
-	wakes    gate
-	pressure *pressure
+	callDepth int
+	wakes     gate
+	pressure  *pressure
 
 	process     uint64 // tells this host from others of the store, before and after it
 	startedAt   time.Time
@@ -106,8 +110,8 @@ func NewHost(cfg Config) (*Host, error) {
 	switch {
 	case cfg.Registry == nil:
 		return nil, errors.New("actors: Config.Registry is nil: pass the registry that the actor types were registered with")
-	case cfg.ConcurrentWakes < 0 || cfg.MemoryLimit < 0:
-		return nil, errors.New("actors: Config.ConcurrentWakes and Config.MemoryLimit must not be negative")
+	case cfg.ConcurrentWakes < 0 || cfg.MemoryLimit < 0 || cfg.MaxCallDepth < 0:
+		return nil, errors.New("actors: Config.ConcurrentWakes, MemoryLimit and MaxCallDepth must not be negative")
 	case cfg.Store == nil:
 		return nil, errors.New("actors: Config.Store is nil: open one, such as store/embedded or store/memory")
 	case cfg.ScheduledTurns < 0 || cfg.WakeRate < 0:
@@ -133,6 +137,7 @@ func NewHost(cfg Config) (*Host, error) {
 		table:      newTable(),
 		committer:  newCommitter(cfg.Store),
 		crashes:    newCrashes(),
+		callDepth:  cmp.Or(cfg.MaxCallDepth, defaultCallDepth),
 		wakes:      make(gate, cmp.Or(cfg.ConcurrentWakes, 256)),
 		pressure:   newPressure(cfg),
 		drained:    make(chan struct{}),

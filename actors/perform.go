@@ -28,6 +28,7 @@ type change struct {
 	writes     []store.RowWrite // what only the store reads
 	works      []*work          // begin beside the actor
 	log        eventLog
+	stored     *store.Record // what a turn that did not wake the actor makes of its record
 }
 
 // prepare brings the actor into memory and resolves the turn's target. Only a turn
@@ -301,8 +302,9 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 	if t.refused != nil {
 		return nil, t.refused
 	}
-	if t.rowBytes > maxCommitBytes {
-		return nil, errCommitTooLarge
+	if limit := i.typ.limits.rows.CommitBytes; t.rowBytes > limit {
+		return nil, &refusalError{refusal(connect.CodeResourceExhausted, "commit_too_large", notExecuted,
+			"the turn writes %d bytes of rows and events and may write %d", t.rowBytes, limit)}
 	}
 	if err := t.checkOutbox(); err != nil {
 		return nil, err

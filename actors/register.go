@@ -134,6 +134,7 @@ type limits struct {
 	sleepAfter     time.Duration
 	actionTimeout  time.Duration
 	mailbox        int
+	rows           RowLimits
 	mailboxBytes   int
 	mailboxAge     time.Duration
 	stateBytes     int
@@ -154,6 +155,7 @@ func defaultLimits() limits {
 		sleepAfter:     30 * time.Second,
 		actionTimeout:  60 * time.Second,
 		mailbox:        256,
+		rows:           defaultRowLimits(),
 		mailboxBytes:   8 << 20,
 		mailboxAge:     10 * time.Second,
 		stateBytes:     1 << 20,

@@ -16,13 +16,6 @@ import (
 	"github.com/troupe-dev/troupe/internal/seedbug"
 )
 
-// maxCommitBytes bounds what one turn may write into rows.
-const maxCommitBytes = 4 << 20
-
-// errCommitTooLarge fails a turn that writes more than maxCommitBytes.
-var errCommitTooLarge = &refusalError{refusal(connect.CodeResourceExhausted, "commit_too_large", notExecuted,
-	"the turn writes more than %d bytes of rows", maxCommitBytes)}
-
 // Rows are what an actor keeps besides its state: its key-value pairs, schedules,
 // outgoing messages and idempotency records. A turn collects what it writes in an
 // overlay of its own. When the turn settles, that becomes part of the instance's

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/troupe-dev/troupe/actors/store"
+	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 )
 
 // A stored turn works on what is stored of an actor, without waking it: for those
@@ -53,7 +54,12 @@ func (i *instance) performStored(t *turn) (*change, error) {
 	if !t.status.CompareAndSwap(turnRunning, turnSettled) {
 		return nil, context.DeadlineExceeded
 	}
-	return &change{body: &body{inst: i}, state: t.stored.record.State, eventHead: t.stored.record.EventHead, dirty: true}, nil
+	if t.stored.record.Quarantined {
+		i.mu.Lock()
+		i.closeLocked(closing{reason: troupev1.CloseReason_CLOSE_REASON_RESTARTED, message: "the actor is quarantined"})
+		i.mu.Unlock()
+	}
+	return &change{body: &body{inst: i}, state: t.stored.record.State, eventHead: t.stored.record.EventHead, stored: &t.stored.record, dirty: true}, nil
 }
 
 // adopt makes a stored record the newest that is known of the actor.
