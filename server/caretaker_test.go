@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"github.com/troupe-dev/troupe/gen/go/troupe/v1/troupev1connect"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // damaged is a store with a counter "a" whose state does not decode and that has
@@ -148,6 +150,30 @@ func TestP43_ABrokenActorIsExportedRepairedAndReset(t *testing.T) {
 	for _, act := range []string{"act=Export", "act=Repair outcome=aborted", "act=Repair outcome=ok", "act=Reset outcome=ok", "act=Lift outcome=ok"} {
 		if !strings.Contains(b.logs.String(), "msg=audit "+act) {
 			t.Errorf("the log has no %q", act)
+		}
+	}
+}
+
+// TestChangesAreAudited calls every method of the ActorService that may change
+// something which only those who run the server may change.
+func TestChangesAreAudited(t *testing.T) {
+	t.Parallel()
+	b := setup(t, authenticated)
+	public := map[protoreflect.Name]bool{"Create": true, "GetOrCreate": true, "Get": true, "Resolve": true}
+	methods := troupev1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods()
+	for i := range methods.Len() {
+		m := methods.Get(i)
+		if public[m.Name()] || strings.HasPrefix(string(m.Name()), "List") {
+			continue
+		}
+		response := b.rpc(t.Context(), t, m, procedureOf(m), headers("Authorization", "root"), sample(m.Input(), address("a")))
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		line := "msg=audit act=" + string(m.Name()) + " "
+		_, rest, ok := strings.Cut(b.logs.String(), line)
+		rest, _, _ = strings.Cut(rest, "\n")
+		if !ok || !strings.Contains(rest, "subject=root") {
+			t.Errorf("the log has no line %q of root: %q", line, rest)
 		}
 	}
 }
