@@ -295,6 +295,31 @@ func TestStatus(t *testing.T) {
 	})
 }
 
+// TestP14_AMalformedRowIsDataLoss is about rows that pass their checksums and yet
+// are none that the runtime writes.
+func TestP14_AMalformedRowIsDataLoss(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]store.Kind{"event": store.KindEvent, "idempotency record": store.KindIdempotency} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := memory.New(memory.Options{})
+			w := &store.Write{Op: store.OpCreate, Record: store.Record{
+				Address: store.Address{Namespace: "default", Type: counterv1connect.CounterName, Key: "a"}, ID: store.NewID(3), Revision: 1, EventHead: 5,
+			}, Rows: []store.RowWrite{{Kind: kind, Row: store.Row{Key: []byte("5"), Value: []byte("?")}}}}
+			s.Commit(t.Context(), []*store.Write{w}).Wait()
+			if w.Err != nil {
+				t.Fatal(w.Err)
+			}
+			k := newKit(t, s)
+			call := k.to(counterv1connect.CounterIncrementProcedure, "a", &counterv1.IncrementRequest{Amount: 1})
+			call.IdempotencyKey = "key"
+			_, err := k.Call(t.Context(), call)
+			wantFailure(t, err, failure{connect.CodeDataLoss, "data_loss", notExecuted})
+			k.mustCount("a", 0)
+		})
+	}
+}
+
 // TestP43_AQuarantineByHandOutlivesTheProcess keeps a sound actor from running, and
 // lets it go on as if nothing had been.
 func TestP43_AQuarantineByHandOutlivesTheProcess(t *testing.T) {

@@ -216,7 +216,7 @@ func (t *turn) readOutbox(key []byte, into proto.Message) error {
 		return err
 	}
 	if err := proto.Unmarshal(row.Value, into); err != nil {
-		return fmt.Errorf("decode a row of the outbox: %w", err)
+		return t.corrupt(fmt.Errorf("decode a row of the outbox: %w", err))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"connectrpc.com/connect/v2"
@@ -161,11 +162,17 @@ func (t *turn) fromStore(ctx context.Context, kind store.Kind, r store.Range) ([
 	rows, err := t.inst.host.store.Scan(ctx, t.inst.id, kind, r)
 	switch {
 	case errors.Is(err, store.ErrCorrupt):
-		return nil, &refusalError{refusal(connect.CodeDataLoss, "data_loss", notExecuted, "the actor's stored data is corrupt")}
+		return nil, t.corrupt(err)
 	case err != nil:
 		return nil, fmt.Errorf("read the actor's rows: %w", err)
 	}
 	return rows, nil
+}
+
+// corrupt is the error of a turn that met stored rows which cannot be read.
+func (t *turn) corrupt(err error) error {
+	t.inst.logger().Error("an actor's stored rows are corrupt", slog.Any("error", err))
+	return &refusalError{refusal(connect.CodeDataLoss, reasonDataLoss, notExecuted, "the actor's stored data is corrupt")}
 }
 
 // writes makes of an overlay what a store applies, in the order of the keys.

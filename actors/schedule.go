@@ -290,7 +290,10 @@ func (t *turn) schedule(id string) (*storagev1.Schedule, time.Time, error) {
 		return nil, time.Time{}, err
 	}
 	s, err := decodeSchedule(row.Value)
-	return s, row.Due, err
+	if err != nil {
+		return nil, time.Time{}, t.corrupt(err)
+	}
+	return s, row.Due, nil
 }
 
 func decodeSchedule(value []byte) (*storagev1.Schedule, error) {
