@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,6 +57,8 @@ type world struct {
 	depth   int
 	streams []*stream
 	keys    int // idempotency keys that were used
+
+	generation string // of the store, as cursors have it; empty until one has been seen
 }
 
 // setting is where the actors live and how far they run ahead.
@@ -219,8 +222,13 @@ func (w *world) compareActor(r *rapid.T, key string) {
 	if got := w.scripts.saw(); !maps.Equal(got, a.kv) {
 		r.Fatalf("%s: the pairs are %v, want %v", what, got, a.kv)
 	}
-	if got, want := info.ResponseHeader().Get("actor-cursor"), cursor(id, a.head); got != want {
-		r.Fatalf("%s: the cursor is %s, want %s", what, got, want)
+	cursor := info.ResponseHeader().Get("actor-cursor")
+	if w.generation == "" {
+		_, rest, _ := strings.Cut(cursor, "-")
+		w.generation, _, _ = strings.Cut(rest, "-")
+	}
+	if want := w.cursor(id, a.head); cursor != want {
+		r.Fatalf("%s: the cursor is %s, want %s", what, cursor, want)
 	}
 	described, err := w.client.Actors().Get(context.Background(), &troupev1.GetRequest{Address: w.client.Address(counterv1connect.CounterName, segments(key)...)})
 	want(r, what, err, good)
@@ -230,4 +238,6 @@ func (w *world) compareActor(r *rapid.T, key string) {
 }
 
 // cursor is the text of a cursor, which clients must not know.
-func cursor(id string, head uint64) string { return id + "-" + strconv.FormatUint(head, 36) }
+func (w *world) cursor(id string, head uint64) string {
+	return id + "-" + w.generation + "-" + strconv.FormatUint(head, 36)
+}
