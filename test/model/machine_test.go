@@ -44,6 +44,7 @@ func TestMain(m *testing.M) {
 const (
 	sleepAfter    = 30 * time.Second
 	actionTimeout = 5 * time.Second
+	retained      = 5 // events that can be replayed
 )
 
 // world is a server and the model that it is compared with. It lives in a bubble of
@@ -106,7 +107,8 @@ func run(t *testing.T, r *rapid.T, with setting, actions map[string]func(*world,
 	w := &world{model: newModel(), scripts: &scripts{byCall: make(map[int64]script)}, depth: with.depth}
 	registry := actors.NewRegistry()
 	actors.Register(registry, counterv1connect.RegisterCounterHandler, func() *subject { return &subject{scripts: w.scripts} },
-		actors.SleepAfter(sleepAfter), actors.ActionTimeout(actionTimeout), actors.MaxUndurableTurns(with.depth))
+		actors.SleepAfter(sleepAfter), actors.ActionTimeout(actionTimeout), actors.MaxUndurableTurns(with.depth),
+		actors.RetainEvents(actors.EventWindow{Count: retained, Age: 24 * time.Hour}))
 	w.Server = actorstest.New(t, registry, append([]actorstest.Option{actorstest.Configure(quiet)}, with.store...)...)
 	defer w.Close()
 	defer w.hangUp()
@@ -232,7 +234,7 @@ func (w *world) compareActor(r *rapid.T, key string) {
 	}
 	described, err := w.client.Actors().Get(context.Background(), &troupev1.GetRequest{Address: w.client.Address(counterv1connect.CounterName, segments(key)...)})
 	want(r, what, err, good)
-	if got := described.GetActor().GetRevision(); got != a.revision && !a.scheduled {
+	if got := described.GetActor().GetRevision(); got != a.revision && !a.courted {
 		r.Fatalf("%s: the revision is %d, want %d", what, got, a.revision)
 	}
 }

@@ -67,10 +67,7 @@ func publishStep(*rapid.T) step {
 			}})
 			return nil
 		},
-		model: func(a *actor) {
-			a.head++
-			a.events = append(a.events, event{a.count, a.head})
-		},
+		model: func(a *actor) { a.events = append(a.events, a.publish()) },
 	}
 }
 
@@ -209,6 +206,9 @@ func (w *world) do(r *rapid.T, key string, resolve troupe.Resolve, plan []step, 
 		s.model(after)
 	}
 	changed := end == returns && after.changed(before)
+	if end == returns && after.destroyed && len(after.sent) > 0 {
+		expect, changed = outboxLost, false
+	}
 	if end == hangs || end == ignores || created && changed && after.destroyed {
 		f = well // its caller does not wait for the commit, or there is none
 	}
