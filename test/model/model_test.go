@@ -61,6 +61,7 @@ func (m *model) begin(key string) *actor {
 
 func (a *actor) clone() *actor {
 	clone := *a
+	clone.works = 0
 	clone.kv, clone.sent = maps.Clone(a.kv), slices.Clone(a.sent)
 	return &clone
 }
@@ -73,7 +74,7 @@ func (a *actor) changed(before *actor) bool {
 // commit makes what a turn left the actor's state, and returns its events.
 func (m *model) commit(key string, a *actor) []event {
 	events := a.events
-	a.events, a.works = nil, 0
+	a.events = nil
 	if !a.destroyed {
 		m.actors[key] = a
 		return events
