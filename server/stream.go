@@ -9,7 +9,6 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
-	"github.com/troupe-dev/troupe/internal/wire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -23,9 +22,6 @@ func (s *streams) serve(ctx context.Context, _ connect.Spec, stream connect.Serv
 	x, err := s.edge.open(ctx, s.method, stream)
 	if err != nil {
 		return err
-	}
-	if x.call.Info.RequestHeader().Get(wire.HeaderIdempotencyKey) != "" {
-		return badIdempotencyKey.errorf("%s streams its answer, which no idempotency-key can give again", s.method.Spec.Procedure)
 	}
 	action, err := s.edge.runner.Stream(ctx, &x.call)
 	if err != nil {
