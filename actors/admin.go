@@ -120,7 +120,20 @@ func (h *Host) Repair(ctx context.Context, target Target, revision uint64, set f
 				return &refusalError{refusal(connect.CodeResourceExhausted, "state_too_large", notExecuted,
 					"the actor's state would have %d bytes and may have %d", len(encoded), typ.limits.stateBytes)}
 			}
-			record.State = encoded
+			record.State, record.StateVersion, record.Quarantined = encoded, typ.stateVersion, false
+			return nil
+		})
+		return err
+	})
+}
+
+// Quarantine keeps an actor from running until it is lifted or repaired: its calls
+// are refused with failed_precondition. An actor in memory is dropped, without its
+// sleep hook, and its streams end. It outlives the process.
+func (h *Host) Quarantine(ctx context.Context, target Target) (Description, error) {
+	return h.administer(ctx, target, func(m *Method) error {
+		_, err := h.submitStored(ctx, m, target, false, func(record *store.Record) error {
+			record.Quarantined = true
 			return nil
 		})
 		return err
@@ -130,9 +143,14 @@ func (h *Host) Repair(ctx context.Context, target Target, revision uint64, set f
 // Lift ends an actor's quarantine or back-off, so that the next call tries to wake
 // it.
 func (h *Host) Lift(ctx context.Context, target Target) (Description, error) {
-	return h.administer(ctx, target, func(*Method) error {
+	return h.administer(ctx, target, func(m *Method) error {
 		record, err := h.load(ctx, target)
 		switch {
+		case err == nil && record.Quarantined:
+			_, err = h.submitStored(ctx, m, target, false, func(record *store.Record) error {
+				record.Quarantined = false
+				return nil
+			})
 		case err == nil:
 			h.crashes.forget(record.Address)
 		case errors.Is(err, store.ErrCorrupt) && target.ID.IsZero():

@@ -17,8 +17,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// maxCallDepth is how many turns may wait for each other in one chain of calls.
-const maxCallDepth = 16
+// defaultCallDepth is how many turns may wait for each other in one chain of calls.
+const defaultCallDepth = 16
 
 // Reasons of calls that would wait for themselves.
 const (
@@ -53,7 +53,7 @@ func (h *Host) checkChain(call *Call) error {
 	if n := slices.Index(call.Chain, addr); n >= 0 {
 		return cycleError(append(slices.Clone(call.Chain[n:]), addr))
 	}
-	if len(call.Chain) >= maxCallDepth {
+	if len(call.Chain) >= h.callDepth {
 		return &refusalError{refusal(connect.CodeFailedPrecondition, reasonDepth, notExecuted,
 			"%d actors wait for each other already, and no more may: %s", len(call.Chain), route(append(slices.Clip(call.Chain), addr)))}
 	}

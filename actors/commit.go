@@ -187,6 +187,9 @@ func (c *committer) add(i *instance, change *change, op store.Op) *entry {
 		EventHead: change.eventHead,
 		CreatedAt: i.createdAt,
 	}
+	if r := change.stored; r != nil {
+		e.write.Record.StateVersion, e.write.Record.Quarantined = r.StateVersion, r.Quarantined
+	}
 	switch op {
 	case store.OpDestroy: // takes every row with it
 		e.write.Rows = nil

@@ -191,6 +191,9 @@ func (i *instance) revive(t *turn, record store.Record) error {
 		return &notAwakeError{&refusalError{refusal(connect.CodeFailedPrecondition, "state_too_new", notExecuted,
 			"the actor's state has version %d and this server's code reads up to %d", record.StateVersion, i.typ.stateVersion)}}
 	}
+	if record.Quarantined {
+		return (&crash{unusable: reasonQuarantined}).refusal(time.Time{})
+	}
 	err := protect(func() error { return i.wake(t, record) })
 	unusable, bad := errors.AsType[*unusableError](err)
 	switch {

@@ -22,6 +22,7 @@ import (
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
 )
@@ -329,4 +330,71 @@ func TestRepairBesideCallsThatAreRefused(t *testing.T) {
 	}
 	close(stop)
 	callers.Wait()
+}
+
+// TestP14_AMalformedRowIsDataLoss is about rows that pass their checksums and yet
+// are none that the runtime writes.
+func TestP14_AMalformedRowIsDataLoss(t *testing.T) {
+	t.Parallel()
+	for name, kind := range map[string]store.Kind{"event": store.KindEvent, "idempotency record": store.KindIdempotency} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := memory.New(memory.Options{})
+			w := &store.Write{Op: store.OpCreate, Record: store.Record{
+				Address: store.Address{Namespace: "default", Type: counterv1connect.CounterName, Key: "a"}, ID: store.NewID(3), Revision: 1, EventHead: 5,
+			}, Rows: []store.RowWrite{{Kind: kind, Row: store.Row{Key: []byte("5"), Value: []byte("?")}}}}
+			s.Commit(t.Context(), []*store.Write{w}).Wait()
+			if w.Err != nil {
+				t.Fatal(w.Err)
+			}
+			k := newKit(t, s)
+			call := k.to(counterv1connect.CounterIncrementProcedure, "a", &counterv1.IncrementRequest{Amount: 1})
+			call.IdempotencyKey = "key"
+			_, err := k.Call(t.Context(), call)
+			wantFailure(t, err, failure{connect.CodeDataLoss, "data_loss", notExecuted})
+			k.mustCount("a", 0)
+		})
+	}
+}
+
+// TestP43_AQuarantineByHandOutlivesTheProcess keeps a sound actor from running, and
+// lets it go on as if nothing had been.
+func TestP43_AQuarantineByHandOutlivesTheProcess(t *testing.T) {
+	t.Parallel()
+	s := memory.New(memory.Options{})
+	k := newKit(t, s)
+	k.mustAdd("a", 5)
+	sub := k.subscribe("a", nil)
+	await(t, "opened frame", sub.opened)
+	target := k.to(counterv1connect.CounterGetProcedure, "a", nil).Target
+	for range 2 { // twice is no error
+		if d, err := k.Quarantine(t.Context(), target); err != nil || d.Status != actors.StatusQuarantined {
+			t.Fatalf("Quarantine: %+v, %v", d, err)
+		}
+	}
+	if why := await(t, "closing frame", sub.closed).GetReason(); why != troupev1.CloseReason_CLOSE_REASON_RESTARTED {
+		t.Errorf("the stream closed with %v", why)
+	}
+	refused := func() {
+		t.Helper()
+		_, err := k.add(t.Context(), "a", 1)
+		wantFailure(t, err, failure{connect.CodeFailedPrecondition, "actor_quarantined", notExecuted})
+		_, err = k.count(t.Context(), "a")
+		wantFailure(t, err, failure{connect.CodeFailedPrecondition, "actor_quarantined", notExecuted})
+		if d := k.describe("a"); d.Status != actors.StatusQuarantined {
+			t.Errorf("the actor is described as %+v", d)
+		}
+		k.mustAdd("b", 1)
+	}
+	refused()
+	k.stop()
+	k = newKit(t, s.Reopen())
+	refused()
+	if d, err := k.Lift(t.Context(), target); err != nil || d.Status != actors.StatusSleeping {
+		t.Fatalf("Lift: %+v, %v", d, err)
+	}
+	k.mustCount("a", 5)
+	if got := k.mustAdd("a", 1); got != 6 {
+		t.Errorf("the count is %d, want 6", got)
+	}
 }

@@ -6,7 +6,6 @@ package actors
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -72,11 +71,11 @@ func (b *body) openLog(t *turn, head uint64) error {
 		if len(newest) > 0 && len(oldest) > 0 {
 			last, err := readLogged(newest[0])
 			if err != nil {
-				return err
+				return t.corrupt(err)
 			}
 			first, err := readLogged(oldest[0])
 			if err != nil {
-				return err
+				return t.corrupt(err)
 			}
 			if log.stale = last.number != head; !log.stale {
 				log.first, log.before, log.oldest, log.total = first.number, first.total-first.size(), first.at, last.total
@@ -169,8 +168,10 @@ func (t *turn) logged(ctx context.Context, number uint64) (event loggedEvent, ok
 	if err != nil || len(rows) == 0 {
 		return loggedEvent{}, false, err
 	}
-	event, err = readLogged(rows[0])
-	return event, true, err
+	if event, err = readLogged(rows[0]); err != nil {
+		return event, true, t.corrupt(err)
+	}
+	return event, true, nil
 }
 
 // loggedEvent is a row of the log, decoded.
@@ -214,7 +215,7 @@ func (e *pendingEvent) row(number uint64, at int64, total uint64) store.Row {
 	return store.Row{Key: b[end:], Value: b[eventHeadroom:end:end]}
 }
 
-var errBadLogRow = errors.New("a row of the event log is malformed")
+var errBadLogRow = fmt.Errorf("%w: a row of the event log is malformed", store.ErrCorrupt)
 
 // readLogged is the inverse of row.
 func readLogged(row store.Row) (loggedEvent, error) {

@@ -179,7 +179,7 @@ func (b *body) publish(what string, event proto.Message, whom audience) {
 		return
 	}
 	limits := &b.inst.typ.limits
-	if t.published++; t.published > limits.turnEvents {
+	if t.published++; int(t.published) > limits.turnEvents {
 		t.refused = &refusalError{refusal(connect.CodeResourceExhausted, "too_many_events", notExecuted,
 			"the turn publishes more than %d events", limits.turnEvents)}
 		return

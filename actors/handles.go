@@ -126,7 +126,7 @@ func (h Handles) Bind(peer Peer) *connect.Client {
 }
 
 // subjectOf is whom a called actor sees.
-func subjectOf(addr store.Address) string { return "actor:" + addr.Type + "/" + addr.Key }
+func subjectOf(addr store.Address) string { return wire.SubjectOfActors + addr.Type + "/" + addr.Key }
 
 // call makes a call of a peer, which lacks its method.
 func (p Peer) call(namespace string) (Call, error) {

@@ -4,6 +4,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,12 +37,25 @@ type Config struct {
 	// ScheduledTurns is how many actors may run a schedule at one time. 0 means
 	// 64. What is due beyond it waits.
 	ScheduledTurns int
+	// ConcurrentWakes is how many actors come into memory at one time. 0 means
+	// 256. One more waits for 2 s and is then refused with unavailable.
+	ConcurrentWakes int
+	// MemoryLimit is what the process may use, in bytes. When the live heap
+	// reaches 60 % of it, idle actors sleep, the longest unused first; at 85 %
+	// no actor comes into memory, and at 95 % nothing is written: calls are
+	// refused with resource_exhausted. 0 means GOMEMLIMIT, if that is set.
+	MemoryLimit int64
+	// MaxCallDepth is how many actors may wait for each other in one chain of
+	// calls. 0 means 16.
+	MaxCallDepth int
 	// WakeRate is how many sleeping actors are woken in a second for what is due.
 	// 0 means 500.
 	WakeRate int
 	// MaxStreamAge is how long a subscription lasts, give or take a tenth; it
 	// then ends with CLOSE_REASON_EXPIRED and a cursor. 0 means 1 h.
 	MaxStreamAge time.Duration
+
+	liveHeap func() (live, cycle uint64) // unless nil, what tests say the heap is
 }
 
 // Host runs actors. Its methods may be called concurrently.
@@ -62,6 +76,10 @@ type Host struct {
 	workers   *workers
 	committer *committer
 	waits     waits // direct calls that wait
+
+	callDepth int
+	wakes     gate
+	pressure  *pressure
 
 	process     uint64 // tells this host from others of the store, before and after it
 	startedAt   time.Time
@@ -92,6 +110,8 @@ func NewHost(cfg Config) (*Host, error) {
 	switch {
 	case cfg.Registry == nil:
 		return nil, errors.New("actors: Config.Registry is nil: pass the registry that the actor types were registered with")
+	case cfg.ConcurrentWakes < 0 || cfg.MemoryLimit < 0 || cfg.MaxCallDepth < 0:
+		return nil, errors.New("actors: Config.ConcurrentWakes, MemoryLimit and MaxCallDepth must not be negative")
 	case cfg.Store == nil:
 		return nil, errors.New("actors: Config.Store is nil: open one, such as store/embedded or store/memory")
 	case cfg.ScheduledTurns < 0 || cfg.WakeRate < 0:
@@ -117,6 +137,9 @@ func NewHost(cfg Config) (*Host, error) {
 		table:      newTable(),
 		committer:  newCommitter(cfg.Store),
 		crashes:    newCrashes(),
+		callDepth:  cmp.Or(cfg.MaxCallDepth, defaultCallDepth),
+		wakes:      make(gate, cmp.Or(cfg.ConcurrentWakes, 256)),
+		pressure:   newPressure(cfg),
 		drained:    make(chan struct{}),
 		quit:       make(chan struct{}),
 		stop:       make(chan struct{}),

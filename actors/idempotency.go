@@ -195,7 +195,7 @@ func (t *turn) recall(b *body, name replyName) (*storagev1.IdempotencyRecord, er
 	}
 	record := new(storagev1.IdempotencyRecord)
 	if err := proto.Unmarshal(row.Value, record); err != nil {
-		return nil, fmt.Errorf("decode an idempotency record: %w", err)
+		return nil, t.corrupt(fmt.Errorf("decode an idempotency record: %w", err))
 	}
 	return record, nil
 }
@@ -210,7 +210,7 @@ func (t *turn) readReplies(b *body) error {
 	for _, row := range rows {
 		kept, err := parseKeptReply(row.Key)
 		if err != nil {
-			return err
+			return t.corrupt(err)
 		}
 		b.replies.add(kept)
 	}

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors/store"
 	"github.com/troupe-dev/troupe/internal/seedbug"
 )
@@ -77,9 +76,10 @@ func (i *instance) enqueueLocked(t *turn) error {
 	if i.gone {
 		return errIncarnationGone
 	}
-	if (t.call != nil || t.enters != nil) && i.queue.len >= i.typ.limits.mailbox && !seedbug.On(18) {
-		return &refusalError{retryable(refusal(connect.CodeResourceExhausted, "mailbox_full", notExecuted,
-			"%d calls wait for this actor; try again later", i.queue.len), 100*time.Millisecond)}
+	if (t.call != nil || t.enters != nil) && !seedbug.On(18) {
+		if err := i.overloadedLocked(t); err != nil {
+			return err
+		}
 	}
 	i.queue.push(t)
 	i.dispatchLocked()

@@ -91,6 +91,7 @@ type kit struct {
 	increment func(context.Context, *counter, *counterv1.IncrementRequest) error
 	get       func(context.Context, *counter) error
 	methods   map[string]*actors.Method
+	configure func(*actors.Config) // unless nil, changes the host's settings
 }
 
 // newKit starts a host over s (nil means a new store in memory).
@@ -112,13 +113,17 @@ func startKit(tb testing.TB, k *kit, options ...actors.Option) *kit {
 	registry := actors.NewRegistry()
 	actors.Register(registry, counterv1connect.RegisterCounterHandler, func() *counter { return &counter{kit: k} }, options...)
 	_, isBenchmark := tb.(*testing.B)
-	host, err := actors.NewHost(actors.Config{
+	cfg := actors.Config{
 		Registry:   registry,
 		Store:      k.store,
 		Logger:     slog.New(slog.DiscardHandler),
 		Heartbeat:  15 * time.Second,
 		CheckReads: !isBenchmark,
-	})
+	}
+	if k.configure != nil {
+		k.configure(&cfg)
+	}
+	host, err := actors.NewHost(cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}

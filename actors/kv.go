@@ -11,13 +11,6 @@ import (
 	"github.com/troupe-dev/troupe/actors/store"
 )
 
-// Bounds of an actor's key-value store.
-const (
-	maxKVKey     = 1 << 10
-	maxKVValue   = 256 << 10
-	maxKVPerTurn = 1000
-)
-
 // KV is the actor's own key-value store: for what is too large or too much to be
 // in the state. Keys are ordered bytewise. Only this actor sees it.
 //
@@ -29,7 +22,7 @@ const (
 // changes at most 1,000 keys; beyond that the writing methods return an error with
 // the code invalid_argument and change nothing, and the turn goes on. One turn
 // writes at most 4 MiB in all; a turn that wrote more fails at its end with
-// resource_exhausted.
+// resource_exhausted. [RowLimits] sets other bounds.
 type KV struct{ body *body }
 
 // Pair is a key and its value.
@@ -105,8 +98,8 @@ func (kv KV) PutBatch(pairs ...Pair) error {
 	t := kv.body.writing("KV.Put")
 	keys := make([][]byte, len(pairs))
 	for n, pair := range pairs {
-		if len(pair.Value) > maxKVValue {
-			return Errorf(connect.CodeInvalidArgument, "kv_value_too_large", "the value has %d bytes and may have %d", len(pair.Value), maxKVValue)
+		if limit := kv.body.inst.typ.limits.rows.KVValueBytes; len(pair.Value) > limit {
+			return Errorf(connect.CodeInvalidArgument, "kv_value_too_large", "the value has %d bytes and may have %d", len(pair.Value), limit)
 		}
 		keys[n] = pair.Key
 	}
@@ -133,18 +126,19 @@ func (kv KV) Delete(keys ...[]byte) error {
 
 // countKV checks the keys that a turn is about to change.
 func (t *turn) countKV(keys [][]byte) error {
+	limits := &t.inst.typ.limits.rows
 	fresh := 0
 	for _, key := range keys {
-		if len(key) == 0 || len(key) > maxKVKey {
-			return Errorf(connect.CodeInvalidArgument, "bad_kv_key", "a key has 1 to %d bytes, and this one has %d", maxKVKey, len(key))
+		if len(key) == 0 || len(key) > limits.KVKeyBytes {
+			return Errorf(connect.CodeInvalidArgument, "bad_kv_key", "a key has 1 to %d bytes, and this one has %d", limits.KVKeyBytes, len(key))
 		}
 		if _, known := t.rows[rowKey{store.KindKV, string(key)}]; !known {
 			fresh++
 		}
 	}
-	if t.kvKeys+fresh > maxKVPerTurn {
-		return Errorf(connect.CodeInvalidArgument, "too_many_kv_keys", "a turn changes at most %d keys", maxKVPerTurn)
+	if int(t.kvKeys)+fresh > limits.KVKeysPerTurn {
+		return Errorf(connect.CodeInvalidArgument, "too_many_kv_keys", "a turn changes at most %d keys", limits.KVKeysPerTurn)
 	}
-	t.kvKeys += fresh
+	t.kvKeys += int32(fresh) //nolint:gosec // bounded above
 	return nil
 }

@@ -11,7 +11,9 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
@@ -19,6 +21,7 @@ import (
 	"github.com/troupe-dev/troupe/actors/store/memory"
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
+	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
 )
 
 // turn runs f in a writing turn of an actor.
@@ -272,5 +275,60 @@ func TestKVCopiesWhatItTakesAndGives(t *testing.T) {
 	})
 	if got := k.pairs("a", actors.Range{}); got != "[k=v]" {
 		t.Errorf("there is %s", got)
+	}
+}
+
+// TestRowLimits sets each bound and goes past it; a bound that makes no sense stops
+// the start.
+func TestRowLimits(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, nil, actors.RowLimits{
+		KVKeyBytes: 4, KVValueBytes: 8, KVKeysPerTurn: 2, Schedules: 1, ScheduleBytes: 4, MessagesPerTurn: 1, PendingMessages: 2, CommitBytes: 1000,
+	})
+	reason := func(err error) string {
+		authored, _ := errors.AsType[*actors.Error](err)
+		if authored == nil {
+			return fmt.Sprint(err)
+		}
+		return authored.Reason()
+	}
+	increment, small := counterv1connect.CounterIncrementProcedure, &counterv1.IncrementRequest{Amount: 1}
+	var got []string
+	k.mustTurn("a", func(_ context.Context, c *counter) error {
+		kv, schedules := c.KV(), c.Schedule()
+		note := func(err error) { got = append(got, reason(err)) }
+		note(kv.Put([]byte("12345"), nil))
+		note(kv.Put([]byte("1"), make([]byte, 9)))
+		note(kv.Put([]byte("1234"), make([]byte, 8)))
+		note(kv.Delete([]byte("2")))
+		note(kv.Delete([]byte("3")))
+		_, err := schedules.After(time.Hour, increment, &counterv1.IncrementRequest{Amount: 1 << 40})
+		note(err)
+		_, err = schedules.After(time.Hour, increment, small)
+		note(err)
+		_, err = schedules.After(time.Hour, increment, small)
+		note(err)
+		return nil
+	})
+	want := []string{"bad_kv_key", "kv_value_too_large", "<nil>", "<nil>", "too_many_kv_keys", "schedule_too_large", "<nil>", "too_many_schedules"}
+	if !slices.Equal(got, want) {
+		t.Errorf("the answers are %q, want %q", got, want)
+	}
+	err := k.turn("b", func(_ context.Context, c *counter) error {
+		for range 2 {
+			_ = c.post("c", 1)
+		}
+		return nil
+	})
+	wantFailure(t, err, failure{connect.CodeResourceExhausted, "too_many_messages", notExecuted})
+	k.increment = nil
+
+	registry := actors.NewRegistry()
+	actors.Register(registry, counterv1connect.RegisterCounterHandler, func() *counter { return new(counter) }, actors.RowLimits{KVKeyBytes: -1, CommitBytes: 1 << 30})
+	_, err = actors.NewHost(actors.Config{Registry: registry, Store: memory.New(memory.Options{})})
+	for _, field := range []string{"RowLimits.KVKeyBytes", "RowLimits.CommitBytes"} {
+		if err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("the error is %v and does not name %s", err, field)
+		}
 	}
 }

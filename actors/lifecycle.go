@@ -120,7 +120,7 @@ func (h *Host) annotate(record store.Record) Description {
 		d.StateBytes = len(record.State)
 	}
 	i := h.table.peek(record.Address)
-	d.Status, d.Failure = h.statusOf(i, h.crashes.get(record.Address))
+	d.Status, d.Failure = h.statusOf(i, record, h.crashes.get(record.Address))
 	if i != nil {
 		i.mu.Lock()
 		d.Awake, d.Connections = i.body != nil, len(i.conns)

@@ -9,6 +9,7 @@ package actors
 type mailbox struct {
 	head, tail *turn
 	len        int
+	bytes      int // of the requests, as encoded
 }
 
 func (m *mailbox) push(t *turn) {
@@ -20,6 +21,7 @@ func (m *mailbox) push(t *turn) {
 	}
 	m.tail = t
 	m.len++
+	m.bytes += int(t.bytes)
 }
 
 func (m *mailbox) remove(t *turn) {
@@ -38,4 +40,5 @@ func (m *mailbox) remove(t *turn) {
 	}
 	t.prev, t.next = nil, nil
 	m.len--
+	m.bytes -= int(t.bytes)
 }

@@ -18,12 +18,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Bounds of an outbox.
-const (
-	maxSentPerTurn  = 100
-	maxHeldMessages = 10_000
-	maxMessageBytes = 1 << 20
-)
+// maxMessageBytes bounds the request of a message.
+const maxMessageBytes = 1 << 20
 
 // Outbox sends messages to other actors as part of a turn: each is a call whose reply
 // nobody waits for.
@@ -150,14 +146,14 @@ func (t *turn) send(typ string, m *storagev1.OutboxMessage) error {
 	if t.sent == nil {
 		t.sent = &sent{queues: make(map[string]bool)}
 	}
-	if t.sent.messages >= maxSentPerTurn {
-		return t.spoil(Errorf(connect.CodeResourceExhausted, "too_many_messages", "a turn sends at most %d messages", maxSentPerTurn))
+	if t.sent.messages >= t.inst.typ.limits.rows.MessagesPerTurn {
+		return t.spoil(Errorf(connect.CodeResourceExhausted, "too_many_messages", "a turn sends at most %d messages", t.inst.typ.limits.rows.MessagesPerTurn))
 	}
 	head, err := t.outboxHead()
 	if err != nil {
 		return err
 	}
-	if head.GetHeld() >= maxHeldMessages {
+	if int(head.GetHeld()) >= t.inst.typ.limits.rows.PendingMessages {
 		return t.spoil(Errorf(connect.CodeResourceExhausted, "outbox_full", "%d messages have not been delivered", head.GetHeld()))
 	}
 	head.LastNumber++
@@ -173,7 +169,7 @@ func (t *turn) send(typ string, m *storagev1.OutboxMessage) error {
 
 // spoil makes the turn fail, whatever its code does with the error.
 func (t *turn) spoil(err error) error {
-	t.spoiled = err
+	t.refused = err
 	return err
 }
 
@@ -183,7 +179,7 @@ func (t *turn) checkOutbox() error {
 		return &refusalError{refusal(connect.CodeFailedPrecondition, "outbox_lost", notExecuted,
 			"a turn that destroys the actor cannot send messages: they would go with it")}
 	}
-	return t.spoiled
+	return t.refused
 }
 
 // enqueueMessage puts a message at the end of its queue. Behind says that the queue is
@@ -220,7 +216,7 @@ func (t *turn) readOutbox(key []byte, into proto.Message) error {
 		return err
 	}
 	if err := proto.Unmarshal(row.Value, into); err != nil {
-		return fmt.Errorf("decode a row of the outbox: %w", err)
+		return t.corrupt(fmt.Errorf("decode a row of the outbox: %w", err))
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type change struct {
 	writes     []store.RowWrite // what only the store reads
 	works      []*work          // begin beside the actor
 	log        eventLog
+	stored     *store.Record // what a turn that did not wake the actor makes of its record
 }
 
 // prepare brings the actor into memory and resolves the turn's target. Only a turn
@@ -39,10 +40,18 @@ func (i *instance) prepare(t *turn) error {
 	if t.stored != nil {
 		return i.prepareStored(t)
 	}
+	if err := i.shed(t); err != nil {
+		return err
+	}
 	if t.body == nil {
 		if t.sleep {
 			return errAbsent
 		}
+		leave, err := i.host.wakes.enter()
+		if err != nil {
+			return err
+		}
+		defer leave()
 		if known := i.host.crashes.get(i.addr); known.refuses(time.Now()) {
 			return known.refusal(time.Now())
 		}
@@ -293,8 +302,9 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 	if t.refused != nil {
 		return nil, t.refused
 	}
-	if t.rowBytes > maxCommitBytes {
-		return nil, errCommitTooLarge
+	if limit := i.typ.limits.rows.CommitBytes; t.rowBytes > limit {
+		return nil, &refusalError{refusal(connect.CodeResourceExhausted, "commit_too_large", notExecuted,
+			"the turn writes %d bytes of rows and events and may write %d", t.rowBytes, limit)}
 	}
 	if err := t.checkOutbox(); err != nil {
 		return nil, err

@@ -134,6 +134,9 @@ type limits struct {
 	sleepAfter     time.Duration
 	actionTimeout  time.Duration
 	mailbox        int
+	rows           RowLimits
+	mailboxBytes   int
+	mailboxAge     time.Duration
 	stateBytes     int
 	replyBytes     int
 	replyRetention time.Duration
@@ -152,6 +155,9 @@ func defaultLimits() limits {
 		sleepAfter:     30 * time.Second,
 		actionTimeout:  60 * time.Second,
 		mailbox:        256,
+		rows:           defaultRowLimits(),
+		mailboxBytes:   8 << 20,
+		mailboxAge:     10 * time.Second,
 		stateBytes:     1 << 20,
 		replyBytes:     4 << 20,
 		replyRetention: 24 * time.Hour,

@@ -8,19 +8,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors/store"
 	"github.com/troupe-dev/troupe/internal/seedbug"
 )
-
-// maxCommitBytes bounds what one turn may write into rows.
-const maxCommitBytes = 4 << 20
-
-// errCommitTooLarge fails a turn that writes more than maxCommitBytes.
-var errCommitTooLarge = &refusalError{refusal(connect.CodeResourceExhausted, "commit_too_large", notExecuted,
-	"the turn writes more than %d bytes of rows", maxCommitBytes)}
 
 // Rows are what an actor keeps besides its state: its key-value pairs, schedules,
 // outgoing messages and idempotency records. A turn collects what it writes in an
@@ -168,11 +162,17 @@ func (t *turn) fromStore(ctx context.Context, kind store.Kind, r store.Range) ([
 	rows, err := t.inst.host.store.Scan(ctx, t.inst.id, kind, r)
 	switch {
 	case errors.Is(err, store.ErrCorrupt):
-		return nil, &refusalError{refusal(connect.CodeDataLoss, "data_loss", notExecuted, "the actor's stored data is corrupt")}
+		return nil, t.corrupt(err)
 	case err != nil:
 		return nil, fmt.Errorf("read the actor's rows: %w", err)
 	}
 	return rows, nil
+}
+
+// corrupt is the error of a turn that met stored rows which cannot be read.
+func (t *turn) corrupt(err error) error {
+	t.inst.logger().Error("an actor's stored rows are corrupt", slog.Any("error", err))
+	return &refusalError{refusal(connect.CodeDataLoss, reasonDataLoss, notExecuted, "the actor's stored data is corrupt")}
 }
 
 // writes makes of an overlay what a store applies, in the order of the keys.

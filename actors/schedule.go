@@ -20,8 +20,6 @@ import (
 
 // Bounds of an actor's schedules.
 const (
-	maxSchedules      = 1000
-	maxScheduleBytes  = 64 << 10
 	maxScheduleName   = 128
 	minScheduleEvery  = time.Second
 	scheduleYears     = 10
@@ -155,8 +153,8 @@ func (b *body) schedule(what, procedure string, request proto.Message, options [
 		switch count, err := t.countSchedules(); {
 		case err != nil:
 			return "", err
-		case count >= maxSchedules:
-			return "", Errorf(connect.CodeInvalidArgument, "too_many_schedules", "an actor has at most %d schedules", maxSchedules)
+		case count >= t.inst.typ.limits.rows.Schedules:
+			return "", Errorf(connect.CodeInvalidArgument, "too_many_schedules", "an actor has at most %d schedules", t.inst.typ.limits.rows.Schedules)
 		}
 		if err := t.addSchedules(1); err != nil {
 			return "", err
@@ -183,8 +181,8 @@ func (b *body) scheduleRequest(procedure string, request proto.Message) ([]byte,
 	if err != nil {
 		return nil, Errorf(connect.CodeInvalidArgument, "bad_schedule_request", "%w", err)
 	}
-	if len(encoded) > maxScheduleBytes {
-		return nil, Errorf(connect.CodeInvalidArgument, "schedule_too_large", "the request has %d bytes and may have %d", len(encoded), maxScheduleBytes)
+	if limit := b.inst.typ.limits.rows.ScheduleBytes; len(encoded) > limit {
+		return nil, Errorf(connect.CodeInvalidArgument, "schedule_too_large", "the request has %d bytes and may have %d", len(encoded), limit)
 	}
 	return encoded, nil
 }
@@ -292,7 +290,10 @@ func (t *turn) schedule(id string) (*storagev1.Schedule, time.Time, error) {
 		return nil, time.Time{}, err
 	}
 	s, err := decodeSchedule(row.Value)
-	return s, row.Due, err
+	if err != nil {
+		return nil, time.Time{}, t.corrupt(err)
+	}
+	return s, row.Due, nil
 }
 
 func decodeSchedule(value []byte) (*storagev1.Schedule, error) {

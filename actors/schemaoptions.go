@@ -13,11 +13,14 @@ import (
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 )
 
+// neverSleeps is the idle time of an actor that does not sleep.
+const neverSleeps = math.MaxInt64
+
 // NoSleep keeps an actor in memory once it is there, until the server stops. The
 // last one of NoSleep and [SleepAfter] counts.
 func NoSleep() Option {
 	return optionFunc(func(t *actorType) error {
-		t.limits.sleepAfter = math.MaxInt64
+		t.limits.sleepAfter = neverSleeps
 		return nil
 	})
 }

@@ -26,6 +26,7 @@ func (h *Host) sweep(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case now := <-ticker.C:
+			h.relieve()
 			h.table.all(func(i *instance) {
 				if !h.closing.Load() { // sleepAll takes over
 					i.sleepIfIdle(now)

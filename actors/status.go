@@ -3,7 +3,11 @@
 
 package actors
 
-import "time"
+import (
+	"time"
+
+	"github.com/troupe-dev/troupe/actors/store"
+)
 
 // Status says what an actor is doing.
 type Status uint8
@@ -63,7 +67,7 @@ type Failure struct {
 }
 
 // statusOf returns the status of an actor at an address, and its newest failure.
-func (h *Host) statusOf(i *instance, known crash) (Status, Failure) {
+func (h *Host) statusOf(i *instance, record store.Record, known crash) (Status, Failure) {
 	f := Failure{LastError: known.text, LastErrorAt: known.at}
 	if i != nil {
 		i.mu.Lock()
@@ -78,7 +82,7 @@ func (h *Host) statusOf(i *instance, known crash) (Status, Failure) {
 		}
 	}
 	switch {
-	case known.unusable != "":
+	case record.Quarantined, known.unusable != "":
 		return StatusQuarantined, f
 	case known.refuses(time.Now()):
 		f.RetryAt = known.until

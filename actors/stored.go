@@ -9,12 +9,19 @@ import (
 	"fmt"
 
 	"github.com/troupe-dev/troupe/actors/store"
+	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 )
 
 // A stored turn works on what is stored of an actor, without waking it: for those
 // who run the server, when an actor cannot wake. It waits for its place among the
 // actor's turns like any other; an actor in memory is dropped, and reads what the
 // turn has left when it wakes again.
+
+// storedWork is what a stored turn does, and what it does it to.
+type storedWork struct {
+	work   func(record *store.Record) error
+	record store.Record
+}
 
 // prepareStored reads the actor's record.
 func (i *instance) prepareStored(t *turn) error {
@@ -35,19 +42,24 @@ func (i *instance) prepareStored(t *turn) error {
 		return notFound()
 	}
 	i.adopt(record)
-	t.record = record
+	t.stored.record = record
 	return nil
 }
 
 // performStored makes the change of a stored turn.
 func (i *instance) performStored(t *turn) (*change, error) {
-	if err := protect(func() error { return t.stored(&t.record) }); err != nil {
+	if err := protect(func() error { return t.stored.work(&t.stored.record) }); err != nil {
 		return nil, err
 	}
 	if !t.status.CompareAndSwap(turnRunning, turnSettled) {
 		return nil, context.DeadlineExceeded
 	}
-	return &change{body: &body{inst: i}, state: t.record.State, eventHead: t.record.EventHead, dirty: true}, nil
+	if t.stored.record.Quarantined {
+		i.mu.Lock()
+		i.closeLocked(closing{reason: troupev1.CloseReason_CLOSE_REASON_RESTARTED, message: "the actor is quarantined"})
+		i.mu.Unlock()
+	}
+	return &change{body: &body{inst: i}, state: t.stored.record.State, eventHead: t.stored.record.EventHead, stored: &t.stored.record, dirty: true}, nil
 }
 
 // adopt makes a stored record the newest that is known of the actor.
@@ -68,7 +80,7 @@ func (h *Host) submitStored(ctx context.Context, m *Method, target Target, destr
 			return nil, err
 		}
 		t := h.newTurn(ctx, i.typ, call, nil)
-		t.stored, t.destroy = work, destroy
+		t.stored, t.destroy = &storedWork{work: work}, destroy
 		switch err = h.await(ctx, i, t); {
 		case err == errIncarnationGone: //nolint:errorlint // our own, never wrapped
 			continue

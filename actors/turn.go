@@ -36,47 +36,48 @@ type turn struct {
 	queuedAt time.Time
 
 	inst       *instance
-	body       *body // what the turn runs on
-	next, prev *turn // in the mailbox
-	readOnly   bool
-	borrows    bool                         // runs on its caller's goroutine
-	shared     bool                         // runs beside other read-only turns
+	body       *body                        // what the turn runs on
+	next, prev *turn                        // in the mailbox
 	run        func(t *turn, b *body) error // what the turn does
 	call       *Call                        // nil for the runtime's own turns
 	method     *Method                      // nil for the runtime's own turns
 	stream     turnStream
 	info       *connect.CallInfo // guarded by ending; see callInfo
 
+	readOnly bool
+	borrows  bool // runs on its caller's goroutine
+	shared   bool // runs beside other read-only turns
+	exists   bool // resolve wants it absent; only a reply given before can answer
+	kept     bool // the reply is to be kept for a repeated request
+	destroy  bool // the actor ends with the turn
+	sleep    bool // the actor leaves memory after the turn
+
 	params    proto.Message // of the connection that the call opens or stands for
 	conn      *Conn         // whom the call belongs to
 	opened    *Conn         // the connection that the turn opens
 	connState proto.Message
-	events    []pendingEvent
-	published int     // how many of events are events
-	refused   error   // why the turn cannot be committed
-	rows      overlay // what the turn writes besides the state
-	rowBytes  int     // of rows, and of what they replaced
-	kvKeys    int     // of rows
-	exists    bool    // resolve wants it absent; only a reply given before can answer
-	kept      bool    // the reply is to be kept for a repeated request
-	sent      *sent   // messages to other actors; nil without any
-	spoiled   error   // what the turn fails with at its end
-	destroy   bool    // the actor ends with the turn
-	sleep     bool    // the actor leaves memory after the turn
 
-	scheduled *ScheduleRun                     // nil unless a schedule runs
-	enters    *body                            // whom the turn was entered at, by code beside it; else nil
-	aside     *aside                           // what it does about such code; nil if nothing
-	stored    func(record *store.Record) error // what a turn does that does not wake the actor
-	record    store.Record                     // what it does it to
-	hook      atomic.Pointer[hookRun]          // the hook that runs
-	hookLate  atomic.Bool                      // it took too long
+	events    []pendingEvent
+	rows      overlay // what the turn writes besides the state
+	sent      *sent   // messages to other actors; nil without any
+	refused   error   // what the turn fails with at its end
+	published int32   // how many of events are events
+	rowBytes  int     // of rows, of what they replaced, and of events
+	kvKeys    int32   // of rows
+	bytes     int32   // of the request, if it had to wait
 
 	generation uint32
 	status     atomic.Uint32
-	reply      Reply
-	err        error
-	ready      chan struct{} // holds one token once reply and err are final
+	hookLate   atomic.Bool             // the hook that runs took too long
+	hook       atomic.Pointer[hookRun] // the hook that runs
+	stored     *storedWork             // nil unless the turn does not wake the actor
+	scheduled  *ScheduleRun            // nil unless a schedule runs
+	enters     *body                   // whom the turn was entered at, by code beside it; else nil
+	aside      *aside                  // what it does about such code; nil if nothing
+
+	reply Reply
+	err   error
+	ready chan struct{} // holds one token once reply and err are final
 
 	ending struct {
 		sync.Mutex

@@ -27,6 +27,7 @@ var groups = []group{
 	{"e", "memory", memories},
 	{"f", "one caller", oneCaller},
 	{"h", "h2c", multiplexed},
+	{"g", "event log", eventLog},
 	{"i", "idempotency", idempotency},
 	{"o", "open loop", openLoop},
 }

@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 
@@ -142,6 +143,40 @@ func increments(b *bed) ([]*row, error) {
 			return nil, err
 		}
 		rows = append(rows, toBare, toStore)
+	}
+	return rows, nil
+}
+
+// eventLog compares durable increments whose events are kept for a replay with those
+// of a server that keeps none.
+func eventLog(b *bed) ([]*row, error) {
+	off, err := b.startTroupe("-no-event-log")
+	if err != nil {
+		return nil, err
+	}
+	on, err := b.startTroupe("-dir", filepath.Join(b.dir, b.group+"-log"))
+	if err != nil {
+		return nil, err
+	}
+	off.conns, on.conns = b.callers, b.callers
+	var rows []*row
+	for _, n := range []int{1, manyActors} {
+		rate := &row{Name: "durable increment and event, " + amount(n, "actor"), Limit: "no log", Unit: "/s", Score: ratio}
+		cost := &row{Name: rate.Name + ": server CPU", Limit: "no log", Unit: "µs", Score: inverse}
+		plan := load.Plan{Duration: b.duration, Next: prebuilt(n, increment)}
+		var without, with figures
+		err := b.interleave(
+			func(int) {
+				rate.add(without.rate, with.rate)
+				cost.add(without.cpu, with.cpu)
+			},
+			func() (err error) { without, err = off.call(plan); return err },
+			func() (err error) { with, err = on.call(plan); return err },
+		)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, rate, cost)
 	}
 	return rows, nil
 }

@@ -36,6 +36,7 @@ func newTroupeServer(args []string) (*troupeServer, error) {
 	var (
 		dir        = flags.String("dir", "", "directory of the store")
 		weigh      = flags.Bool("weigh", false, "sample allocations finely")
+		noEventLog = flags.Bool("no-event-log", false, "keep no durable events")
 		sleepAfter = flags.Duration("sleep-after", 0, "how long an idle actor stays awake; 0 is the default")
 	)
 	if err := flags.Parse(args); err != nil {
@@ -47,6 +48,9 @@ func newTroupeServer(args []string) (*troupeServer, error) {
 	var options []actors.Option
 	if *sleepAfter > 0 {
 		options = append(options, actors.SleepAfter(*sleepAfter))
+	}
+	if *noEventLog {
+		options = append(options, actors.NoEventLog())
 	}
 	registry := actors.NewRegistry()
 	actors.Register(registry, counterv1connect.RegisterCounterHandler, func() *counter { return new(counter) }, options...)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -37,7 +38,8 @@ const anyNamespace = "*"
 // Principal is who calls, as an authentication hook found out.
 type Principal struct {
 	// Subject names the caller; actors see it by [actors.SubjectOf], and a
-	// connection belongs to the subject that opened it. Empty is anonymous.
+	// connection belongs to the subject that opened it. Empty is anonymous. One
+	// that begins with "actor:" is refused: it is how actors call each other.
 	Subject string
 	// Namespaces are the tenants that the caller may name. Empty means
 	// "default" alone. "*" is every one, for [RoleServer]; in another
@@ -130,6 +132,10 @@ func (a *authenticator) authenticate(r *http.Request) (*http.Request, error) {
 		}
 	}
 	principal, err := a.ask(r)
+	if err == nil && strings.HasPrefix(principal.Subject, wire.SubjectOfActors) {
+		a.log.WarnContext(r.Context(), "the authentication hook gave a caller an actor's subject", "subject", principal.Subject)
+		return r, reservedSubject.errorf("subjects that begin with %q are those of actors", wire.SubjectOfActors)
+	}
 	if err == nil {
 		return r.WithContext(context.WithValue(r.Context(), principalKey{}, &principal)), nil
 	}

@@ -29,6 +29,7 @@ var principals = map[string]Principal{
 	"blue-ops": {Subject: "blue-ops", Namespaces: []string{"blue"}, Role: RoleServer},
 	"star":     {Subject: "star", Namespaces: []string{"*"}},
 	"root":     {Subject: "root", Namespaces: []string{"*"}, Role: RoleServer},
+	"disguise": {Subject: "actor:counter.v1.Counter/a"},
 }
 
 func byHeader(_ context.Context, header http.Header) (Principal, error) {
@@ -74,6 +75,7 @@ func TestAuthenticate(t *testing.T) {
 		"authored":                 {[]string{"Authorization", "banned"}, "permission_denied", "banned"},
 		"connect":                  {[]string{"Authorization", "down"}, "unavailable", "unauthenticated"},
 		"panic":                    {[]string{"Authorization", "panic"}, "unauthenticated", "unauthenticated"},
+		"an actor's subject":       {[]string{"Authorization", "disguise"}, "unauthenticated", "reserved_subject"},
 		"listed":                   {[]string{"Authorization", "red", "Actor-Namespace", "red"}, "", ""},
 		"another":                  {[]string{"Authorization", "red", "Actor-Namespace", "blue"}, "permission_denied", "namespace_denied"},
 		"default is not listed":    {[]string{"Authorization", "red"}, "permission_denied", "namespace_denied"},

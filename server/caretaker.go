@@ -24,6 +24,7 @@ const maxExportBytes = 1 << 20
 type caretaker interface {
 	Export(ctx context.Context, target actors.Target, after *actors.RowPlace, limit, maxBytes int) (actors.Description, []actors.StoredRow, *actors.RowPlace, error)
 	Repair(ctx context.Context, target actors.Target, revision uint64, set func(state proto.Message) error) (actors.Description, error)
+	Quarantine(ctx context.Context, target actors.Target) (actors.Description, error)
 	Lift(ctx context.Context, target actors.Target) (actors.Description, error)
 	Compact(ctx context.Context) error
 }
@@ -135,18 +136,32 @@ func (s *actorService) repair(ctx context.Context, method string, req proto.Mess
 	return s.actorOf(ctx, d)
 }
 
+// Quarantine implements [troupev1connect.ActorServiceHandler].
+func (s *actorService) Quarantine(ctx context.Context, req *troupev1.QuarantineRequest) (*troupev1.QuarantineResponse, error) {
+	actor, err := s.tend(ctx, "Quarantine", req, req.GetAddress(), s.directory.Quarantine)
+	if err != nil {
+		return nil, err
+	}
+	return &troupev1.QuarantineResponse{Actor: actor}, nil
+}
+
+// tend does something about one actor and describes it.
+func (s *actorService) tend(ctx context.Context, method string, req proto.Message, address *troupev1.Address, do func(context.Context, actors.Target) (actors.Description, error)) (*troupev1.Actor, error) {
+	target, err := s.charge(ctx, method, req, address)
+	if err != nil {
+		return nil, err
+	}
+	d, err := do(ctx, target)
+	s.audit(ctx, method, target, err)
+	if err != nil {
+		return nil, err
+	}
+	return s.actorOf(ctx, d)
+}
+
 // Lift implements [troupev1connect.ActorServiceHandler].
 func (s *actorService) Lift(ctx context.Context, req *troupev1.LiftRequest) (*troupev1.LiftResponse, error) {
-	target, err := s.charge(ctx, "Lift", req, req.GetAddress())
-	if err != nil {
-		return nil, err
-	}
-	d, err := s.directory.Lift(ctx, target)
-	s.audit(ctx, "Lift", target, err)
-	if err != nil {
-		return nil, err
-	}
-	actor, err := s.actorOf(ctx, d)
+	actor, err := s.tend(ctx, "Lift", req, req.GetAddress(), s.directory.Lift)
 	if err != nil {
 		return nil, err
 	}

@@ -72,6 +72,19 @@ type Config struct {
 	// to look for in production: see [actors.Config.CheckReads].
 	Development bool
 
+	// ScheduledTurns is how many actors may run a schedule at one time. 0 means
+	// 64. What is due beyond it waits.
+	ScheduledTurns int
+	// WakeRate is how many sleeping actors are woken in a second for what is due.
+	// 0 means 500.
+	WakeRate int
+	// ConcurrentWakes is how many actors come into memory at one time; one more
+	// waits for 2 s and is then refused. 0 means 256.
+	ConcurrentWakes int
+	// MemoryLimit is what the process may use, in bytes: see
+	// [actors.Config.MemoryLimit]. 0 means GOMEMLIMIT, if that is set.
+	MemoryLimit int64
+
 	// Namespaces are the tenants that calls may name; "*" allows every one.
 	// Empty means "default" alone.
 	Namespaces []string
@@ -249,6 +262,14 @@ func (c Config) validate() error {
 	}
 	if c.Store == nil {
 		errs = append(errs, errors.New("field Store is nil"))
+	}
+	for name, value := range map[string]int64{
+		"ScheduledTurns": int64(c.ScheduledTurns), "WakeRate": int64(c.WakeRate),
+		"ConcurrentWakes": int64(c.ConcurrentWakes), "MemoryLimit": c.MemoryLimit,
+	} {
+		if value < 0 {
+			errs = append(errs, fmt.Errorf("field %s is negative", name))
+		}
 	}
 	if !slices.Contains([]string{"auto", "on", "off"}, c.Reflection) {
 		errs = append(errs, fmt.Errorf("field Reflection is auto, on or off, not %q", c.Reflection))

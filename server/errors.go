@@ -72,6 +72,7 @@ var (
 	hostNotAllowed    = refusal{connect.CodePermissionDenied, "host_not_allowed"}
 	namespaceDenied   = refusal{connect.CodePermissionDenied, "namespace_denied"}
 	unauthenticated   = refusal{connect.CodeUnauthenticated, "unauthenticated"}
+	reservedSubject   = refusal{connect.CodeUnauthenticated, "reserved_subject"}
 	crossOrigin       = refusal{connect.CodePermissionDenied, "cross_origin"}
 	needsServerRole   = refusal{connect.CodePermissionDenied, "server_role_required"}
 )

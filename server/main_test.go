@@ -32,11 +32,12 @@ func TestSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := map[string]string{"TROUPE_LISTEN": "127.0.0.1:2", "TROUPE_LOG_LEVEL": "warn", "TROUPE_ALLOWED_HOSTS": "h1, h2"}
-	s, err := parse([]string{"-config", file, "-listen", "127.0.0.1:3"}, func(name string) string { return env[name] }, io.Discard)
+	s, err := parse([]string{"-config", file, "-listen", "127.0.0.1:3", "-scheduled-turns", "9", "-wake-rate", "8"}, func(name string) string { return env[name] }, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if s.Listen != "127.0.0.1:3" || s.logLevel != slog.LevelWarn || s.Limits.Calls != 7 || s.dataDir != "x" ||
+		s.ScheduledTurns != 9 || s.WakeRate != 8 || s.ConcurrentWakes != 256 ||
 		!cmp.Equal(s.Namespaces, []string{"a", "b"}) || !cmp.Equal(s.AllowedHosts, []string{"h1", "h2"}) {
 		t.Errorf("got %+v", s)
 	}
@@ -97,6 +98,8 @@ func TestConfig(t *testing.T) {
 		"origin path": {func(c *Config) { c.CORSOrigins = []string{"https://a.example.com/"} }, "CORSOrigins"},
 		"reflection":  {func(c *Config) { c.Reflection = "maybe" }, "Reflection"},
 		"limit":       {func(c *Config) { c.Limits.Calls = -1 }, "Limits.Calls"},
+		"schedules":   {func(c *Config) { c.ScheduledTurns = -1 }, "ScheduledTurns"},
+		"memory":      {func(c *Config) { c.MemoryLimit = -1 }, "MemoryLimit"},
 		"pattern":     {func(c *Config) { c.Handlers = map[string]http.Handler{"": http.NotFoundHandler()} }, "Handlers"},
 	} {
 		t.Run(name, func(t *testing.T) {

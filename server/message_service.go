@@ -67,7 +67,7 @@ func (s *actorService) ListDeadMessages(ctx context.Context, req *troupev1.ListD
 
 // RetryMessage implements [troupev1connect.ActorServiceHandler].
 func (s *actorService) RetryMessage(ctx context.Context, req *troupev1.RetryMessageRequest) (*troupev1.RetryMessageResponse, error) {
-	err := s.manage(ctx, "RetryMessage", req, req.GetAddress(), "", func(ctx context.Context, target actors.Target, _ string) error {
+	err := s.manage(ctx, "RetryMessage", req, req.GetAddress(), func(ctx context.Context, target actors.Target) error {
 		return s.directory.RetryMessage(ctx, target, req.GetMessage())
 	})
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *actorService) RetryMessage(ctx context.Context, req *troupev1.RetryMess
 
 // DropMessage implements [troupev1connect.ActorServiceHandler].
 func (s *actorService) DropMessage(ctx context.Context, req *troupev1.DropMessageRequest) (*troupev1.DropMessageResponse, error) {
-	err := s.manage(ctx, "DropMessage", req, req.GetAddress(), "", func(ctx context.Context, target actors.Target, _ string) error {
+	err := s.manage(ctx, "DropMessage", req, req.GetAddress(), func(ctx context.Context, target actors.Target) error {
 		return s.directory.DropMessage(ctx, target, req.GetMessage())
 	})
 	if err != nil {

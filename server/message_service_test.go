@@ -69,7 +69,14 @@ func TestTheDeadListOfMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 		trusted := true
-		service := &actorService{directory: host, namespaces: newNamespaces([]string{"default"}), inputs: map[string]protoreflect.FullName{counterType: ""}, check: validator.check, trusted: func(context.Context) bool { return trusted }}
+		service := &actorService{
+			directory:  host,
+			namespaces: newNamespaces([]string{"default"}),
+			inputs:     map[string]protoreflect.FullName{counterType: ""},
+			check:      validator.check,
+			trusted:    func(context.Context) bool { return trusted },
+			log:        slog.New(slog.DiscardHandler),
+		}
 		ctx := t.Context()
 		counters := func(key ...string) counterv1connect.CounterClient {
 			return counterv1connect.NewCounterClient(host.Actors("default").GetOrCreate(key...))

@@ -80,7 +80,10 @@ func (s *actorService) deadQuery(ctx context.Context, req *troupev1.ListDeadSche
 
 // RetrySchedule implements [troupev1connect.ActorServiceHandler].
 func (s *actorService) RetrySchedule(ctx context.Context, req *troupev1.RetryScheduleRequest) (*troupev1.RetryScheduleResponse, error) {
-	if err := s.manage(ctx, "RetrySchedule", req, req.GetAddress(), req.GetSchedule(), s.directory.RetrySchedule); err != nil {
+	err := s.manage(ctx, "RetrySchedule", req, req.GetAddress(), func(ctx context.Context, target actors.Target) error {
+		return s.directory.RetrySchedule(ctx, target, req.GetSchedule())
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &troupev1.RetryScheduleResponse{}, nil
@@ -88,25 +91,25 @@ func (s *actorService) RetrySchedule(ctx context.Context, req *troupev1.RetrySch
 
 // DropSchedule implements [troupev1connect.ActorServiceHandler].
 func (s *actorService) DropSchedule(ctx context.Context, req *troupev1.DropScheduleRequest) (*troupev1.DropScheduleResponse, error) {
-	if err := s.manage(ctx, "DropSchedule", req, req.GetAddress(), req.GetSchedule(), s.directory.DropSchedule); err != nil {
+	err := s.manage(ctx, "DropSchedule", req, req.GetAddress(), func(ctx context.Context, target actors.Target) error {
+		return s.directory.DropSchedule(ctx, target, req.GetSchedule())
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &troupev1.DropScheduleResponse{}, nil
 }
 
-// manage does something about one schedule of an actor.
-func (s *actorService) manage(ctx context.Context, what string, req proto.Message, address *troupev1.Address, id string, do func(context.Context, actors.Target, string) error) error {
-	if !s.trusted(ctx) {
-		return needsServerRole.errorf("%s needs the server role", what)
-	}
-	if err := s.check(req); err != nil {
-		return err
-	}
-	target, err := s.target(ctx, address, actors.Get)
+// manage does something about one schedule or message of an actor, and writes down
+// who asked for it.
+func (s *actorService) manage(ctx context.Context, act string, req proto.Message, address *troupev1.Address, do func(context.Context, actors.Target) error) error {
+	target, err := s.charge(ctx, act, req, address)
 	if err != nil {
 		return err
 	}
-	return do(ctx, target, id)
+	err = do(ctx, target)
+	s.audit(ctx, act, target, err)
+	return err
 }
 
 // deadScheduleOf describes a schedule on the wire.

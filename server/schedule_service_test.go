@@ -5,6 +5,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -48,6 +49,7 @@ func TestDeadSchedules(t *testing.T) {
 			inputs:     map[string]protoreflect.FullName{counterType: ""},
 			check:      validator.check,
 			trusted:    func(context.Context) bool { return trusted },
+			log:        slog.New(slog.DiscardHandler),
 		}
 		ctx := t.Context()
 		for n := range 5 {

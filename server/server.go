@@ -48,6 +48,8 @@ func New(cfg Config) (*Server, error) {
 	host, err := actors.NewHost(actors.Config{
 		Registry: cfg.Registry, Store: cfg.Store, Validate: validator.check, Logger: cfg.Logger,
 		CheckReads: cfg.Development, MaxStreamAge: cfg.Limits.StreamAge,
+		ScheduledTurns: cfg.ScheduledTurns, WakeRate: cfg.WakeRate,
+		ConcurrentWakes: cfg.ConcurrentWakes, MemoryLimit: cfg.MemoryLimit,
 	})
 	if err != nil {
 		return nil, err

@@ -115,6 +115,8 @@ type Record struct {
 	Revision uint64
 	// StateVersion is the schema version of State.
 	StateVersion uint32
+	// Quarantined says that those who run the server want the actor not to run.
+	Quarantined bool
 	// State is the actor's encoded state.
 	State []byte
 	// StateBytes is len(State); List sets it though it leaves State nil.

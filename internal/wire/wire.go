@@ -38,6 +38,10 @@ const (
 	HeaderCreated = "Actor-Created"
 )
 
+// SubjectOfActors begins the subject of a call that an actor makes. No caller from
+// outside has such a one.
+const SubjectOfActors = "actor:"
+
 // Values of [HeaderResolve].
 const (
 	// ResolveGetOrCreate creates the actor if it is absent. The default.

@@ -153,8 +153,8 @@ func TestNewerLayout(t *testing.T) {
 	t.Parallel()
 	for name, meta := range map[string]string{
 		// Version 1, checksum, then layout, generation, shards and hash.
-		"layout": "\x00\x00\x00\x02" + "12345678" + "\x10\x00" + "fnv1a64",
-		"hash":   "\x00\x00\x00\x01" + "12345678" + "\x10\x00" + "siphash",
+		"layout": "\x00\x00\x00\x03" + "12345678" + "\x10\x00" + "fnv1a64",
+		"hash":   "\x00\x00\x00\x02" + "12345678" + "\x10\x00" + "siphash",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

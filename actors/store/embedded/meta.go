@@ -15,7 +15,7 @@ import (
 
 const (
 	// layoutVersion is the version of the keys and values in this package.
-	layoutVersion = 1
+	layoutVersion = 2
 
 	// hashName names the hash of store.ShardOf.
 	hashName = "fnv1a64"

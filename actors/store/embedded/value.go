@@ -22,10 +22,14 @@ const (
 	valueVersion byte = 1
 	valueHeader       = 1 + 4
 
-	// recordFields is id, revision, state version, event head, creation time;
+	// recordFields is id, revision, state version, event head, creation time,
+	// flags;
 	// the state follows.
-	recordFields = len(store.ID{}) + 8 + 4 + 8 + 8
+	recordFields = len(store.ID{}) + 8 + 4 + 8 + 8 + 1
 )
+
+// recordQuarantined marks a record whose actor must not run.
+const recordQuarantined byte = 1
 
 // rowIsDue marks a row whose due time stands before its value.
 const rowIsDue byte = 1
@@ -66,6 +70,11 @@ func putRecord(key, value []byte, r *store.Record) {
 	b = binary.BigEndian.AppendUint32(b, r.StateVersion)
 	b = binary.BigEndian.AppendUint64(b, r.EventHead)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.CreatedAt.UnixMilli()))
+	var flags byte
+	if r.Quarantined {
+		flags |= recordQuarantined
+	}
+	b = append(b, flags)
 	_ = append(b, r.State...)
 	seal(key, value)
 }
@@ -84,7 +93,8 @@ func readRecord(key, value []byte, r *store.Record) error {
 	r.StateVersion = binary.BigEndian.Uint32(b[8:])
 	r.EventHead = binary.BigEndian.Uint64(b[12:])
 	r.CreatedAt = time.UnixMilli(int64(binary.BigEndian.Uint64(b[20:]))).UTC()
-	r.State = b[28:]
+	r.Quarantined = b[28]&recordQuarantined != 0
+	r.State = b[29:]
 	r.StateBytes = len(r.State)
 	return nil
 }

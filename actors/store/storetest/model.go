@@ -124,6 +124,7 @@ func (m *machine) batch(t *rapid.T) []*store.Write {
 	for _, addr := range addrs {
 		r := record(m.store, addr, strings.Repeat("s", drawSize(t)))
 		r.StateVersion = rapid.Uint32().Draw(t, "state version")
+		r.Quarantined = rapid.Bool().Draw(t, "quarantined")
 		w := create(r)
 		if a := m.model.actors[addr]; a != nil && rapid.IntRange(0, 9).Draw(t, "exists") > 0 {
 			r.ID, r.Revision = a.record.ID, a.record.Revision

@@ -2418,6 +2418,98 @@ func (x *ResetResponse) GetActor() *Actor {
 	return nil
 }
 
+// Asks for a quarantine.
+type QuarantineRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whom to keep from running.
+	Address       *Address `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuarantineRequest) Reset() {
+	*x = QuarantineRequest{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuarantineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuarantineRequest) ProtoMessage() {}
+
+func (x *QuarantineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuarantineRequest.ProtoReflect.Descriptor instead.
+func (*QuarantineRequest) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *QuarantineRequest) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+// Answers with the actor.
+type QuarantineResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The actor as it is now.
+	Actor         *Actor `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuarantineResponse) Reset() {
+	*x = QuarantineResponse{}
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuarantineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuarantineResponse) ProtoMessage() {}
+
+func (x *QuarantineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuarantineResponse.ProtoReflect.Descriptor instead.
+func (*QuarantineResponse) Descriptor() ([]byte, []int) {
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *QuarantineResponse) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 // Asks for another try.
 type LiftRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2429,7 +2521,7 @@ type LiftRequest struct {
 
 func (x *LiftRequest) Reset() {
 	*x = LiftRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[35]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2441,7 +2533,7 @@ func (x *LiftRequest) String() string {
 func (*LiftRequest) ProtoMessage() {}
 
 func (x *LiftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[35]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2454,7 +2546,7 @@ func (x *LiftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftRequest.ProtoReflect.Descriptor instead.
 func (*LiftRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{35}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LiftRequest) GetAddress() *Address {
@@ -2475,7 +2567,7 @@ type LiftResponse struct {
 
 func (x *LiftResponse) Reset() {
 	*x = LiftResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[36]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2487,7 +2579,7 @@ func (x *LiftResponse) String() string {
 func (*LiftResponse) ProtoMessage() {}
 
 func (x *LiftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[36]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2500,7 +2592,7 @@ func (x *LiftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftResponse.ProtoReflect.Descriptor instead.
 func (*LiftResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{36}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LiftResponse) GetActor() *Actor {
@@ -2519,7 +2611,7 @@ type CompactRequest struct {
 
 func (x *CompactRequest) Reset() {
 	*x = CompactRequest{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[37]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2531,7 +2623,7 @@ func (x *CompactRequest) String() string {
 func (*CompactRequest) ProtoMessage() {}
 
 func (x *CompactRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[37]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2544,7 +2636,7 @@ func (x *CompactRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactRequest.ProtoReflect.Descriptor instead.
 func (*CompactRequest) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{37}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{39}
 }
 
 // Answers a compaction.
@@ -2556,7 +2648,7 @@ type CompactResponse struct {
 
 func (x *CompactResponse) Reset() {
 	*x = CompactResponse{}
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[38]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2568,7 +2660,7 @@ func (x *CompactResponse) String() string {
 func (*CompactResponse) ProtoMessage() {}
 
 func (x *CompactResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_v1_actor_service_proto_msgTypes[38]
+	mi := &file_troupe_v1_actor_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2581,7 +2673,7 @@ func (x *CompactResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactResponse.ProtoReflect.Descriptor instead.
 func (*CompactResponse) Descriptor() ([]byte, []int) {
-	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{38}
+	return file_troupe_v1_actor_service_proto_rawDescGZIP(), []int{40}
 }
 
 var File_troupe_v1_actor_service_proto protoreflect.FileDescriptor
@@ -2762,13 +2854,18 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\x12#\n" +
 	"\brevision\x18\x02 \x01(\x04B\a\xbaH\x042\x02 \x00R\brevision\"7\n" +
 	"\rResetResponse\x12&\n" +
+	"\x05actor\x18\x01 \x01(\v2\x10.troupe.v1.ActorR\x05actor\"I\n" +
+	"\x11QuarantineRequest\x124\n" +
+	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\"<\n" +
+	"\x12QuarantineResponse\x12&\n" +
 	"\x05actor\x18\x01 \x01(\v2\x10.troupe.v1.ActorR\x05actor\"C\n" +
 	"\vLiftRequest\x124\n" +
 	"\aaddress\x18\x01 \x01(\v2\x12.troupe.v1.AddressB\x06\xbaH\x03\xc8\x01\x01R\aaddress\"6\n" +
 	"\fLiftResponse\x12&\n" +
 	"\x05actor\x18\x01 \x01(\v2\x10.troupe.v1.ActorR\x05actor\"\x10\n" +
 	"\x0eCompactRequest\"\x11\n" +
-	"\x0fCompactResponse2\xf1\t\n" +
+	"\x0fCompactResponse2\xc1\n" +
+	"\n" +
 	"\fActorService\x12=\n" +
 	"\x06Create\x12\x18.troupe.v1.CreateRequest\x1a\x19.troupe.v1.CreateResponse\x12Q\n" +
 	"\vGetOrCreate\x12\x1d.troupe.v1.GetOrCreateRequest\x1a\x1e.troupe.v1.GetOrCreateResponse\"\x03\x90\x02\x02\x129\n" +
@@ -2784,7 +2881,9 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\vDropMessage\x12\x1d.troupe.v1.DropMessageRequest\x1a\x1e.troupe.v1.DropMessageResponse\x12B\n" +
 	"\x06Export\x12\x18.troupe.v1.ExportRequest\x1a\x19.troupe.v1.ExportResponse\"\x03\x90\x02\x01\x12=\n" +
 	"\x06Repair\x12\x18.troupe.v1.RepairRequest\x1a\x19.troupe.v1.RepairResponse\x12:\n" +
-	"\x05Reset\x12\x17.troupe.v1.ResetRequest\x1a\x18.troupe.v1.ResetResponse\x12<\n" +
+	"\x05Reset\x12\x17.troupe.v1.ResetRequest\x1a\x18.troupe.v1.ResetResponse\x12N\n" +
+	"\n" +
+	"Quarantine\x12\x1c.troupe.v1.QuarantineRequest\x1a\x1d.troupe.v1.QuarantineResponse\"\x03\x90\x02\x02\x12<\n" +
 	"\x04Lift\x12\x16.troupe.v1.LiftRequest\x1a\x17.troupe.v1.LiftResponse\"\x03\x90\x02\x02\x12E\n" +
 	"\aCompact\x12\x19.troupe.v1.CompactRequest\x1a\x1a.troupe.v1.CompactResponse\"\x03\x90\x02\x02B8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
 
@@ -2801,7 +2900,7 @@ func file_troupe_v1_actor_service_proto_rawDescGZIP() []byte {
 }
 
 var file_troupe_v1_actor_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_troupe_v1_actor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_troupe_v1_actor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_troupe_v1_actor_service_proto_goTypes = []any{
 	(Actor_Status)(0),                 // 0: troupe.v1.Actor.Status
 	(Row_Kind)(0),                     // 1: troupe.v1.Row.Kind
@@ -2840,41 +2939,43 @@ var file_troupe_v1_actor_service_proto_goTypes = []any{
 	(*RepairResponse)(nil),            // 34: troupe.v1.RepairResponse
 	(*ResetRequest)(nil),              // 35: troupe.v1.ResetRequest
 	(*ResetResponse)(nil),             // 36: troupe.v1.ResetResponse
-	(*LiftRequest)(nil),               // 37: troupe.v1.LiftRequest
-	(*LiftResponse)(nil),              // 38: troupe.v1.LiftResponse
-	(*CompactRequest)(nil),            // 39: troupe.v1.CompactRequest
-	(*CompactResponse)(nil),           // 40: troupe.v1.CompactResponse
-	(*timestamppb.Timestamp)(nil),     // 41: google.protobuf.Timestamp
-	(*anypb.Any)(nil),                 // 42: google.protobuf.Any
+	(*QuarantineRequest)(nil),         // 37: troupe.v1.QuarantineRequest
+	(*QuarantineResponse)(nil),        // 38: troupe.v1.QuarantineResponse
+	(*LiftRequest)(nil),               // 39: troupe.v1.LiftRequest
+	(*LiftResponse)(nil),              // 40: troupe.v1.LiftResponse
+	(*CompactRequest)(nil),            // 41: troupe.v1.CompactRequest
+	(*CompactResponse)(nil),           // 42: troupe.v1.CompactResponse
+	(*timestamppb.Timestamp)(nil),     // 43: google.protobuf.Timestamp
+	(*anypb.Any)(nil),                 // 44: google.protobuf.Any
 }
 var file_troupe_v1_actor_service_proto_depIdxs = []int32{
-	41, // 0: troupe.v1.Actor.created_at:type_name -> google.protobuf.Timestamp
+	43, // 0: troupe.v1.Actor.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 1: troupe.v1.Actor.status:type_name -> troupe.v1.Actor.Status
-	41, // 2: troupe.v1.Actor.last_error_at:type_name -> google.protobuf.Timestamp
-	41, // 3: troupe.v1.Actor.retry_at:type_name -> google.protobuf.Timestamp
+	43, // 2: troupe.v1.Actor.last_error_at:type_name -> google.protobuf.Timestamp
+	43, // 3: troupe.v1.Actor.retry_at:type_name -> google.protobuf.Timestamp
 	1,  // 4: troupe.v1.Row.kind:type_name -> troupe.v1.Row.Kind
-	41, // 5: troupe.v1.Row.due_at:type_name -> google.protobuf.Timestamp
+	43, // 5: troupe.v1.Row.due_at:type_name -> google.protobuf.Timestamp
 	2,  // 6: troupe.v1.CreateRequest.address:type_name -> troupe.v1.Address
-	42, // 7: troupe.v1.CreateRequest.input:type_name -> google.protobuf.Any
+	44, // 7: troupe.v1.CreateRequest.input:type_name -> google.protobuf.Any
 	3,  // 8: troupe.v1.CreateResponse.actor:type_name -> troupe.v1.Actor
 	2,  // 9: troupe.v1.GetOrCreateRequest.address:type_name -> troupe.v1.Address
-	42, // 10: troupe.v1.GetOrCreateRequest.input:type_name -> google.protobuf.Any
+	44, // 10: troupe.v1.GetOrCreateRequest.input:type_name -> google.protobuf.Any
 	3,  // 11: troupe.v1.GetOrCreateResponse.actor:type_name -> troupe.v1.Actor
 	2,  // 12: troupe.v1.GetRequest.address:type_name -> troupe.v1.Address
 	3,  // 13: troupe.v1.GetResponse.actor:type_name -> troupe.v1.Actor
 	2,  // 14: troupe.v1.ResolveRequest.address:type_name -> troupe.v1.Address
 	2,  // 15: troupe.v1.DestroyRequest.address:type_name -> troupe.v1.Address
 	3,  // 16: troupe.v1.ListResponse.actors:type_name -> troupe.v1.Actor
-	41, // 17: troupe.v1.DeadSchedule.made_at:type_name -> google.protobuf.Timestamp
-	41, // 18: troupe.v1.DeadSchedule.due:type_name -> google.protobuf.Timestamp
-	41, // 19: troupe.v1.DeadSchedule.failed_at:type_name -> google.protobuf.Timestamp
+	43, // 17: troupe.v1.DeadSchedule.made_at:type_name -> google.protobuf.Timestamp
+	43, // 18: troupe.v1.DeadSchedule.due:type_name -> google.protobuf.Timestamp
+	43, // 19: troupe.v1.DeadSchedule.failed_at:type_name -> google.protobuf.Timestamp
 	2,  // 20: troupe.v1.ListDeadSchedulesRequest.address:type_name -> troupe.v1.Address
 	17, // 21: troupe.v1.ListDeadSchedulesResponse.schedules:type_name -> troupe.v1.DeadSchedule
 	2,  // 22: troupe.v1.RetryScheduleRequest.address:type_name -> troupe.v1.Address
 	2,  // 23: troupe.v1.DropScheduleRequest.address:type_name -> troupe.v1.Address
 	2,  // 24: troupe.v1.DeadMessage.receiver:type_name -> troupe.v1.Address
-	41, // 25: troupe.v1.DeadMessage.sent_at:type_name -> google.protobuf.Timestamp
-	41, // 26: troupe.v1.DeadMessage.failed_at:type_name -> google.protobuf.Timestamp
+	43, // 25: troupe.v1.DeadMessage.sent_at:type_name -> google.protobuf.Timestamp
+	43, // 26: troupe.v1.DeadMessage.failed_at:type_name -> google.protobuf.Timestamp
 	2,  // 27: troupe.v1.ListDeadMessagesRequest.address:type_name -> troupe.v1.Address
 	24, // 28: troupe.v1.ListDeadMessagesResponse.messages:type_name -> troupe.v1.DeadMessage
 	2,  // 29: troupe.v1.RetryMessageRequest.address:type_name -> troupe.v1.Address
@@ -2886,47 +2987,51 @@ var file_troupe_v1_actor_service_proto_depIdxs = []int32{
 	3,  // 35: troupe.v1.RepairResponse.actor:type_name -> troupe.v1.Actor
 	2,  // 36: troupe.v1.ResetRequest.address:type_name -> troupe.v1.Address
 	3,  // 37: troupe.v1.ResetResponse.actor:type_name -> troupe.v1.Actor
-	2,  // 38: troupe.v1.LiftRequest.address:type_name -> troupe.v1.Address
-	3,  // 39: troupe.v1.LiftResponse.actor:type_name -> troupe.v1.Actor
-	5,  // 40: troupe.v1.ActorService.Create:input_type -> troupe.v1.CreateRequest
-	7,  // 41: troupe.v1.ActorService.GetOrCreate:input_type -> troupe.v1.GetOrCreateRequest
-	9,  // 42: troupe.v1.ActorService.Get:input_type -> troupe.v1.GetRequest
-	11, // 43: troupe.v1.ActorService.Resolve:input_type -> troupe.v1.ResolveRequest
-	13, // 44: troupe.v1.ActorService.Destroy:input_type -> troupe.v1.DestroyRequest
-	15, // 45: troupe.v1.ActorService.List:input_type -> troupe.v1.ListRequest
-	18, // 46: troupe.v1.ActorService.ListDeadSchedules:input_type -> troupe.v1.ListDeadSchedulesRequest
-	20, // 47: troupe.v1.ActorService.RetrySchedule:input_type -> troupe.v1.RetryScheduleRequest
-	22, // 48: troupe.v1.ActorService.DropSchedule:input_type -> troupe.v1.DropScheduleRequest
-	25, // 49: troupe.v1.ActorService.ListDeadMessages:input_type -> troupe.v1.ListDeadMessagesRequest
-	27, // 50: troupe.v1.ActorService.RetryMessage:input_type -> troupe.v1.RetryMessageRequest
-	29, // 51: troupe.v1.ActorService.DropMessage:input_type -> troupe.v1.DropMessageRequest
-	31, // 52: troupe.v1.ActorService.Export:input_type -> troupe.v1.ExportRequest
-	33, // 53: troupe.v1.ActorService.Repair:input_type -> troupe.v1.RepairRequest
-	35, // 54: troupe.v1.ActorService.Reset:input_type -> troupe.v1.ResetRequest
-	37, // 55: troupe.v1.ActorService.Lift:input_type -> troupe.v1.LiftRequest
-	39, // 56: troupe.v1.ActorService.Compact:input_type -> troupe.v1.CompactRequest
-	6,  // 57: troupe.v1.ActorService.Create:output_type -> troupe.v1.CreateResponse
-	8,  // 58: troupe.v1.ActorService.GetOrCreate:output_type -> troupe.v1.GetOrCreateResponse
-	10, // 59: troupe.v1.ActorService.Get:output_type -> troupe.v1.GetResponse
-	12, // 60: troupe.v1.ActorService.Resolve:output_type -> troupe.v1.ResolveResponse
-	14, // 61: troupe.v1.ActorService.Destroy:output_type -> troupe.v1.DestroyResponse
-	16, // 62: troupe.v1.ActorService.List:output_type -> troupe.v1.ListResponse
-	19, // 63: troupe.v1.ActorService.ListDeadSchedules:output_type -> troupe.v1.ListDeadSchedulesResponse
-	21, // 64: troupe.v1.ActorService.RetrySchedule:output_type -> troupe.v1.RetryScheduleResponse
-	23, // 65: troupe.v1.ActorService.DropSchedule:output_type -> troupe.v1.DropScheduleResponse
-	26, // 66: troupe.v1.ActorService.ListDeadMessages:output_type -> troupe.v1.ListDeadMessagesResponse
-	28, // 67: troupe.v1.ActorService.RetryMessage:output_type -> troupe.v1.RetryMessageResponse
-	30, // 68: troupe.v1.ActorService.DropMessage:output_type -> troupe.v1.DropMessageResponse
-	32, // 69: troupe.v1.ActorService.Export:output_type -> troupe.v1.ExportResponse
-	34, // 70: troupe.v1.ActorService.Repair:output_type -> troupe.v1.RepairResponse
-	36, // 71: troupe.v1.ActorService.Reset:output_type -> troupe.v1.ResetResponse
-	38, // 72: troupe.v1.ActorService.Lift:output_type -> troupe.v1.LiftResponse
-	40, // 73: troupe.v1.ActorService.Compact:output_type -> troupe.v1.CompactResponse
-	57, // [57:74] is the sub-list for method output_type
-	40, // [40:57] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	2,  // 38: troupe.v1.QuarantineRequest.address:type_name -> troupe.v1.Address
+	3,  // 39: troupe.v1.QuarantineResponse.actor:type_name -> troupe.v1.Actor
+	2,  // 40: troupe.v1.LiftRequest.address:type_name -> troupe.v1.Address
+	3,  // 41: troupe.v1.LiftResponse.actor:type_name -> troupe.v1.Actor
+	5,  // 42: troupe.v1.ActorService.Create:input_type -> troupe.v1.CreateRequest
+	7,  // 43: troupe.v1.ActorService.GetOrCreate:input_type -> troupe.v1.GetOrCreateRequest
+	9,  // 44: troupe.v1.ActorService.Get:input_type -> troupe.v1.GetRequest
+	11, // 45: troupe.v1.ActorService.Resolve:input_type -> troupe.v1.ResolveRequest
+	13, // 46: troupe.v1.ActorService.Destroy:input_type -> troupe.v1.DestroyRequest
+	15, // 47: troupe.v1.ActorService.List:input_type -> troupe.v1.ListRequest
+	18, // 48: troupe.v1.ActorService.ListDeadSchedules:input_type -> troupe.v1.ListDeadSchedulesRequest
+	20, // 49: troupe.v1.ActorService.RetrySchedule:input_type -> troupe.v1.RetryScheduleRequest
+	22, // 50: troupe.v1.ActorService.DropSchedule:input_type -> troupe.v1.DropScheduleRequest
+	25, // 51: troupe.v1.ActorService.ListDeadMessages:input_type -> troupe.v1.ListDeadMessagesRequest
+	27, // 52: troupe.v1.ActorService.RetryMessage:input_type -> troupe.v1.RetryMessageRequest
+	29, // 53: troupe.v1.ActorService.DropMessage:input_type -> troupe.v1.DropMessageRequest
+	31, // 54: troupe.v1.ActorService.Export:input_type -> troupe.v1.ExportRequest
+	33, // 55: troupe.v1.ActorService.Repair:input_type -> troupe.v1.RepairRequest
+	35, // 56: troupe.v1.ActorService.Reset:input_type -> troupe.v1.ResetRequest
+	37, // 57: troupe.v1.ActorService.Quarantine:input_type -> troupe.v1.QuarantineRequest
+	39, // 58: troupe.v1.ActorService.Lift:input_type -> troupe.v1.LiftRequest
+	41, // 59: troupe.v1.ActorService.Compact:input_type -> troupe.v1.CompactRequest
+	6,  // 60: troupe.v1.ActorService.Create:output_type -> troupe.v1.CreateResponse
+	8,  // 61: troupe.v1.ActorService.GetOrCreate:output_type -> troupe.v1.GetOrCreateResponse
+	10, // 62: troupe.v1.ActorService.Get:output_type -> troupe.v1.GetResponse
+	12, // 63: troupe.v1.ActorService.Resolve:output_type -> troupe.v1.ResolveResponse
+	14, // 64: troupe.v1.ActorService.Destroy:output_type -> troupe.v1.DestroyResponse
+	16, // 65: troupe.v1.ActorService.List:output_type -> troupe.v1.ListResponse
+	19, // 66: troupe.v1.ActorService.ListDeadSchedules:output_type -> troupe.v1.ListDeadSchedulesResponse
+	21, // 67: troupe.v1.ActorService.RetrySchedule:output_type -> troupe.v1.RetryScheduleResponse
+	23, // 68: troupe.v1.ActorService.DropSchedule:output_type -> troupe.v1.DropScheduleResponse
+	26, // 69: troupe.v1.ActorService.ListDeadMessages:output_type -> troupe.v1.ListDeadMessagesResponse
+	28, // 70: troupe.v1.ActorService.RetryMessage:output_type -> troupe.v1.RetryMessageResponse
+	30, // 71: troupe.v1.ActorService.DropMessage:output_type -> troupe.v1.DropMessageResponse
+	32, // 72: troupe.v1.ActorService.Export:output_type -> troupe.v1.ExportResponse
+	34, // 73: troupe.v1.ActorService.Repair:output_type -> troupe.v1.RepairResponse
+	36, // 74: troupe.v1.ActorService.Reset:output_type -> troupe.v1.ResetResponse
+	38, // 75: troupe.v1.ActorService.Quarantine:output_type -> troupe.v1.QuarantineResponse
+	40, // 76: troupe.v1.ActorService.Lift:output_type -> troupe.v1.LiftResponse
+	42, // 77: troupe.v1.ActorService.Compact:output_type -> troupe.v1.CompactResponse
+	60, // [60:78] is the sub-list for method output_type
+	42, // [42:60] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_troupe_v1_actor_service_proto_init() }
@@ -2944,7 +3049,7 @@ func file_troupe_v1_actor_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_troupe_v1_actor_service_proto_rawDesc), len(file_troupe_v1_actor_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   39,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -59,6 +59,8 @@ const (
 	ActorServiceRepairProcedure = "/troupe.v1.ActorService/Repair"
 	// ActorServiceResetProcedure is the procedure name of the ActorService's Reset RPC.
 	ActorServiceResetProcedure = "/troupe.v1.ActorService/Reset"
+	// ActorServiceQuarantineProcedure is the procedure name of the ActorService's Quarantine RPC.
+	ActorServiceQuarantineProcedure = "/troupe.v1.ActorService/Quarantine"
 	// ActorServiceLiftProcedure is the procedure name of the ActorService's Lift RPC.
 	ActorServiceLiftProcedure = "/troupe.v1.ActorService/Lift"
 	// ActorServiceCompactProcedure is the procedure name of the ActorService's Compact RPC.
@@ -178,6 +180,14 @@ var (
 			Procedure:  ActorServiceResetProcedure,
 		}
 	})
+	actorServiceQuarantineSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("Quarantine"),
+			Procedure:        ActorServiceQuarantineProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
 	actorServiceLiftSpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType:       connect.StreamTypeUnary,
@@ -233,6 +243,9 @@ type ActorServiceClient interface {
 	Repair(context.Context, *v1.RepairRequest) (*v1.RepairResponse, error)
 	// Empties an actor's state, as Repair would, and leaves its rows.
 	Reset(context.Context, *v1.ResetRequest) (*v1.ResetResponse, error)
+	// Keeps an actor from running until it is lifted or repaired: its calls are
+	// refused with failed_precondition, its streams end. It outlives the process.
+	Quarantine(context.Context, *v1.QuarantineRequest) (*v1.QuarantineResponse, error)
 	// Ends an actor's quarantine or back-off: the next call tries to wake it.
 	Lift(context.Context, *v1.LiftRequest) (*v1.LiftResponse, error)
 	// Rewrites the store so that no byte of what was destroyed is left in its
@@ -283,6 +296,9 @@ type ActorServiceHandler interface {
 	Repair(context.Context, *v1.RepairRequest) (*v1.RepairResponse, error)
 	// Empties an actor's state, as Repair would, and leaves its rows.
 	Reset(context.Context, *v1.ResetRequest) (*v1.ResetResponse, error)
+	// Keeps an actor from running until it is lifted or repaired: its calls are
+	// refused with failed_precondition, its streams end. It outlives the process.
+	Quarantine(context.Context, *v1.QuarantineRequest) (*v1.QuarantineResponse, error)
 	// Ends an actor's quarantine or back-off: the next call tries to wake it.
 	Lift(context.Context, *v1.LiftRequest) (*v1.LiftResponse, error)
 	// Rewrites the store so that no byte of what was destroyed is left in its
@@ -309,6 +325,7 @@ func RegisterActorServiceHandler(server *connect.Server, svc ActorServiceHandler
 		connect.Method{Spec: actorServiceExportSpec(), Handler: adapter.export},
 		connect.Method{Spec: actorServiceRepairSpec(), Handler: adapter.repair},
 		connect.Method{Spec: actorServiceResetSpec(), Handler: adapter.reset},
+		connect.Method{Spec: actorServiceQuarantineSpec(), Handler: adapter.quarantine},
 		connect.Method{Spec: actorServiceLiftSpec(), Handler: adapter.lift},
 		connect.Method{Spec: actorServiceCompactSpec(), Handler: adapter.compact},
 	)
@@ -375,6 +392,10 @@ func (UnimplementedActorServiceHandler) Repair(context.Context, *v1.RepairReques
 
 func (UnimplementedActorServiceHandler) Reset(context.Context, *v1.ResetRequest) (*v1.ResetResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Reset is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) Quarantine(context.Context, *v1.QuarantineRequest) (*v1.QuarantineResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Quarantine is not implemented")
 }
 
 func (UnimplementedActorServiceHandler) Lift(context.Context, *v1.LiftRequest) (*v1.LiftResponse, error) {
@@ -504,6 +525,14 @@ func (c *actorServiceClient) Repair(ctx context.Context, req *v1.RepairRequest) 
 func (c *actorServiceClient) Reset(ctx context.Context, req *v1.ResetRequest) (*v1.ResetResponse, error) {
 	var res v1.ResetResponse
 	if err := c.client.CallUnary(ctx, actorServiceResetSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) Quarantine(ctx context.Context, req *v1.QuarantineRequest) (*v1.QuarantineResponse, error) {
+	var res v1.QuarantineResponse
+	if err := c.client.CallUnary(ctx, actorServiceQuarantineSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -701,6 +730,18 @@ func (h actorServiceHandler) reset(ctx context.Context, _ connect.Spec, stream c
 		return err
 	}
 	res, err := h.svc.Reset(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) quarantine(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.QuarantineRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Quarantine(ctx, &req)
 	if err != nil {
 		return err
 	}
