@@ -69,6 +69,7 @@ func ExampleRegister() {
 		actors.SleepAfter(time.Minute),
 		actors.HookTimeouts{Wake: 20 * time.Second},
 	)
+	// Output:
 }
 
 func ExampleKV() {
@@ -80,6 +81,7 @@ func ExampleKV() {
 		}
 		return t.KV().List(ctx, actors.Range{Prefix: []byte("score/"), Limit: 10})
 	}
+	// Output:
 }
 
 func ExampleSchedules() {
@@ -93,6 +95,7 @@ func ExampleSchedules() {
 			actors.Name("morning"), actors.OnMissed(actors.RunNone))
 		return err
 	}
+	// Output:
 }
 
 func ExampleHandles() {
@@ -105,6 +108,7 @@ func ExampleHandles() {
 		}
 		return reply.GetCount(), nil
 	}
+	// Output:
 }
 
 func ExampleOutbox() {
@@ -113,6 +117,7 @@ func ExampleOutbox() {
 		return t.Outbox().Send(actors.Peer{Key: []string{"acme", "total"}},
 			counterv1connect.CounterIncrementProcedure, &counterv1.IncrementRequest{Amount: 1})
 	}
+	// Output:
 }
 
 func ExampleActor_Go() {
@@ -132,6 +137,7 @@ func ExampleActor_Go() {
 			}
 		})
 	}
+	// Output:
 }
 
 func ExampleMigrate() {
@@ -142,4 +148,5 @@ func ExampleMigrate() {
 			return old, nil
 		}),
 	)
+	// Output:
 }
