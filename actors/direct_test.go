@@ -212,7 +212,7 @@ func TestP12_ADirectCallOfATurnThatIsDiscardedDoesNotLeave(t *testing.T) {
 	for _, before := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			faulty := storetest.NewFaulty(memory.New(memory.Options{}))
-			k := newKit(t, faulty)
+			k := newKit(t, faulty, actors.MaxUndurableTurns(64))
 			k.mustAdd("a", 1)
 			var failed error
 			hold := faulty.HoldWaits()

@@ -136,7 +136,7 @@ func TestP12_KVOfTurnsAheadOfTheDisk(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test
 	faulty := storetest.NewFaulty(memory.New(memory.Options{}))
-	k := newKit(t, faulty)
+	k := newKit(t, faulty, actors.MaxUndurableTurns(64))
 	model := make(map[string]string)
 	for round := range 40 {
 		hold := faulty.HoldWaits()

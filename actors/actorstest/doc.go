@@ -22,6 +22,9 @@
 // commit is the next one of any actor: the one that creates an actor is a commit
 // too.
 //
+// A client made with [As] calls as a subject; others are anonymous and may do
+// everything.
+//
 // A read-only action that changes its actor's state fails here, which a server in
 // production does not look for.
 package actorstest
