@@ -103,7 +103,10 @@ func settle(t *testing.T, s *program.Process, all []*account, books []*book) {
 		watchers.Go(func() {
 			defer done()
 			for a.watcher.last.Load() < events && ctx.Err() == nil {
-				time.Sleep(5 * time.Millisecond) // the next look decides
+				select {
+				case <-time.After(5 * time.Millisecond): // the next look decides
+				case <-ctx.Done():
+				}
 			}
 			if last := a.watcher.last.Load(); last != events {
 				t.Errorf("account %d: the newest event is %d of %d", n, last, events)
