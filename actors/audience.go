@@ -54,7 +54,7 @@ func (c *Conn) Disconnect(code, message string) {
 	c.inst.mu.Lock()
 	b := c.inst.body
 	c.inst.mu.Unlock()
-	if b == nil || b.turn == nil {
+	if b == nil || !insideTurn() || b.turn == nil {
 		c.close(why)
 		return
 	}

@@ -60,8 +60,8 @@ type Call struct {
 	// subject that opened it.
 	Subject string
 	// IdempotencyKey, unless empty, makes repeated requests of one subject and
-	// method have one effect and the first one's reply. Read-only methods and
-	// subscriptions ignore it.
+	// method have one effect and the first one's reply. It has at most 255 bytes.
+	// Read-only methods and subscriptions ignore it, streaming actions refuse it.
 	IdempotencyKey string
 	// Internal says that the call comes from inside: from another actor or from
 	// the program that runs the host. The edge leaves it false.

@@ -151,6 +151,7 @@ func (c *committer) stale() bool {
 
 // drain waits until everything that has gathered is settled.
 func (c *committer) drain() {
+	c.flush() // who would, may be in a turn that does not end
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.leading || len(c.gathering.entries) > 0 {

@@ -197,3 +197,36 @@ func TestALentCallIsAnsweredWhileItsCommitHangs(t *testing.T) {
 		k.mustCount("a", 2)
 	})
 }
+
+func TestP10_AReplyDoesNotWaitForTheActorsNextTurn(t *testing.T) {
+	t.Parallel()
+	needsDepth(t, 2)
+	synctest.Test(t, func(t *testing.T) {
+		gates := map[int64]chan struct{}{1: make(chan struct{}), 2: make(chan struct{})}
+		k := newKit(t, nil)
+		k.increment = func(_ context.Context, _ *counter, req *counterv1.IncrementRequest) error {
+			<-gates[req.GetAmount()]
+			return nil
+		}
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { _, err := k.add(t.Context(), "a", 1); first <- err }()
+		synctest.Wait()
+		go func() { _, err := k.add(t.Context(), "a", 2); second <- err }()
+		synctest.Wait()
+		close(gates[1]) // its turn ends at once, and the next one begins
+		pass(time.Second)
+		synctest.Wait()
+		select {
+		case err := <-first:
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Error("the reply waits for the turn after it")
+		}
+		close(gates[2])
+		if err := <-second; err != nil {
+			t.Error(err)
+		}
+	})
+}

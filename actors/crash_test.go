@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -293,6 +294,42 @@ func TestStatus(t *testing.T) {
 			t.Errorf("after a panic the actor is described as %+v", d)
 		}
 	})
+}
+
+// TestRepairBesideCallsThatAreRefused repairs an actor that every call forgets again.
+func TestRepairBesideCallsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	s := memory.New(memory.Options{})
+	k := newKit(t, s)
+	k.mustAdd("a", 1)
+	k.stop()
+	k = newKit(t, s.Reopen(), actors.Migrate(func(context.Context, *counterv1.CounterState) (*counterv1.CounterState, error) {
+		return nil, errors.New("it does not")
+	}))
+	target := k.to(counterv1connect.CounterGetProcedure, "a", nil).Target
+	stop := make(chan struct{})
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_, _ = k.count(context.Background(), "a")
+				}
+			}
+		})
+	}
+	for range 2000 {
+		_, err := k.Repair(t.Context(), target, 99, func(proto.Message) error { return nil })
+		if got := failureOf(t, err); got.reason != "revision_mismatch" {
+			t.Errorf("Repair: %v", err)
+			break
+		}
+	}
+	close(stop)
+	callers.Wait()
 }
 
 // TestP14_AMalformedRowIsDataLoss is about rows that pass their checksums and yet

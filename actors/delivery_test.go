@@ -5,7 +5,9 @@ package actors_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -272,4 +274,34 @@ func TestADisconnectIsPartOfItsTurn(t *testing.T) {
 	if len(w.frames) > 0 {
 		t.Errorf("after good bye came %s", brief(<-w.frames))
 	}
+}
+
+func TestDisconnectBesideATurnIsNotOfTheTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var conn *actors.Conn
+		k := newKit(t, nil, actors.OnConnect(func(_ *counter, _ context.Context, c *actors.Conn) error { conn = c; return nil }))
+		r := k.subscribe("a", nil)
+		synctest.Wait()
+		gate := make(chan struct{})
+		k.increment = func(context.Context, *counter, *counterv1.IncrementRequest) error {
+			<-gate
+			return errors.New("the turn fails")
+		}
+		done := make(chan error, 1)
+		go func() { _, err := k.add(t.Context(), "a", 1); done <- err }()
+		synctest.Wait()
+		conn.Disconnect("kicked", "")
+		synctest.Wait()
+		select {
+		case why := <-r.closed:
+			if why.GetCode() != "kicked" {
+				t.Errorf("closed: %v", why)
+			}
+		default:
+			t.Error("the connection is open")
+		}
+		close(gate)
+		<-done
+	})
 }

@@ -81,6 +81,10 @@ func (c *directCall) prepare() (*Call, error) {
 	}
 	call.Info = &connect.CallInfo{Spec: c.spec, Codec: call.Codec.Name()}
 	passOn(c.ctx, call.Info.RequestHeader())
+	call.IdempotencyKey = call.Info.RequestHeader().Get(wire.HeaderIdempotencyKey)
+	if len(call.IdempotencyKey) > wire.MaxIdempotencyKey {
+		return nil, refusal(connect.CodeInvalidArgument, reasonBadKey, notExecuted, "idempotency-key has at most %d bytes", wire.MaxIdempotencyKey)
+	}
 	switch call.caller = callerOf(c.ctx, c.handles.host); {
 	case call.caller != nil:
 		call.Chain = call.caller.chain()

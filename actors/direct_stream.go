@@ -100,9 +100,17 @@ func (s *directStream) act(ctx context.Context, call *Call) error {
 	}
 	s.describe(&action.Reply)
 	go func() {
-		err := action.Serve(ctx, messageReader{s})
-		action.Close()
-		s.end(s.verdict(err))
+		var err error
+		exited := true
+		defer func() {
+			if exited {
+				err = wireError(ctx, s.handles.host.log, call.Method, goexit())
+			}
+			action.Close()
+			s.end(s.verdict(err))
+		}()
+		err = action.Serve(ctx, messageReader{s})
+		exited = false
 	}()
 	return nil
 }

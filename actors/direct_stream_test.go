@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,6 +176,32 @@ func TestP41_AStreamInTheProcessThatNobodyReadsDoesNotKeepTheHost(t *testing.T) 
 		}
 		if _, err := unread.Receive(); err == nil {
 			t.Error("the stream that is not read goes on")
+		}
+	})
+}
+
+func TestP47_GoexitEndsAStreamInTheProcess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newTalkers(t, nil)
+		k.ask = func(context.Context, *talker, func(string) error) error {
+			runtime.Goexit()
+			return nil
+		}
+		client := agentv1connect.NewAssistantClient(k.Actors("default").GetOrCreate("a"))
+		stream, err := client.Ask(t.Context(), new(agentv1.AskRequest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { _, err := stream.Receive(); ended <- err }()
+		synctest.Wait()
+		select {
+		case err := <-ended:
+			wantFailure(t, err, internal)
+		default:
+			t.Error("the reader waits for ever")
+			_ = stream.Close()
 		}
 	})
 }

@@ -393,3 +393,22 @@ func TestP41_ATurnMayCallWhileTheHostStops(t *testing.T) {
 		}
 	})
 }
+
+func TestP17_ADirectCallHasAnIdempotencyKey(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, nil)
+	deposit := func(client counterv1connect.CounterClient, key string) (int64, error) {
+		ctx, info := connect.NewClientContext(t.Context())
+		info.RequestHeader().Set("Idempotency-Key", key)
+		reply, err := client.Increment(ctx, &counterv1.IncrementRequest{Amount: 5})
+		return reply.GetCount(), err
+	}
+	for range 2 {
+		if got, err := deposit(k.outside("a"), "k"); got != 5 || err != nil {
+			t.Errorf("the reply is %d, %v, want 5", got, err)
+		}
+	}
+	k.mustCount("a", 5)
+	_, err := deposit(k.outside("a"), strings.Repeat("k", 256))
+	wantFailure(t, err, failure{connect.CodeInvalidArgument, "bad_idempotency_key", notExecuted})
+}

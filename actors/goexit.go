@@ -5,11 +5,16 @@ package actors
 
 import "runtime/debug"
 
+// goexit is the failure of code that has called [runtime.Goexit].
+func goexit() *panicError {
+	return &panicError{value: "the actor's code called runtime.Goexit", stack: debug.Stack()}
+}
+
 // exited settles a turn whose code has called [runtime.Goexit], as a test's FailNow
 // does: like a panic, but nothing stops it, and the goroutine ends with the deferred
 // functions, of which this is one.
 func (i *instance) exited(t *turn) {
-	err := &panicError{value: "the actor's code called runtime.Goexit", stack: debug.Stack()}
+	err := goexit()
 	waking := t.body == nil && t.stored == nil
 	sealed := !t.status.CompareAndSwap(turnRunning, turnSettled)
 	t.events, t.destroy = nil, false

@@ -31,13 +31,57 @@ const (
 	expireBatch = 256
 )
 
+// reasonBadKey refuses a key that is too long, or of a call that cannot have one.
+const reasonBadKey = "bad_idempotency_key"
+
 // replyName is a digest of who called what with which idempotency key.
 type replyName [16]byte
 
 // replies is what an actor in memory knows of the records that it has.
 type replies struct {
 	known map[replyName]keptReply // a name without a record is not in it
-	order []keptReply             // the oldest first
+	order [2][]keptReply          // the oldest first: of those kept for autoKeyRetention at most, and of the others
+}
+
+// orderOf is where the reply is in order: those there are over in that order too.
+func (r *replies) orderOf(kept keptReply) *[]keptReply {
+	if kept.due-kept.made <= autoKeyRetention.Microseconds() {
+		return &r.order[0]
+	}
+	return &r.order[1]
+}
+
+func (r *replies) add(kept keptReply) {
+	r.known[kept.name] = kept
+	order := r.orderOf(kept)
+	*order = append(*order, kept)
+}
+
+// drop takes out those that are over, and the oldest one if there are as many as the
+// limit, which it returns.
+func (r *replies) drop(now int64, limit int) (oldest keptReply, dropped bool) {
+	for n := range r.order {
+		for len(r.order[n]) > 0 && r.order[n][0].due <= now {
+			r.dropFirst(n)
+		}
+	}
+	auto, other := r.order[0], r.order[1]
+	switch {
+	case len(auto)+len(other) < limit:
+		return keptReply{}, false
+	case len(other) == 0, len(auto) > 0 && auto[0].made < other[0].made:
+		return r.dropFirst(0), true
+	}
+	return r.dropFirst(1), true
+}
+
+func (r *replies) dropFirst(n int) keptReply {
+	first := r.order[n][0]
+	if r.known[first.name] == first { // and not made anew since
+		delete(r.known, first.name)
+	}
+	r.order[n] = r.order[n][1:]
+	return first
 }
 
 // keptReply is where a record is: its row's key is made, due and name, in this order,
@@ -168,8 +212,7 @@ func (t *turn) readReplies(b *body) error {
 		if err != nil {
 			return t.corrupt(err)
 		}
-		b.replies.known[kept.name] = kept
-		b.replies.order = append(b.replies.order, kept)
+		b.replies.add(kept)
 	}
 	return nil
 }
@@ -218,32 +261,14 @@ func (t *turn) keep(b *body, name replyName, digest []byte) error {
 		retention = min(retention, autoKeyRetention)
 	}
 	t.kept = true
-	t.dropReplies(b.replies, limits.replyRecords)
+	if oldest, dropped := b.replies.drop(t.queuedAt.UnixMicro(), limits.replyRecords); dropped {
+		t.deleteRow(store.KindIdempotency, oldest.key()) // the rows of those that are over are left to Host.expire
+	}
 	due := t.queuedAt.Add(retention)
 	kept := keptReply{name: name, made: t.queuedAt.UnixMicro(), due: due.UnixMicro()}
 	t.putRow(store.KindIdempotency, store.Row{Key: kept.key(), Value: value, Due: due})
-	b.replies.known[name] = kept
-	b.replies.order = append(b.replies.order, kept)
+	b.replies.add(kept)
 	return nil
-}
-
-// dropReplies makes room for one more record. The rows of those that are over are
-// left to [Host.expire].
-func (t *turn) dropReplies(r *replies, limit int) {
-	for len(r.order) > 0 {
-		oldest := r.order[0]
-		over := oldest.due <= t.queuedAt.UnixMicro()
-		if !over && len(r.order) < limit {
-			return
-		}
-		if !over {
-			t.deleteRow(store.KindIdempotency, oldest.key())
-		}
-		if r.known[oldest.name] == oldest { // and not made anew since
-			delete(r.known, oldest.name)
-		}
-		r.order = r.order[1:]
-	}
 }
 
 // expire removes the rows of records that are over, until stop is closed.

@@ -261,3 +261,18 @@ func TestP17_AStormOfRetries(t *testing.T) {
 	}
 	k.mustCount("a", keys)
 }
+
+func TestP17_RecordsThatAreOverMakeRoomFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, nil, actors.IdempotencyRecords(4), actors.SleepAfter(time.Hour))
+		k.mustAddOnce("a", "k", 5, 5)
+		want := int64(5)
+		for _, key := range []string{"auto-1", "auto-2", "auto-3", "auto-4", "auto-5"} {
+			want++
+			k.mustAddOnce("a", key, 1, want)
+			pass(6 * time.Minute)
+		}
+		k.mustAddOnce("a", "k", 5, 5)
+	})
+}

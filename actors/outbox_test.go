@@ -597,3 +597,22 @@ func TestAMessageCarriesTheTraceOfItsTurn(t *testing.T) {
 		}
 	})
 }
+
+func TestP45_WhatAHookHasSentIsNotOfTheTurnThatDestroys(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, nil, actors.OnWake(func(c *counter, _ context.Context) error {
+		if c.Key()[0] == "a" {
+			return c.post("b", 1)
+		}
+		return nil
+	}))
+	k.increment = func(_ context.Context, c *counter, _ *counterv1.IncrementRequest) error {
+		if c.Key()[0] == "a" {
+			c.Destroy()
+		}
+		return nil
+	}
+	if _, err := k.add(t.Context(), "a", 1); err != nil {
+		t.Errorf("the hook had a turn of its own: %v", err)
+	}
+}

@@ -328,7 +328,8 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 	if err := i.collectEvents(t, b, c); err != nil {
 		return nil, err
 	}
-	t.events, t.published, t.rows, t.rowBytes, t.kvKeys = nil, 0, nil, 0, 0 // the turn may go on with another part
+	// The turn may go on with another part.
+	t.events, t.published, t.rows, t.rowBytes, t.kvKeys, t.sent = nil, 0, nil, 0, 0, nil
 	c.works = t.takeWorks()
 	return c, nil
 }

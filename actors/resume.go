@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors/store"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 )
 
@@ -47,7 +48,7 @@ func (o *opening) begin(t *turn, b *body) (uint64, error) {
 	switch {
 	case !o.resumes, o.cursors == i.cursors && o.number == head:
 		return head, nil
-	case o.cursors != i.cursors || o.number > head || i.typ.limits.events.none:
+	case o.cursors != i.cursors && !seedbug.On(13), o.number > head, i.typ.limits.events.none:
 		return 0, i.lostPlace(head)
 	}
 	if err := b.openLog(t, head); err != nil {
@@ -70,6 +71,9 @@ func (o *opening) begin(t *turn, b *body) (uint64, error) {
 	}
 	if !i.typ.limits.events.holds(event.number, head, b.log.total-(event.total-event.size()), time.Since(time.Unix(0, event.at))) {
 		return 0, i.lostPlace(head)
+	}
+	if seedbug.On(12) {
+		return o.number + 1, nil
 	}
 	return o.number, nil
 }

@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors/store"
 	storagev1 "github.com/troupe-dev/troupe/gen/go/troupe/storage/v1"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -135,6 +136,13 @@ func (a *attempt) claim(t *turn, _ *body) error {
 	s.Attempts++
 	s.ClaimedBy = a.host.process
 	a.schedule, a.method, a.request = s, m, request
+	if seedbug.On(7) {
+		_, err := t.dropSchedule(a.key)
+		return err
+	}
+	if seedbug.On(8) {
+		return nil
+	}
 	return t.putSchedule(a.key, s, due)
 }
 
@@ -163,6 +171,9 @@ func (a *attempt) perform(t *turn, b *body) error {
 	s, due, err := t.schedule(a.key)
 	if err != nil {
 		return err
+	}
+	if seedbug.On(7) || seedbug.On(8) {
+		s = a.schedule
 	}
 	if s == nil || s.GetSerial() != a.schedule.GetSerial() || s.GetAttempts() != a.schedule.GetAttempts() {
 		a.again = s != nil
@@ -219,6 +230,9 @@ func (a *attempt) advance(t *turn, s *storagev1.Schedule, now time.Time) (int, e
 func (a *attempt) fail(t *turn, failed error) error {
 	now := time.Now()
 	s, _, err := t.schedule(a.key)
+	if seedbug.On(8) {
+		s = a.schedule
+	}
 	if err != nil || s == nil || s.GetSerial() != a.schedule.GetSerial() || s.GetAttempts() != a.schedule.GetAttempts() {
 		return err
 	}

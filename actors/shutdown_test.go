@@ -141,3 +141,46 @@ func TestACallThatWaitsForASleepHookWakesTheActorAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestP41_TurnsThatOutliveShutdownRun has turns wait for one that is stuck when the
+// host gives up waiting for the work that entered them.
+func TestP41_TurnsThatOutliveShutdownRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newTalkers(t, nil, actors.WaitUntilTimeout(time.Second))
+		stuck := make(chan struct{})
+		answers := make(chan error, 4)
+		k.act = func(_ context.Context, a *talker) error {
+			nothing := func(context.Context) error { return nil }
+			turns := []func() error{
+				func() error {
+					return a.ReadTurn(context.Background(), func(context.Context) error { <-stuck; return nil })
+				},
+				func() error { return a.Turn(context.Background(), nothing) },
+				func() error { return a.ReadTurn(context.Background(), nothing) },
+				func() error { return a.ReadTurn(context.Background(), nothing) },
+			}
+			for n, turn := range turns {
+				a.WaitUntil(func(context.Context) {
+					pass(time.Duration(n) * time.Millisecond)
+					answers <- turn()
+				})
+			}
+			return nil
+		}
+		k.mustDo()
+		pass(10 * time.Millisecond)
+		go func() {
+			pass(10 * time.Second)
+			close(stuck)
+		}()
+		if err := k.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		for range cap(answers) {
+			if err := <-answers; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

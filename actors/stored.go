@@ -74,18 +74,19 @@ func (i *instance) adopt(record store.Record) {
 func (h *Host) submitStored(ctx context.Context, m *Method, target Target, destroy bool, work func(*store.Record) error) (*turn, error) {
 	target.Resolve = Get
 	call := &Call{Target: target, Method: m}
-	i, err := h.find(ctx, call)
-	if err != nil {
-		return nil, err
+	for {
+		i, err := h.find(ctx, call)
+		if err != nil {
+			return nil, err
+		}
+		t := h.newTurn(ctx, i.typ, call, nil)
+		t.stored, t.destroy = &storedWork{work: work}, destroy
+		switch err = h.await(ctx, i, t); {
+		case err == errIncarnationGone: //nolint:errorlint // our own, never wrapped
+			continue
+		case err == nil:
+			h.crashes.forget(i.addr)
+		}
+		return t, err
 	}
-	t := h.newTurn(ctx, i.typ, call, nil)
-	t.stored, t.destroy = &storedWork{work: work}, destroy
-	err = h.await(ctx, i, t)
-	if err == errIncarnationGone { //nolint:errorlint // our own, never wrapped
-		err = notFound()
-	}
-	if err == nil {
-		h.crashes.forget(i.addr)
-	}
-	return t, err
 }

@@ -54,6 +54,10 @@ func (h *Host) Stream(ctx context.Context, call *Call) (*Stream, error) {
 		return nil, err
 	}
 	defer h.leave()
+	if call.IdempotencyKey != "" {
+		return nil, refusal(connect.CodeInvalidArgument, reasonBadKey, notExecuted,
+			"%s streams its answer, which no idempotency-key can give again", call.Method.Spec.Procedure)
+	}
 	params, err := h.admit(ctx, call)
 	if err != nil {
 		return nil, wireError(ctx, h.log, call.Method, err)

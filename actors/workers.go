@@ -26,6 +26,7 @@ type workers struct {
 	idle []*worker            // guarded by mu
 	lent []*worker            // guarded by mu; stand-ins for callers, not in use
 	all  map[*worker]struct{} // guarded by mu
+	over bool                 // guarded by mu; no worker stays idle any more
 	wg   sync.WaitGroup
 
 	busy atomic.Int64
@@ -73,7 +74,7 @@ func (p *workers) work(w *worker) {
 		p.run(w, t)
 		p.busy.Add(-1)
 		p.mu.Lock()
-		if len(p.idle) >= maxIdleWorkers || p.all == nil {
+		if len(p.idle) >= maxIdleWorkers || p.over {
 			delete(p.all, w)
 			p.mu.Unlock()
 			break
@@ -154,8 +155,8 @@ func (p *workers) lend(t *turn) {
 	next = t.inst.execute(t)
 }
 
-// watch gives up turns whose time is over until stop is closed. It sleeps while no
-// worker is busy.
+// watch gives up turns whose time is over, and sees to changes whose worker runs
+// another turn, until stop is closed. It sleeps while no worker is busy.
 func (p *workers) watch(stop <-chan struct{}) {
 	ticker := time.NewTicker(expiryInterval)
 	defer ticker.Stop()
@@ -175,6 +176,9 @@ func (p *workers) watch(stop <-chan struct{}) {
 				ticker.Reset(expiryInterval)
 			}
 			continue
+		}
+		if p.committer.stale() {
+			p.committer.flushBeside() // who would, runs the actor's next turn
 		}
 		p.mu.Lock()
 		seen = seen[:0]
@@ -218,13 +222,14 @@ func (i *instance) expireQueuedLocked() {
 	}
 }
 
-// close ends the idle workers and waits for the busy ones.
+// close ends the idle workers and waits for the busy ones, and for those that the
+// turns behind theirs need.
 func (p *workers) close() {
 	p.mu.Lock()
 	for _, w := range p.idle {
 		close(w.turns)
 	}
-	p.idle, p.all = nil, nil
+	p.idle, p.over = nil, true
 	p.mu.Unlock()
 	p.wg.Wait()
 }

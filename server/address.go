@@ -14,10 +14,9 @@ import (
 )
 
 const (
-	maxIdempotencyKey = 255
-	maxConnText       = 256
-	maxResumeText     = 256
-	maxEventsText     = 4096
+	maxConnText   = 256
+	maxResumeText = 256
+	maxEventsText = 4096
 )
 
 // headerLastEventID is what an EventSource sends when it connects again.
@@ -194,8 +193,8 @@ func (m *metadata) rest(call *actors.Call) (err error) {
 	if call.Events = m.events; len(call.Events) > maxEventsText {
 		return badActorEvents.errorf("actor-events has at most %d characters", maxEventsText)
 	}
-	if len(m.idempotency) > maxIdempotencyKey {
-		return badIdempotencyKey.errorf("idempotency-key has at most %d bytes", maxIdempotencyKey)
+	if len(m.idempotency) > wire.MaxIdempotencyKey {
+		return badIdempotencyKey.errorf("idempotency-key has at most %d bytes", wire.MaxIdempotencyKey)
 	}
 	call.IdempotencyKey = m.idempotency
 	return nil

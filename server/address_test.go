@@ -221,7 +221,7 @@ func TestMetadataLimits(t *testing.T) {
 		"Actor-Resume":    {maxResumeText, "bad_actor_resume"},
 		"Last-Event-Id":   {maxResumeText, "bad_actor_resume"},
 		"Actor-Conn":      {maxConnText, "bad_actor_conn"},
-		"Idempotency-Key": {maxIdempotencyKey, "bad_idempotency_key"},
+		"Idempotency-Key": {wire.MaxIdempotencyKey, "bad_idempotency_key"},
 	} {
 		fill := func(size int) error {
 			var header connect.Header

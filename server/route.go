@@ -309,7 +309,7 @@ func capTimeout(header http.Header, limit time.Duration) {
 			header["Connect-Timeout-Ms"] = []string{strconv.FormatInt(limit.Milliseconds(), 10)}
 		}
 	}
-	if values := header["Grpc-Timeout"]; len(values) > 0 && len(values[0]) > 1 {
+	if values := header["Grpc-Timeout"]; len(values) > 0 {
 		if asked, ok := grpcTimeout(values[0]); ok && asked > limit {
 			header["Grpc-Timeout"] = []string{strconv.FormatInt(limit.Milliseconds(), 10) + "m"}
 		}
@@ -319,8 +319,11 @@ func capTimeout(header http.Header, limit time.Duration) {
 // grpcTimeout reads gRPC's form of a timeout: up to eight digits and a unit.
 func grpcTimeout(text string) (time.Duration, bool) {
 	last := len(text) - 1
+	if last < 1 || last > 8 {
+		return 0, false
+	}
 	n, err := strconv.ParseInt(text[:last], 10, 64)
-	if err != nil || n < 0 || last > 8 {
+	if err != nil || n < 0 {
 		return 0, false
 	}
 	units := map[byte]time.Duration{

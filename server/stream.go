@@ -23,9 +23,6 @@ func (s *streams) serve(ctx context.Context, _ connect.Spec, stream connect.Serv
 	if err != nil {
 		return err
 	}
-	if x.call.IdempotencyKey != "" {
-		return badIdempotencyKey.errorf("%s streams its answer, which no idempotency-key can give again", s.method.Spec.Procedure)
-	}
 	action, err := s.edge.runner.Stream(ctx, &x.call)
 	if err != nil {
 		return err //nolint:wrapcheck // ready for the wire

@@ -66,6 +66,9 @@ func New(tb testing.TB, registry *actors.Registry, options ...Option) *Server {
 	for _, option := range options {
 		option.apply(&s.cfg)
 	}
+	if s.cfg.server.Authenticate == nil {
+		s.cfg.server.Authenticate = believe(s.cfg.server.Namespaces)
+	}
 	inner, err := s.cfg.open(tb)
 	if err != nil {
 		tb.Fatalf("actorstest: %v", err)

@@ -109,7 +109,8 @@ func testFunctions(all []file) map[string]bool {
 
 func hasOption(all []file, name string) bool {
 	return slices.ContainsFunc(all, func(f file) bool {
-		return strings.HasPrefix(f.path, "actors/") && strings.Contains(string(f.text), "\nfunc "+name+"(")
+		return strings.HasPrefix(f.path, "actors/") &&
+			(strings.Contains(string(f.text), "\nfunc "+name+"(") || strings.Contains(string(f.text), "\nvar _ Option = "+name+"{}"))
 	})
 }
 

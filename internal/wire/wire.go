@@ -52,6 +52,9 @@ const (
 	ResolveCreate = "create"
 )
 
+// MaxIdempotencyKey bounds the value of [HeaderIdempotencyKey], in bytes.
+const MaxIdempotencyKey = 255
+
 // DefaultNamespace is the namespace of a request that names none.
 const DefaultNamespace = "default"
 

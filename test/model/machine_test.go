@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +44,7 @@ func TestMain(m *testing.M) {
 const (
 	sleepAfter    = 30 * time.Second
 	actionTimeout = 5 * time.Second
+	retained      = 5 // events that can be replayed
 )
 
 // world is a server and the model that it is compared with. It lives in a bubble of
@@ -56,6 +58,8 @@ type world struct {
 	depth   int
 	streams []*stream
 	keys    int // idempotency keys that were used
+
+	generation string // of the store, as cursors have it; empty until one has been seen
 }
 
 // setting is where the actors live and how far they run ahead.
@@ -103,7 +107,8 @@ func run(t *testing.T, r *rapid.T, with setting, actions map[string]func(*world,
 	w := &world{model: newModel(), scripts: &scripts{byCall: make(map[int64]script)}, depth: with.depth}
 	registry := actors.NewRegistry()
 	actors.Register(registry, counterv1connect.RegisterCounterHandler, func() *subject { return &subject{scripts: w.scripts} },
-		actors.SleepAfter(sleepAfter), actors.ActionTimeout(actionTimeout), actors.MaxUndurableTurns(with.depth))
+		actors.SleepAfter(sleepAfter), actors.ActionTimeout(actionTimeout), actors.MaxUndurableTurns(with.depth),
+		actors.RetainEvents(actors.EventWindow{Count: retained, Age: 24 * time.Hour}))
 	w.Server = actorstest.New(t, registry, append([]actorstest.Option{actorstest.Configure(quiet)}, with.store...)...)
 	defer w.Close()
 	defer w.hangUp()
@@ -219,15 +224,22 @@ func (w *world) compareActor(r *rapid.T, key string) {
 	if got := w.scripts.saw(); !maps.Equal(got, a.kv) {
 		r.Fatalf("%s: the pairs are %v, want %v", what, got, a.kv)
 	}
-	if got, want := info.ResponseHeader().Get("actor-cursor"), cursor(id, a.head); got != want {
-		r.Fatalf("%s: the cursor is %s, want %s", what, got, want)
+	cursor := info.ResponseHeader().Get("actor-cursor")
+	if w.generation == "" {
+		_, rest, _ := strings.Cut(cursor, "-")
+		w.generation, _, _ = strings.Cut(rest, "-")
+	}
+	if want := w.cursor(id, a.head); cursor != want {
+		r.Fatalf("%s: the cursor is %s, want %s", what, cursor, want)
 	}
 	described, err := w.client.Actors().Get(context.Background(), &troupev1.GetRequest{Address: w.client.Address(counterv1connect.CounterName, segments(key)...)})
 	want(r, what, err, good)
-	if got := described.GetActor().GetRevision(); got != a.revision && !a.scheduled {
+	if got := described.GetActor().GetRevision(); got != a.revision && !a.courted {
 		r.Fatalf("%s: the revision is %d, want %d", what, got, a.revision)
 	}
 }
 
 // cursor is the text of a cursor, which clients must not know.
-func cursor(id string, head uint64) string { return id + "-" + strconv.FormatUint(head, 36) }
+func (w *world) cursor(id string, head uint64) string {
+	return id + "-" + w.generation + "-" + strconv.FormatUint(head, 36)
+}

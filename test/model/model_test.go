@@ -5,6 +5,7 @@ package model_test
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -21,14 +22,25 @@ type actor struct {
 	count    int64  // its state
 	head     uint64 // the number of its newest event
 	kv       map[string]string
+	log      []event     // all that it has published
 	due      []time.Time // of its schedules
+	sent     []message   // not yet delivered
 
-	scheduled bool // it has had schedules: their attempts are revisions too
+	courted bool // it has had schedules or sent messages: their attempts are revisions too
 
 	// What the turn that runs leaves, apart from the above.
 	events    []event
 	writes    int // of rows, whatever they change
+	works     int // that go on beside it
 	destroyed bool
+}
+
+// publish makes an event of the count.
+func (a *actor) publish() event {
+	a.head++
+	e := event{a.count, a.head}
+	a.log = append(slices.Clip(a.log), e)
+	return e
 }
 
 // event is one event that an actor published.
@@ -49,7 +61,8 @@ func (m *model) begin(key string) *actor {
 
 func (a *actor) clone() *actor {
 	clone := *a
-	clone.kv = maps.Clone(a.kv)
+	clone.works = 0
+	clone.kv, clone.sent = maps.Clone(a.kv), slices.Clone(a.sent)
 	return &clone
 }
 

@@ -60,7 +60,7 @@ func scheduleStep(r *rapid.T) step {
 		},
 		model: func(a *actor) {
 			a.writes++
-			a.scheduled = true
+			a.courted = true
 			a.due = append(slices.Clone(a.due), time.Now().Add(d))
 		},
 	}
@@ -73,6 +73,7 @@ func (w *world) while(r *rapid.T) {
 
 // settle lets what is due run, until nothing is.
 func (w *world) settle() {
+	w.deliver()
 	for now := time.Now(); w.due(now); now = time.Now() {
 		pass(lateness)
 		synctest.Wait()
@@ -81,8 +82,7 @@ func (w *world) settle() {
 			a.due = slices.DeleteFunc(a.due, func(due time.Time) bool { return !due.After(now) })
 			for ran -= len(a.due); ran > 0; ran-- {
 				a.count++
-				a.head++
-				w.expect(key, []event{{a.count, a.head}})
+				w.expect(key, []event{a.publish()})
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing/synctest"
 
+	"connectrpc.com/connect/v2"
 	troupe "github.com/troupe-dev/troupe/clients/go"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
@@ -32,7 +33,7 @@ type stream struct {
 
 	mu     sync.Mutex
 	got    []event                     // guarded by mu
-	opened bool                        // guarded by mu
+	opened *troupev1.EventInfo         // guarded by mu
 	closed *troupev1.ConnectionClosing // guarded by mu
 	err    error                       // guarded by mu; how it ended
 }
@@ -43,8 +44,26 @@ func (w *world) subscribe(r *rapid.T) {
 		return
 	}
 	key := someKey.Draw(r, "key")
+	s := w.open(r, key, "")
+	if w.model.actors[key] == nil {
+		w.model.commit(key, w.model.begin(key))
+	}
+	w.streams = append(w.streams, s)
+	synctest.Wait()
+	if s.opened == nil {
+		r.Fatalf("the stream of %q has not opened: %v", key, s.err)
+	}
+}
+
+// open opens a stream, after a cursor if there is one.
+func (w *world) open(r *rapid.T, key, cursor string) *stream {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &stream{key: key, cancel: cancel}
+	if cursor != "" {
+		var info *connect.CallInfo
+		ctx, info = connect.NewClientContext(ctx)
+		info.RequestHeader().Set("actor-resume", cursor)
+	}
 	in, err := w.counter(key, troupe.GetOrCreate).Subscribe(ctx, &counterv1.SubscribeRequest{})
 	if err != nil {
 		r.Fatalf("subscribe to %q: %v", key, err)
@@ -60,14 +79,7 @@ func (w *world) subscribe(r *rapid.T) {
 			}
 		}
 	}()
-	if w.model.actors[key] == nil {
-		w.model.commit(key, w.model.begin(key))
-	}
-	w.streams = append(w.streams, s)
-	synctest.Wait()
-	if !s.opened {
-		r.Fatalf("the stream of %q has not opened: %v", key, s.err)
-	}
+	return s
 }
 
 func (s *stream) take(frame *counterv1.CounterEvent, err error) {
@@ -78,7 +90,7 @@ func (s *stream) take(frame *counterv1.CounterEvent, err error) {
 	case err != nil:
 		s.err = err
 	case info.GetOpened() != nil:
-		s.opened = true
+		s.opened = info
 	case info.GetClosing() != nil:
 		s.closed = info.GetClosing()
 	case frame.GetCountChanged() != nil:

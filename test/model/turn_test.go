@@ -44,7 +44,7 @@ type step struct {
 
 // steps are the generators of steps; the weight of one is how often it is listed.
 var steps = []func(r *rapid.T) step{
-	addStep, publishStep, addStep, publishStep, destroyStep, putStep, putStep, deleteStep, listStep, listStep, scheduleStep,
+	addStep, publishStep, addStep, publishStep, destroyStep, putStep, putStep, deleteStep, listStep, listStep, scheduleStep, workStep,
 }
 
 var someStep = rapid.Custom(func(r *rapid.T) step { return steps[rapid.IntRange(0, len(steps)-1).Draw(r, "kind")](r) })
@@ -67,10 +67,7 @@ func publishStep(*rapid.T) step {
 			}})
 			return nil
 		},
-		model: func(a *actor) {
-			a.head++
-			a.events = append(a.events, event{a.count, a.head})
-		},
+		model: func(a *actor) { a.events = append(a.events, a.publish()) },
 	}
 }
 
@@ -209,6 +206,9 @@ func (w *world) do(r *rapid.T, key string, resolve troupe.Resolve, plan []step, 
 		s.model(after)
 	}
 	changed := end == returns && after.changed(before)
+	if end == returns && after.destroyed && len(after.sent) > 0 {
+		expect, changed = outboxLost, false
+	}
 	if end == hangs || end == ignores || created && changed && after.destroyed {
 		f = well // its caller does not wait for the commit, or there is none
 	}
@@ -233,6 +233,9 @@ func (w *world) do(r *rapid.T, key string, resolve troupe.Resolve, plan []step, 
 		}
 	}
 	w.publish(key, events, f, changed && after.destroyed)
+	if end == returns && expect == good {
+		w.work(key, after)
+	}
 }
 
 // publish says what the streams of an actor get to see of a commit.
