@@ -26,7 +26,8 @@ func withCORS(origins []string, next http.Handler) http.Handler {
 		AllowedMethods: connectcors.AllowedMethods(),
 		AllowedHeaders: append(connectcors.AllowedHeaders(),
 			wire.HeaderKey, wire.HeaderID, wire.HeaderResolve, wire.HeaderInput, wire.HeaderNamespace,
-			wire.HeaderParams, wire.HeaderConn, wire.HeaderResume, wire.HeaderEvents, wire.HeaderIdempotencyKey, "Authorization"),
+			wire.HeaderParams, wire.HeaderConn, wire.HeaderResume, wire.HeaderEvents, wire.HeaderIdempotencyKey,
+			headerLastEventID, "Authorization"),
 		ExposedHeaders: append(connectcors.ExposedHeaders(), wire.HeaderID, wire.HeaderCursor, wire.HeaderCreated),
 		MaxAge:         corsMaxAge,
 	}).Handler(next)

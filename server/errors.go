@@ -65,7 +65,7 @@ var (
 	unknownNamespace  = refusal{connect.CodeNotFound, "unknown_namespace"}
 	unknownType       = refusal{connect.CodeNotFound, "unknown_actor_type"}
 	noRawHandler      = refusal{connect.CodeNotFound, "no_raw_handler"}
-	unknownHealth     = refusal{connect.CodeNotFound, "unknown_service"}
+	unknownHealth     = refusal{connect.CodeNotFound, "unknown_health_service"}
 	unknownService    = refusal{connect.CodeUnimplemented, "unknown_service"}
 	unknownMethod     = refusal{connect.CodeUnimplemented, "unknown_method"}
 	internalMethod    = refusal{connect.CodePermissionDenied, "internal_method"}

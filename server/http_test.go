@@ -79,7 +79,7 @@ func TestCORS(t *testing.T) {
 		}
 		request.Header.Set("Origin", origin)
 		request.Header.Set("Access-Control-Request-Method", "POST")
-		request.Header.Set("Access-Control-Request-Headers", "actor-key,authorization,connect-protocol-version,content-type,idempotency-key")
+		request.Header.Set("Access-Control-Request-Headers", "actor-events,actor-key,actor-resume,authorization,connect-protocol-version,content-type,idempotency-key,last-event-id")
 		response, err := b.h1.Do(request)
 		if err != nil {
 			t.Fatal(err)

@@ -224,17 +224,23 @@ func (c *Connection[C, Ev]) intercept(next connect.ClientFunc) connect.ClientFun
 	}
 }
 
-// run is the [unaryPolicy].
-func (c *Connection[C, Ev]) run(ctx context.Context, _ connect.Spec, once func(context.Context) error) error {
+// run is the [unaryPolicy]. All attempts have one idempotency key, if the client
+// makes any: one whose answer was lost may have had its effect.
+func (c *Connection[C, Ev]) run(ctx context.Context, spec connect.Spec, once func(context.Context) error) error {
+	whole := new(wholeCall)
+	ctx = context.WithValue(ctx, wholeCallKey{}, whole)
 	gone := ""
 	for attempt := 1; ; attempt++ {
 		token, err := c.bind(ctx, gone)
 		if err != nil {
-			return err
+			return whole.verdict(spec, err)
 		}
 		err = once(ctx)
-		if err == nil || attempt == connectionAttempts || !isConnectionGone(err) {
-			return err
+		if err == nil {
+			return nil
+		}
+		if attempt == connectionAttempts || !isConnectionGone(err) {
+			return whole.verdict(spec, err)
 		}
 		c.drop(token)
 		gone = token

@@ -41,6 +41,7 @@ type sends struct {
 
 	mu    sync.Mutex
 	conns []string // guarded by mu
+	keys  []string // guarded by mu
 }
 
 func (s *sends) NewClientStream(ctx context.Context, _ connect.Spec) (connect.ClientStream, error) {
@@ -50,6 +51,7 @@ func (s *sends) NewClientStream(ctx context.Context, _ connect.Spec) (connect.Cl
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.conns = append(s.conns, conn)
+		s.keys = append(s.keys, info.RequestHeader().Get("idempotency-key"))
 		if s.answer == nil {
 			return nil
 		}
@@ -149,6 +151,37 @@ func TestConnectionGone(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{"1.s", "2.s"}, calls.seen()); diff != "" {
 			t.Errorf("calls came from (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestP17_AKeyOutlivesTheConnection loses the answer of a call and then its
+// connection: it is made again on the next one under the same key.
+func TestP17_AKeyOutlivesTheConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{parts: []part{
+			{frames: frames(openedAs("1.s"))},
+			{frames: frames(openedAs("2.s"))},
+		}}
+		lost := true
+		calls := &sends{answer: func(conn string) error {
+			switch {
+			case lost:
+				lost = false
+				return connect.NewError(connect.CodeUnavailable, "reset")
+			case conn == "1.s":
+				return failure(connect.CodeFailedPrecondition, "gone",
+					&errdetails.ErrorInfo{Reason: "connection_gone", Domain: "troupe.v1"}, outcome(notExecuted)).WithRemote()
+			}
+			return failure(connect.CodeInvalidArgument, "no", outcome(notExecuted)).WithRemote()
+		}}
+		err := dialRoom(t, s, calls).Actor().send(t.Context())
+		if got := troupe.OutcomeOf(err); got != unknown || connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("the outcome is %v of %v", got, err)
+		}
+		if len(calls.keys) != 3 || calls.keys[0] == "" || calls.keys[1] != calls.keys[0] || calls.keys[2] != calls.keys[0] {
+			t.Errorf("the keys are %q", calls.keys)
 		}
 	})
 }

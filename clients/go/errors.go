@@ -110,6 +110,27 @@ func detail[M proto.Message](err error) (M, bool) {
 	return none, false
 }
 
+// doubted returns err, which tells about the last attempt of a call, as that of the
+// whole call: an attempt before may have had its effect.
+func doubted(err error) error {
+	wire, ok := errors.AsType[*connect.Error](err)
+	if !ok || OutcomeOf(err) != troupev1.Outcome_OUTCOME_NOT_EXECUTED {
+		return err
+	}
+	whole := connect.NewError(wire.Code(), wire.Message()).WithCause(err)
+	said := string(new(troupev1.Outcome).ProtoReflect().Descriptor().FullName())
+	for _, d := range wire.Details() {
+		if d.Type != said {
+			whole = whole.WithDetail(d)
+		}
+	}
+	whole = withDetail(whole, &troupev1.Outcome{Outcome: troupev1.Outcome_OUTCOME_UNKNOWN})
+	if wire.IsRemote() {
+		whole = whole.WithRemote()
+	}
+	return whole
+}
+
 // localErrorf returns the invalid_argument error of a call that is not sent.
 func localErrorf(format string, args ...any) *connect.Error {
 	return notSent(connect.NewError(connect.CodeInvalidArgument, fmt.Sprintf(format, args...)))

@@ -4,6 +4,7 @@
 package troupe
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -63,10 +64,33 @@ func (r *retries) intercept(keys bool) connect.ClientInterceptor {
 func (r *retries) runKeyed(ctx context.Context, spec connect.Spec, once func(context.Context) error) error {
 	ctx, info := callInfo(ctx)
 	if !info.RequestHeader().Has(wire.HeaderIdempotencyKey) {
-		info.RequestHeader().Set(wire.HeaderIdempotencyKey, autoKeyPrefix+rand.Text())
+		key := autoKeyPrefix + rand.Text()
+		if whole, ok := ctx.Value(wholeCallKey{}).(*wholeCall); ok {
+			whole.key = cmp.Or(whole.key, key)
+			key = whole.key
+		}
+		info.RequestHeader().Set(wire.HeaderIdempotencyKey, key)
 		defer info.RequestHeader().Delete(wire.HeaderIdempotencyKey)
 	}
 	return r.run(ctx, spec, once)
+}
+
+// wholeCall is what the attempts of one call have in common.
+type wholeCall struct {
+	key     string // the idempotency key that the client made; may be empty
+	inDoubt bool   // an attempt that was repeated may have had its effect
+}
+
+// wholeCallKey is where a [Connection], which repeats calls that are repeated
+// themselves, puts a wholeCall.
+type wholeCallKey struct{}
+
+// verdict returns the error of the last attempt as that of the whole call.
+func (w *wholeCall) verdict(spec connect.Spec, err error) error {
+	if w.inDoubt && spec.IdempotencyLevel != connect.IdempotencyNoSideEffects {
+		return doubted(err)
+	}
+	return err
 }
 
 // hasKey reports whether a call carries an idempotency key.
@@ -78,22 +102,33 @@ func hasKey(ctx context.Context) bool {
 // run is the [unaryPolicy].
 func (r *retries) run(ctx context.Context, spec connect.Spec, once func(context.Context) error) error {
 	r.earn()
+	whole, inside := ctx.Value(wholeCallKey{}).(*wholeCall)
+	if !inside {
+		whole = new(wholeCall)
+	}
 	for attempt := 1; ; attempt++ {
 		err := once(ctx)
-		if err == nil || attempt == maxAttempts || ctx.Err() != nil || !mayRetry(spec, hasKey(ctx), err) {
-			return err
+		if err == nil {
+			return nil
 		}
-		wait := retryWait(attempt, err)
-		if deadline, ok := ctx.Deadline(); wait > maxRetryWait || ok && time.Until(deadline) <= wait {
-			return err
+		if attempt == maxAttempts || ctx.Err() != nil || !mayRetry(spec, hasKey(ctx), err) || !r.pause(ctx, attempt, err) {
+			if inside {
+				return err
+			}
+			return whole.verdict(spec, err)
 		}
-		if !r.spend() {
-			return err
-		}
-		if sleep(ctx, wait) != nil {
-			return err
-		}
+		whole.inDoubt = whole.inDoubt || OutcomeOf(err) == troupev1.Outcome_OUTCOME_UNKNOWN
 	}
+}
+
+// pause waits before the attempt after one that failed, or reports that there is
+// neither time nor budget for it.
+func (r *retries) pause(ctx context.Context, attempt int, err error) bool {
+	wait := retryWait(attempt, err)
+	if deadline, ok := ctx.Deadline(); wait > maxRetryWait || ok && time.Until(deadline) <= wait {
+		return false
+	}
+	return r.spend() && sleep(ctx, wait) == nil
 }
 
 func (r *retries) earn() {

@@ -235,6 +235,28 @@ func TestP18_IdempotencyKeys(t *testing.T) {
 	})
 }
 
+// TestP16_ARetryDoesNotMakeACallUndone repeats a call whose first attempt may have
+// had its effect: that the last one had none says nothing about the first.
+func TestP16_ARetryDoesNotMakeACallUndone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		transport := &fakeTransport{answer: func(attempt int) error {
+			if attempt == 1 {
+				return connect.NewError(connect.CodeUnavailable, "reset")
+			}
+			return failure(connect.CodeUnavailable, "stopping", outcome(notExecuted), retryIn(time.Millisecond)).WithRemote()
+		}}
+		_, err := counterv1connect.NewCounterClient(troupe.Dial("", troupe.WithTransport(transport)).Get("k")).
+			Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1})
+		if got := troupe.OutcomeOf(err); got != unknown || connect.CodeOf(err) != connect.CodeUnavailable {
+			t.Errorf("the outcome is %v of %v", got, err)
+		}
+		if _, ok := troupe.RetryDelay(err); !ok || transport.attempts.Load() != 3 {
+			t.Errorf("after %d attempts the error has lost its details: %v", transport.attempts.Load(), err)
+		}
+	})
+}
+
 func TestWithoutRetries(t *testing.T) {
 	t.Parallel()
 	refused := failure(connect.CodeUnavailable, "", outcome(notExecuted), retryIn(0)).WithRemote()

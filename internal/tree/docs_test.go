@@ -34,6 +34,28 @@ func TestDocsNameRealTests(t *testing.T) {
 	}
 }
 
+// reason matches the reason of an error that the runtime or the edge makes.
+var reason = regexp.MustCompile(`(?:refusal[({]|Errorf\()connect\.Code\w+, "([a-z_]+)"`)
+
+// TestReasonsAreDocumented holds that the page about the wire has every reason that
+// a caller may see.
+func TestReasonsAreDocumented(t *testing.T) {
+	t.Parallel()
+	all := files(t)
+	page := textOf(t, all, "docs/wire.md")
+	for _, f := range all {
+		if !strings.HasPrefix(f.path, "actors/") && !strings.HasPrefix(f.path, "server/") || !f.is(".go") || strings.HasSuffix(f.path, "_test.go") ||
+			strings.HasPrefix(f.path, "actors/actorstest/") {
+			continue
+		}
+		for _, found := range reason.FindAllSubmatchIndex(f.text, -1) {
+			if name := string(f.text[found[2]:found[3]]); !strings.Contains(page, "`"+name+"`") {
+				t.Errorf("%s:%d: docs/wire.md does not have the reason %s", f.path, lineOf(f.text, found[0]), name)
+			}
+		}
+	}
+}
+
 // TestEveryLimitHasATest holds that each row of the limits page says what the limit
 // is, what sets it, what its answer is, and which test refutes it.
 func TestEveryLimitHasATest(t *testing.T) {

@@ -6,7 +6,7 @@ import { Code, type Transport } from "@connectrpc/connect";
 import type { EventInfo } from "../../../gen/ts/troupe/v1/events_pb.js";
 import { createActions } from "./actions.js";
 import { Backoff, type Clock, sleep } from "./backoff.js";
-import { type ActorError, clientError, isActorError } from "./errors.js";
+import { ActorError, clientError, doubted, isActorError } from "./errors.js";
 import { Gate } from "./gate.js";
 import { durationMs, type LinkEnd, runLink } from "./link.js";
 import { emit, guarded, subscribe, type Unsubscribe } from "./listeners.js";
@@ -20,7 +20,7 @@ import {
   type OpenInfo,
 } from "./options.js";
 import { EventQueue } from "./queue.js";
-import { type Binding, bindTransport } from "./transport.js";
+import { type Binding, bindTransport, withKey } from "./transport.js";
 import type { Actions, ActorEvent, ActorEvents } from "./types.js";
 import { findSubscription, header, type Subscription } from "./wire.js";
 
@@ -369,10 +369,13 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
   /** A transport whose calls belong to the connection. */
   private transport(): Transport {
     return {
-      unary: (method, signal, timeoutMs, headers, input, contextValues) =>
-        this.asConnection(signal, timeoutMs, ({ transport }, left) =>
-          transport.unary(method, signal, left, headers, input, contextValues),
-        ),
+      unary: async (method, signal, timeoutMs, headers, input, contextValues) => {
+        // One key for the call over every link: its answer may be lost with one.
+        const keyed = withKey(this.binding, method, headers);
+        return this.asConnection(signal, timeoutMs, ({ transport }, left) =>
+          transport.unary(method, signal, left, keyed, input, contextValues),
+        );
+      },
       stream: (method, signal, timeoutMs, headers, input, contextValues) =>
         this.asConnection(signal, timeoutMs, ({ transport }, left) =>
           transport.stream(method, signal, left, headers, input, contextValues),
@@ -402,7 +405,11 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
         this.gate.shut();
         this.attempt.abort(); // its stream is dead and nobody has noticed yet
       }
-      return await call(await this.gate.wait(signal, left()), left());
+      try {
+        return await call(await this.gate.wait(signal, left()), left());
+      } catch (again) {
+        throw thrown.outcome === "unknown" ? doubted(ActorError.from(again)) : again;
+      }
     }
   }
 }

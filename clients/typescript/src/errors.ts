@@ -111,6 +111,16 @@ export function clientError(message: string, code: Code, reason: string, options
   return new ActorError(message, code, { outcome: "not_executed", ...options, reason, domain: "troupe.client" });
 }
 
+/**
+ * What the last attempt of a call failed with, as the error of the whole call: an
+ * attempt before may have had its effects.
+ */
+export function doubted(error: ActorError): ActorError {
+  return error.outcome === "not_executed"
+    ? new ActorError(error.rawMessage, error.code, { ...error, outcome: "unknown", cause: error })
+    : error;
+}
+
 /** The error of a call whose signal was aborted before anything happened. */
 export function canceledError(signal: AbortSignal): ActorError {
   return clientError("the call was canceled", Code.Canceled, "canceled", { cause: signal.reason });

@@ -5,7 +5,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { Backoff, type Clock, sleep } from "./backoff.js";
-import { ActorError } from "./errors.js";
+import { ActorError, doubted } from "./errors.js";
 
 /** How a client repeats failed calls by itself. */
 export interface RetryOptions {
@@ -53,22 +53,30 @@ export class RetryPolicy {
     const left = () => (limit === undefined ? timeoutMs : Math.max(1, Math.ceil(limit - (this.clock.now() - started))));
     const backoff = new Backoff(this.clock, this.optionsOr("baseMs", 100), this.optionsOr("maxMs", 5000));
     this.budget = Math.min(budgetCap, this.budget + budgetShare);
+    const harmless = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+    /** Whether an attempt before may have had its effects. */
+    let inDoubt = false;
+    const whole = (error: ActorError) => (inDoubt && !harmless ? doubted(error) : error);
     for (let n = 1; ; n++) {
       try {
         return await attempt(left());
       } catch (thrown) {
         const error = ActorError.from(thrown);
         if (n >= this.maxAttempts || this.budget < 1 || signal?.aborted || !mayRetry(error, method, idempotencyKey)) {
-          throw error;
+          throw whole(error);
         }
         const wait = Math.max(backoff.next(), error.retryAfterMs ?? 0);
         if (limit !== undefined && wait >= (left() ?? 0)) {
-          throw error;
+          throw whole(error);
         }
+        inDoubt ||= error.outcome === "unknown";
         this.budget--;
         await sleep(this.clock, wait, signal);
         if (signal?.aborted) {
-          throw new ActorError("the call was canceled", Code.Canceled, { outcome: error.outcome, cause: error });
+          throw new ActorError("the call was canceled", Code.Canceled, {
+            outcome: whole(error).outcome,
+            cause: error,
+          });
         }
       }
     }

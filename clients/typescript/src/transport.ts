@@ -51,7 +51,8 @@ export function bindTransport(binding: Binding): Transport {
   };
 }
 
-function withKey(binding: Binding, method: DescMethod, header: HeadersInit | undefined): Headers {
+/** The headers of a call, with an idempotency key if it needs one. */
+export function withKey(binding: Binding, method: DescMethod, header: HeadersInit | undefined): Headers {
   const headers = new Headers(header);
   // 0 is IDEMPOTENCY_UNKNOWN: the method may have effects that add up.
   if (binding.idempotencyKeys && method.idempotency === 0 && !headers.has(names.idempotencyKey)) {

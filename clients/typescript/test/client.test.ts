@@ -101,6 +101,20 @@ test("TestP18 with idempotency keys an unknown outcome is repeated under one key
   assert.deepEqual(keys, [keys[0], keys[0]]);
 });
 
+test("TestP16 a retry does not make a call undone", async () => {
+  const { room, clock, actors } = setup();
+  const stopping = () =>
+    wireError(Code.Unavailable, { outcome: Outcome_Outcome.NOT_EXECUTED, reason: "shutting_down" });
+  room.failures.push(new ConnectError("gone", Code.Unavailable), stopping(), stopping(), stopping());
+  const failed = assert.rejects(actors.getOrCreate(ChatRoom, "general").send({ text: "hi" }), {
+    reason: "shutting_down",
+    outcome: "unknown",
+  });
+  await clock.advance(10_000);
+  await failed;
+  assert.equal(room.calls.length, 4);
+});
+
 test("attempts, budget and time limit bound the retries", async () => {
   const { room, clock, actors } = setup();
   const chat = actors.getOrCreate(ChatRoom, "general");

@@ -318,6 +318,26 @@ test("a call whose connection is gone is repeated once over the next", async () 
   connection.dispose();
 });
 
+test("TestP17 a call keeps its key over the connection that is lost", async () => {
+  const { room, clock, connection } = setup();
+  await settle();
+  room.stream.open();
+  await settle();
+  room.failures.push(
+    new ConnectError("gone", Code.Unavailable),
+    wireError(Code.FailedPrecondition, { reason: "connection_gone", outcome: Outcome_Outcome.NOT_EXECUTED }),
+    wireError(Code.InvalidArgument, { outcome: Outcome_Outcome.NOT_EXECUTED }),
+  );
+  const failed = assert.rejects(connection.actor.send({ text: "hi" }), { outcome: "unknown" });
+  await clock.advance(1000);
+  room.stream.open();
+  await failed;
+  const keys = room.calls.map(({ headers }) => headers.get("idempotency-key"));
+  assert.match(keys[0] ?? "", /^auto-/);
+  assert.deepEqual(keys, [keys[0], keys[0], keys[0]]);
+  connection.dispose();
+});
+
 test("a call's time limit and signal cover the wait for the connection", async () => {
   const { clock, connection } = setup();
   const late = assert.rejects(connection.actor.send({ text: "hi" }, { timeoutMs: 100 }), {

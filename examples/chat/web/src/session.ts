@@ -49,7 +49,7 @@ export class Session {
   outgoing: Outgoing[] = [];
   /** What went wrong last, for people. */
   error: string | undefined;
-  /** Whether the content was read since the connection opened. */
+  /** Whether the history was read, and nothing was missed since. */
   loaded = false;
 
   private messages = new Map<string, Line>();
@@ -72,7 +72,7 @@ export class Session {
     const connection = room.connect({ user });
     this.connection = connection;
     connection.onStatusChange(() => this.statusChanged());
-    connection.onOpen(() => void this.load());
+    connection.onOpen(({ resumed }) => void this.load(resumed && this.loaded));
     connection.on("messagePosted", ({ message }) => {
       if (message !== undefined) {
         this.addMessage(message);
@@ -161,26 +161,35 @@ export class Session {
     }
   }
 
-  /** Reads the content. Called whenever the connection opens, so that nothing is missing. */
-  private async load(): Promise<void> {
+  /**
+   * Reads the content. Called whenever the connection opens, so that nothing is
+   * missing. A connection that resumed gets the messages that it missed as events;
+   * who is there is read all the same: nobody says goodbye to a server that died.
+   */
+  private async load(resumed: boolean): Promise<void> {
     const open = ++this.opens;
     this.sinceOpen = [];
-    this.loaded = false;
+    this.loaded = resumed;
     const known = new Set(this.messages.keys());
     try {
       const { actor } = this.connection;
-      const [history, members] = await Promise.all([actor.history({ limit: historyLimit }), actor.members({})]);
+      const [history, members] = await Promise.all([
+        resumed ? undefined : actor.history({ limit: historyLimit }),
+        actor.members({}),
+      ]);
       if (open !== this.opens) {
         return; // it opened again meanwhile, and reads again
       }
-      // What came live meanwhile is newer than what was read.
-      const live = [...this.messages].filter(([id]) => !known.has(id));
-      this.messages = new Map();
-      for (const message of history.messages) {
-        this.addMessage(message);
-      }
-      for (const [id, line] of live) {
-        this.messages.set(id, line);
+      if (history !== undefined) {
+        // What came live meanwhile is newer than what was read.
+        const live = [...this.messages].filter(([id]) => !known.has(id));
+        this.messages = new Map();
+        for (const message of history.messages) {
+          this.addMessage(message);
+        }
+        for (const [id, line] of live) {
+          this.messages.set(id, line);
+        }
       }
       this.members = members.users;
       for (const { joined, user } of this.sinceOpen) {
@@ -209,6 +218,9 @@ export class Session {
   }
 
   private memberChanged(user: string, joined: boolean, time: Timestamp | undefined): void {
+    if (user === this.user && !joined) {
+      return; // of a connection before this one, told by its replay
+    }
     this.sinceOpen.push({ joined, user });
     this.setMember(user, joined);
     if (!joined) {
