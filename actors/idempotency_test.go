@@ -162,6 +162,7 @@ func (large) Append(dst []byte, _ proto.Message) ([]byte, error) {
 
 // TestP17_RecordsEnd lets the time pass for which replies are kept.
 func TestP17_RecordsEnd(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.New(memory.Options{})
 		k := newKit(t, s)

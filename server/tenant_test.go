@@ -128,7 +128,7 @@ func (b *bundle) tryActorMethod(t *testing.T, m protoreflect.MethodDescriptor, v
 		t.Helper()
 		tried++
 		if isInternal(m) { // refused to everybody, whatever they name
-			want = append(want[:len(want):len(want)], internalMethod.reason)
+			want = append(slices.Clip(want), internalMethod.reason)
 		}
 		got := b.try(t, m, path, headers(append([]string{"Authorization", "blue"}, header...)...), sample(m.Input(), nil))
 		if !slices.Contains(want, got.reason) {

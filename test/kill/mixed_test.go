@@ -108,7 +108,7 @@ func readStore(t *testing.T, data string) {
 			t.Fatal(err)
 		}
 		// The creation is the first revision, and each increment that took effect one more.
-		if want := uint64(state.GetCount()) + 1; full.Revision != want { //nolint:gosec // never negative
+		if want := uint64(state.GetCount()) + 1; full.Revision != want {
 			t.Errorf("%s has revision %d and the count %d", r.Key, full.Revision, state.GetCount())
 		}
 	}
@@ -267,7 +267,7 @@ func (w *watcher) follow(ctx context.Context, s *program.Process) error {
 func (w *watcher) check(t *testing.T, s *program.Process) {
 	t.Helper()
 	reply, err := counterAt(s, w.actor).Get(t.Context(), new(counterv1.GetRequest))
-	if last := w.last.Load(); err != nil || uint64(reply.GetCount()) < last { //nolint:gosec // never negative
+	if last := w.last.Load(); err != nil || uint64(reply.GetCount()) < last {
 		t.Errorf("%s: the count is %d, %v, and there was an event %d", w.actor, reply.GetCount(), err, last)
 	}
 }

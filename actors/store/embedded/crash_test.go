@@ -66,7 +66,7 @@ func child(dir string) error {
 			return err
 		}
 		opts.MemtableBytes = 64 << 10
-		opts.FS = failingCall(vfs.Default, n, syscall.Errno(errno)) //nolint:gosec // small
+		opts.FS = failingCall(vfs.Default, n, syscall.Errno(errno))
 		last = childBatches
 	}
 	s, err := embedded.Open(dir, opts)

@@ -96,7 +96,7 @@ func checkLog(fsys vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	check := logCheck{number: uint32(number)} //nolint:gosec // the low half is what chunks hold
+	check := logCheck{number: uint32(number)}
 	damaged, err := check.read(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err

@@ -24,7 +24,7 @@ func logChunk(number, synced uint64, rest string) []byte {
 	b = binary.BigEndian.AppendUint64(b, number)
 	b = binary.BigEndian.AppendUint64(b, synced)
 	b = append(b, rest...)
-	binary.LittleEndian.PutUint16(b[4:], uint16(len(b)-logHeader)) //nolint:gosec // small
+	binary.LittleEndian.PutUint16(b[4:], uint16(len(b)-logHeader))
 	binary.LittleEndian.PutUint32(b, bits.RotateLeft32(crc32.Checksum(b[6:], castagnoli), 17)+0xa282ead8)
 	return b
 }
