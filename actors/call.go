@@ -83,6 +83,7 @@ type Call struct {
 	// sets are kept with the reply and dropped by a rollback.
 	Info *connect.CallInfo
 
+	ours     bool      // the host's own turn: it waits in a full mailbox too
 	host     *Host     // set by the host before it runs a hook
 	caller   *turn     // the turn that waits for the call in this process; nil without one
 	postmark *postmark // the message that the call delivers; nil for any other call

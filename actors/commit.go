@@ -34,9 +34,12 @@ type committer struct {
 	store store.Store
 
 	mu        sync.Mutex
-	idle      *sync.Cond // signaled when leading ends
+	news      *sync.Cond // signaled when leading ends and when a batch has settled
 	leading   bool       // guarded by mu; a worker commits
 	gathering *batch     // guarded by mu
+	begun     uint64     // guarded by mu; batches
+	done      uint64     // guarded by mu; those of them that have settled
+	failures  uint64     // guarded by mu; those of them that have failed, in part or whole
 }
 
 // batch is one group commit.
@@ -63,7 +66,7 @@ type entry struct {
 
 func newCommitter(s store.Store) *committer {
 	c := &committer{store: s, gathering: new(batch)}
-	c.idle = sync.NewCond(&c.mu)
+	c.news = sync.NewCond(&c.mu)
 	return c
 }
 
@@ -92,9 +95,12 @@ func (c *committer) follow(b *batch) {
 func (c *committer) settle(b *batch) *batch {
 	b.pending.Wait()
 	next := c.take() // the disk works on it while the answers go out
+	failed := false
 	for _, e := range b.entries {
+		failed = failed || e.write.Err != nil
 		e.inst.settled(e)
 	}
+	c.count(failed)
 	if next == nil {
 		c.resign()
 		next = c.lead() // something may have gathered after take
@@ -119,7 +125,7 @@ func (c *committer) resign() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leading = false
-	c.idle.Broadcast()
+	c.news.Broadcast()
 }
 
 // take begins the commit of what has gathered; nil if nothing has.
@@ -131,6 +137,7 @@ func (c *committer) take() *batch {
 		return nil
 	}
 	c.gathering = &batch{entries: make([]*entry, 0, len(b.entries)+8)}
+	c.begun++
 	c.mu.Unlock()
 	writes := make([]*store.Write, 0, len(b.entries))
 	for _, e := range b.entries {
@@ -155,7 +162,7 @@ func (c *committer) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.leading || len(c.gathering.entries) > 0 {
-		c.idle.Wait()
+		c.news.Wait()
 	}
 }
 

@@ -209,19 +209,22 @@ func TestP43_UndecodableStateIsQuarantined(t *testing.T) {
 
 func TestP43_CorruptBytesAreDataLoss(t *testing.T) {
 	t.Parallel()
-	faulty := storetest.NewFaulty(memory.New(memory.Options{}))
-	seed(t, faulty, "a", 0, nil)
-	k := newKit(t, faulty)
-	faulty.FailRead(fmt.Errorf("block 7: %w", store.ErrCorrupt))
-	for range 3 { // the store is asked once
-		_, err := k.count(t.Context(), "a")
-		wantFailure(t, err, failure{connect.CodeDataLoss, "data_loss", notExecuted})
-	}
-	k.mustAdd("b", 1)
-	if _, err := k.Lift(t.Context(), k.to(counterv1connect.CounterGetProcedure, "a", nil).Target); err != nil {
-		t.Fatal(err)
-	}
-	k.mustCount("a", 0)
+	synctest.Test(t, func(t *testing.T) {
+		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+		seed(t, faulty, "a", 0, nil)
+		k := newKit(t, faulty)
+		synctest.Wait() // the host has looked for what is due
+		faulty.FailRead(fmt.Errorf("block 7: %w", store.ErrCorrupt))
+		for range 3 { // the store is asked once
+			_, err := k.count(t.Context(), "a")
+			wantFailure(t, err, failure{connect.CodeDataLoss, "data_loss", notExecuted})
+		}
+		k.mustAdd("b", 1)
+		if _, err := k.Lift(t.Context(), k.to(counterv1connect.CounterGetProcedure, "a", nil).Target); err != nil {
+			t.Fatal(err)
+		}
+		k.mustCount("a", 0)
+	})
 }
 
 // TestRepairOfAnActorInMemory has it read the new state again.

@@ -35,6 +35,7 @@ func (t *actorType) describe(probe *connect.Server, actor Instance, options []Op
 		return mt
 	}
 	t.stateType = resolve("state", declared.GetState())
+	t.stateMaps = t.stateType != nil && holdsMap(t.stateType.Descriptor(), make(map[protoreflect.FullName]bool))
 	t.inputType = resolve("input", declared.GetInput())
 	t.connType = resolve("conn_state", declared.GetConnState())
 
@@ -127,4 +128,19 @@ func (t *actorType) describeMethod(spec connect.Spec, index int) (*Method, error
 		return nil, fmt.Errorf("%s takes a stream of requests: an action takes one; remove `stream` from its request", spec.Procedure)
 	}
 	return m, nil
+}
+
+// holdsMap reports whether a message, or one within it, has a map.
+func holdsMap(message protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool) bool {
+	if seen[message.FullName()] {
+		return false
+	}
+	seen[message.FullName()] = true
+	for n := range message.Fields().Len() {
+		field := message.Fields().Get(n)
+		if field.IsMap() || field.Message() != nil && holdsMap(field.Message(), seen) {
+			return true
+		}
+	}
+	return false
 }

@@ -76,7 +76,7 @@ func (i *instance) enqueueLocked(t *turn) error {
 	if i.gone {
 		return errIncarnationGone
 	}
-	if (t.call != nil || t.enters != nil) && !seedbug.On(18) {
+	if (t.call != nil && !t.call.ours || t.enters != nil) && !seedbug.On(18) {
 		if err := i.overloadedLocked(t); err != nil {
 			return err
 		}

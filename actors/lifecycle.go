@@ -167,7 +167,11 @@ func (h *Host) List(ctx context.Context, q store.ListQuery) ([]Description, erro
 		return nil, err
 	}
 	defer h.leave()
-	records, err := h.store.List(ctx, q)
+	var records []store.Record
+	err := h.committer.durably(ctx, func() (err error) {
+		records, err = h.store.List(ctx, q)
+		return err
+	})
 	if err != nil {
 		return nil, wireError(ctx, h.log, h.methods[0], err)
 	}

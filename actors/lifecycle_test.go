@@ -17,6 +17,7 @@ import (
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/store"
 	"github.com/troupe-dev/troupe/actors/store/memory"
+	"github.com/troupe-dev/troupe/actors/store/storetest"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
@@ -349,4 +350,49 @@ func TestRegistrationSaysWhatToChange(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestP10_AListShowsNothingThatIsNotDurable lists actors while one is being created,
+// whose commit fails in the end.
+func TestP10_AListShowsNothingThatIsNotDurable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+		k := newKit(t, faulty)
+		k.mustAdd("a", 1)
+		list := func(ctx context.Context) []string {
+			found, err := k.List(ctx, store.ListQuery{Namespace: "default", Limit: 10})
+			if ctx.Err() != nil {
+				wantFailure(t, err, failure{connect.CodeDeadlineExceeded, "deadline_exceeded", notExecuted})
+			}
+			var keys []string
+			for _, d := range found {
+				keys = append(keys, d.Key)
+			}
+			return keys
+		}
+		hold := faulty.HoldWaits()
+		added := make(chan error, 1)
+		go func() { _, err := k.add(t.Context(), "b", 1); added <- err }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		list(ctx) // not for ever
+		listed := make(chan []string, 1)
+		go func() { listed <- list(t.Context()) }()
+		synctest.Wait()
+		select {
+		case keys := <-listed:
+			t.Errorf("listed %v before it is durable", keys)
+			listed <- keys
+		default:
+		}
+		hold.Release()
+		if err := <-added; err != nil {
+			t.Error(err)
+		}
+		if keys := <-listed; !slices.Equal(keys, []string{"a", "b"}) {
+			t.Errorf("listed %v", keys)
+		}
+	})
 }

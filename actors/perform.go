@@ -310,7 +310,7 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 		return nil, err
 	}
 	if b.state != nil {
-		options := proto.MarshalOptions{}
+		options := proto.MarshalOptions{Deterministic: i.typ.stateMaps}
 		size := options.Size(b.state)
 		if size > i.typ.limits.stateBytes {
 			return nil, &refusalError{refusal(connect.CodeResourceExhausted, "state_too_large", notExecuted,

@@ -116,6 +116,7 @@ type actorType struct {
 	inputType protoreflect.MessageType // nil without an input
 	connType  protoreflect.MessageType // nil without a connection state
 	eventType protoreflect.MessageType // nil without a subscription
+	stateMaps bool                     // the state holds maps, which are encoded in any order unless told
 	events    *eventUnion              // nil without a subscription
 
 	migrations      []migration

@@ -75,6 +75,7 @@ func (a *attempt) turn(ctx context.Context, m *Method, request proto.Message, ru
 		Method:  m,
 		Request: request,
 		Codec:   noReply{},
+		ours:    true, // an actor that is busy is no failed attempt
 	}
 	_, err := a.host.submit(ctx, call, nil, false, run)
 	return err

@@ -395,3 +395,26 @@ func TestP29_AProcedureThatIsGone(t *testing.T) {
 		}
 	})
 }
+
+// TestP27_AFullMailboxIsNoFailedAttempt has a schedule fall due while calls fill the
+// actor's mailbox: it waits behind them, and runs at its first attempt.
+func TestP27_AFullMailboxIsNoFailedAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := new(planDiary)
+		p := newPlanner(t, nil, d, actors.MailboxSize(1))
+		p.do("a", after(10*time.Second))
+		gate := make(chan struct{})
+		p.get = func(context.Context, *counter) error { <-gate; return nil }
+		pass(9 * time.Second)
+		go func() { _, _ = p.count(t.Context(), "a") }()
+		synctest.Wait()
+		go func() { _, _ = p.add(t.Context(), "a", 0) }()
+		pass(1100 * time.Millisecond)
+		close(gate)
+		synctest.Wait()
+		if runs := d.take(); len(runs) != 1 || runs[0].Attempt != 1 {
+			t.Errorf("runs when there is room: %+v", runs)
+		}
+	})
+}

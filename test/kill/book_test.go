@@ -125,7 +125,7 @@ func readBook(t *testing.T, s store.Store, number int) *book {
 			t.Errorf("account %d: a message is dead: %q", number, row.Value)
 		}
 	}
-	if head.GetHeld() != uint32(len(b.sent)) { //nolint:gosec // a few
+	if head.GetHeld() != uint32(len(b.sent)) {
 		t.Errorf("account %d: %d messages are counted, and %d are there", number, head.GetHeld(), len(b.sent))
 	}
 	b.checkLog(t, number, rows(store.KindEvent))
