@@ -37,15 +37,15 @@ func TestP46_OverloadIsRefusedAtOnceAndKeepsNothing(t *testing.T) { //nolint:par
 		}
 	}
 	// The mailbox fills up: calls that wait do so, the others go home.
-	full := make(chan error, waiting+1)
+	refusals := make(chan error, waiting+1)
 	for range waiting + 1 {
 		callers.Go(func() {
 			if _, err := k.add(t.Context(), "a", 1); err != nil {
-				full <- err
+				refusals <- err
 			}
 		})
 	}
-	await(t, "refusal", full)
+	_ = await(t, "refusal", refusals)
 	overload(calls / 10)
 	before := heap()
 	overload(calls)
