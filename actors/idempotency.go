@@ -94,8 +94,8 @@ type keptReply struct {
 
 func (r keptReply) key() []byte {
 	key := make([]byte, 0, 8+8+len(r.name))
-	key = binary.BigEndian.AppendUint64(key, uint64(r.made)) //nolint:gosec // after 1970, as below
-	key = binary.BigEndian.AppendUint64(key, uint64(r.due))  //nolint:gosec // see above
+	key = binary.BigEndian.AppendUint64(key, uint64(r.made))
+	key = binary.BigEndian.AppendUint64(key, uint64(r.due))
 	return append(key, r.name[:]...)
 }
 
@@ -103,8 +103,8 @@ func parseKeptReply(key []byte) (r keptReply, err error) {
 	if len(key) != 8+8+len(r.name) {
 		return r, fmt.Errorf("an idempotency record's key has %d bytes", len(key))
 	}
-	r.made = int64(binary.BigEndian.Uint64(key))    //nolint:gosec // before 292277
-	r.due = int64(binary.BigEndian.Uint64(key[8:])) //nolint:gosec // see above
+	r.made = int64(binary.BigEndian.Uint64(key))
+	r.due = int64(binary.BigEndian.Uint64(key[8:]))
 	r.name = replyName(key[16:])
 	return r, nil
 }
@@ -130,10 +130,7 @@ func (t *turn) repeatable() bool {
 // once runs the action of a call with an idempotency key, or gives the reply again
 // that it got before.
 func (t *turn) once(b *body) error {
-	name, err := t.replyName()
-	if err != nil {
-		return err
-	}
+	name := t.replyName()
 	digest, err := requestDigest(t.call.Request)
 	if err != nil {
 		return err
@@ -157,7 +154,7 @@ func (t *turn) once(b *body) error {
 	return t.keep(b, name, digest)
 }
 
-func (t *turn) replyName() (name replyName, err error) {
+func (t *turn) replyName() (name replyName) {
 	hash := sha256.New()
 	for _, part := range []string{t.call.Subject, t.method.Spec.Procedure, t.call.IdempotencyKey} {
 		var size [8]byte
@@ -166,7 +163,7 @@ func (t *turn) replyName() (name replyName, err error) {
 		hash.Write([]byte(part))
 	}
 	copy(name[:], hash.Sum(nil))
-	return name, nil
+	return name
 }
 
 func requestDigest(request proto.Message) ([]byte, error) {

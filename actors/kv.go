@@ -139,6 +139,6 @@ func (t *turn) countKV(keys [][]byte) error {
 	if int(t.kvKeys)+fresh > limits.KVKeysPerTurn {
 		return Errorf(connect.CodeInvalidArgument, "too_many_kv_keys", "a turn changes at most %d keys", limits.KVKeysPerTurn)
 	}
-	t.kvKeys += int32(fresh) //nolint:gosec // bounded above
+	t.kvKeys += int32(fresh)
 	return nil
 }

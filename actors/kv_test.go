@@ -134,7 +134,7 @@ func TestP8_KVIsPartOfTheTurn(t *testing.T) {
 // durable and after a commit that failed, with a plain map.
 func TestP12_KVOfTurnsAheadOfTheDisk(t *testing.T) {
 	t.Parallel()
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test
+	random := rand.New(rand.NewPCG(1, 2))
 	faulty := storetest.NewFaulty(memory.New(memory.Options{}))
 	k := newKit(t, faulty)
 	model := make(map[string]string)

@@ -44,7 +44,7 @@ func (i *instance) overloadedLocked(t *turn) error {
 		return mailboxFull("a call has waited %s for this actor; try again later", t.queuedAt.Sub(first.queuedAt).Round(time.Second))
 	}
 	if t.call != nil && t.call.Request != nil {
-		t.bytes = int32(min(proto.Size(t.call.Request), math.MaxInt32)) //nolint:gosec // bounded here
+		t.bytes = int32(min(proto.Size(t.call.Request), math.MaxInt32))
 	}
 	if i.queue.bytes+int(t.bytes) > limits.mailboxBytes {
 		return mailboxFull("%d bytes of requests wait for this actor; try again later", i.queue.bytes)

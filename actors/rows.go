@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 
 	"connectrpc.com/connect/v2"
@@ -208,9 +209,7 @@ func (i *instance) coverLocked(rows overlay) {
 		i.rows = rows
 		return
 	}
-	for name, over := range rows {
-		i.rows[name] = over
-	}
+	maps.Copy(i.rows, rows)
 }
 
 // uncoverLocked gives up what is durable.
