@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +14,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
 	boardv1 "github.com/troupe-dev/troupe/gen/go/board/v1"
+	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 )
 

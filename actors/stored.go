@@ -81,10 +81,11 @@ func (h *Host) submitStored(ctx context.Context, m *Method, target Target, destr
 		}
 		t := h.newTurn(ctx, i.typ, call, nil)
 		t.stored, t.destroy = &storedWork{work: work}, destroy
-		switch err = h.await(ctx, i, t); {
-		case err == errIncarnationGone: //nolint:errorlint // our own, never wrapped
+		err = h.await(ctx, i, t)
+		if err == errIncarnationGone { //nolint:errorlint // our own, never wrapped
 			continue
-		case err == nil:
+		}
+		if err == nil {
 			h.crashes.forget(i.addr)
 		}
 		return t, err
