@@ -29,9 +29,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestMain sets how many random histories each test runs: TROUPE_MODEL_CHECKS, or 8.
+// TestMain sets how many random histories each test runs: TROUPE_MODEL_CHECKS, or 4.
 func TestMain(m *testing.M) {
-	checks := "8"
+	checks := "4"
 	if text := os.Getenv("TROUPE_MODEL_CHECKS"); text != "" {
 		checks = text
 	}
