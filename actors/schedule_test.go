@@ -35,10 +35,11 @@ type planner struct {
 
 // planDiary outlives the hosts of a test.
 type planDiary struct {
-	mu   sync.Mutex
-	runs []ran
-	act  func(context.Context, *counter, actors.ScheduleRun) error // what a run does, or nil
-	plan func(context.Context, *counter) error                     // what a call does, or nil
+	mu    sync.Mutex
+	runs  []ran
+	act   func(context.Context, *counter, actors.ScheduleRun) error // what a run does, or nil
+	plan  func(context.Context, *counter) error                     // what a call does, or nil
+	plans int                                                       // made so far
 }
 
 type ran struct {
@@ -80,10 +81,14 @@ func (p *planner) do(key string, plan func(context.Context, *counter) error) {
 func (p *planner) try(key string, plan func(context.Context, *counter) error) error {
 	p.diary.mu.Lock()
 	p.diary.plan = plan
+	p.diary.plans++
+	mine := p.diary.plans
 	p.diary.mu.Unlock()
 	_, err := p.add(context.Background(), key, 0)
 	p.diary.mu.Lock()
-	p.diary.plan = nil
+	if p.diary.plans == mine { // and nobody else's plan waits for its turn
+		p.diary.plan = nil
+	}
 	p.diary.mu.Unlock()
 	return err
 }

@@ -59,6 +59,7 @@ func FuzzRecordKey(f *testing.F) {
 
 func FuzzValue(f *testing.F) {
 	f.Add([]byte("key"), []byte{valueVersion, 0, 0, 0, 0})
+	f.Add([]byte("key"), append(make([]byte, recordFields-1), 0xff)) // flags of a later layout
 	f.Fuzz(func(t *testing.T, key, body []byte) {
 		// The checksum is made right, so that the decoders see anything at all.
 		value := append(make([]byte, valueHeader), body...)

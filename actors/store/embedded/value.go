@@ -93,6 +93,9 @@ func readRecord(key, value []byte, r *store.Record) error {
 	r.StateVersion = binary.BigEndian.Uint32(b[8:])
 	r.EventHead = binary.BigEndian.Uint64(b[12:])
 	r.CreatedAt = time.UnixMilli(int64(binary.BigEndian.Uint64(b[20:]))).UTC()
+	if b[28]&^recordQuarantined != 0 {
+		return corruptf(key, "record with unknown flags %08b", b[28])
+	}
 	r.Quarantined = b[28]&recordQuarantined != 0
 	r.State = b[29:]
 	r.StateBytes = len(r.State)
