@@ -169,6 +169,7 @@ func (c *committer) drain() {
 // add puts a change into the batch that gathers, into the actor's newest entry if
 // that is still there. The instance is locked; once it is not, somebody must flush.
 func (c *committer) add(i *instance, change *change, op store.Op) *entry {
+	rows := change.rows.writes() // every actor's turns wait for the lock
 	c.mu.Lock()
 	e := i.entry
 	fresh := e == nil || e.batch != c.gathering
@@ -201,7 +202,7 @@ func (c *committer) add(i *instance, change *change, op store.Op) *entry {
 	case store.OpDestroy: // takes every row with it
 		e.write.Rows = nil
 	default:
-		e.write.Rows = append(append(e.write.Rows, change.rows.writes(e)...), change.writes...)
+		e.write.Rows = append(append(e.write.Rows, rows...), change.writes...)
 	}
 	c.mu.Unlock()
 	return e
@@ -214,7 +215,7 @@ func (i *instance) commitLocked(t *turn, c *change, op store.Op) {
 	i.changed.Store(true)
 	i.revision++
 	i.eventHead = c.eventHead
-	i.coverLocked(c.rows)
+	i.coverLocked(c.rows, i.entry)
 	i.undurable++
 	c.body.snapshot, c.body.log = c.state, c.log
 	i.destroying = op == store.OpDestroy

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 
 	"connectrpc.com/connect/v2"
@@ -177,7 +176,7 @@ func (t *turn) corrupt(err error) error {
 }
 
 // writes makes of an overlay what a store applies, in the order of the keys.
-func (o overlay) writes(e *entry) []store.RowWrite {
+func (o overlay) writes() []store.RowWrite {
 	if len(o) == 0 {
 		return nil
 	}
@@ -191,8 +190,6 @@ func (o overlay) writes(e *entry) []store.RowWrite {
 			write.Op = store.RowDelete
 		}
 		writes = append(writes, write)
-		over.entry = e
-		o[name] = over
 	}
 	slices.SortFunc(writes, func(a, b store.RowWrite) int {
 		if a.Kind != b.Kind {
@@ -203,13 +200,16 @@ func (o overlay) writes(e *entry) []store.RowWrite {
 	return writes
 }
 
-// coverLocked lays the rows of a turn that has settled over those of the store.
-func (i *instance) coverLocked(rows overlay) {
-	if i.rows == nil {
-		i.rows = rows
-		return
+// coverLocked lays the rows of a turn that has settled, and that an entry holds, over
+// those of the store.
+func (i *instance) coverLocked(rows overlay, e *entry) {
+	if i.rows == nil && len(rows) > 0 {
+		i.rows = make(overlay, len(rows))
 	}
-	maps.Copy(i.rows, rows)
+	for name, over := range rows {
+		over.entry = e
+		i.rows[name] = over
+	}
 }
 
 // uncoverLocked gives up what is durable.
