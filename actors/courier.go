@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -261,7 +260,7 @@ func (t *turn) signOff(queue string, taken uint64, failed *storagev1.OutboxMessa
 				failed = nil
 				continue
 			}
-			t.putRow(store.KindOutbox, store.Row{Key: row.Key, Value: value, Due: time.Now().Add(retryDelay(failed.GetAttempts()))})
+			t.putRow(store.KindOutbox, store.Row{Key: row.Key, Value: value, Due: time.Now().Add(retryPause(failed.GetAttempts(), firstRetry, lastRetry))})
 		case row.Due.IsZero():
 			t.putRow(store.KindOutbox, store.Row{Key: row.Key, Value: row.Value, Due: time.Now()})
 			more = true
@@ -279,13 +278,4 @@ func (t *turn) signOff(queue string, taken uint64, failed *storagev1.OutboxMessa
 	}
 	head.Held -= uint32(min(gone, int(head.GetHeld())))
 	return more, t.putOutboxHead(head)
-}
-
-// retryDelay is the pause after so many failed attempts.
-func retryDelay(attempts uint32) time.Duration {
-	delay := firstRetry
-	for n := uint32(1); n < attempts && delay < lastRetry; n++ {
-		delay *= 2
-	}
-	return time.Duration(float64(min(delay, lastRetry)) * (0.75 + rand.Float64()/2)) //nolint:gosec // jitter
 }

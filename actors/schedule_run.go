@@ -6,7 +6,6 @@ package actors
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -246,11 +245,7 @@ func (a *attempt) fail(t *turn, failed error) error {
 	if s.GetAttempts() >= s.GetMaxAttempts() {
 		return a.giveUp(t, s, now)
 	}
-	pause := micros(s.GetMaxBackoff())
-	if doublings := s.GetAttempts() - 1; doublings < 32 {
-		pause = min(pause, micros(s.GetBackoff())<<doublings)
-	}
-	pause += time.Duration((rand.Float64() - 0.5) / 2 * float64(pause)) //nolint:gosec // no secret
+	pause := retryPause(s.GetAttempts(), micros(s.GetBackoff()), micros(s.GetMaxBackoff()))
 	return t.putSchedule(a.key, s, time.UnixMicro(ceilMicro(now.Add(pause))))
 }
 
