@@ -16,7 +16,6 @@ import (
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/store"
-	"github.com/troupe-dev/troupe/actors/store/embedded"
 	"github.com/troupe-dev/troupe/actors/store/memory"
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
@@ -295,120 +294,6 @@ func TestP25_OverloadOfAReceiverKillsNoMessage(t *testing.T) {
 	})
 }
 
-// TestP25_MessagesOutliveTheirProcess cuts the host off from its store while messages
-// are on their way.
-func TestP25_MessagesOutliveTheirProcess(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		disk := memory.New(memory.Options{})
-		plug := &severed{Store: disk}
-		k := newKit(t, plug)
-		k.mustAdd("b", 1)
-		k.increment = func(ctx context.Context, c *counter, _ *counterv1.IncrementRequest) error {
-			if c.Key()[0] == "a" {
-				return errors.Join(c.post("b", 10), c.post("a2", 5))
-			}
-			<-ctx.Done() // nothing is taken in this process
-			return ctx.Err()
-		}
-		k.mustAdd("a", 1)
-		synctest.Wait()
-		plug.sever()
-		next := newKit(t, disk, actors.SleepAfter(time.Second))
-		synctest.Wait()
-		next.mustCount("b", 11)
-		next.mustCount("a2", 5)
-		pass(time.Minute)
-		if rows := next.outbox("a"); len(rows) != 1 {
-			t.Errorf("the outbox keeps %q", rows)
-		}
-	})
-}
-
-// TestP25_MessagesOutliveTheirStore closes the store on disk while messages are on their
-// way, and opens it again.
-func TestP25_MessagesOutliveTheirStore(t *testing.T) {
-	t.Parallel()
-	dir, receivers := t.TempDir(), []string{"b", "c", "d"}
-	first := func() {
-		disk, err := embedded.Open(dir, embedded.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = disk.Close() }()
-		k := newKit(t, disk)
-		defer k.stop() // before the store is closed
-		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
-			var errs []error
-			for n := range req.GetAmount() {
-				if c.Key()[0] == "a" {
-					errs = append(errs, c.post(receivers[n%3], 10))
-				}
-			}
-			return errors.Join(errs...)
-		}
-		for range 4 {
-			k.mustAdd("a", 99)
-		}
-	}
-	first()
-	disk, err := embedded.Open(dir, embedded.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = disk.Close() })
-	k := newKit(t, disk)
-	for _, key := range receivers {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		stream, err := k.outside(key).Subscribe(ctx, new(counterv1.SubscribeRequest))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			reply, err := k.outside(key).Get(ctx, new(counterv1.GetRequest))
-			if err != nil || reply.GetCount() > 1320 {
-				t.Fatalf("%s has %v, %v", key, reply, err)
-			}
-			if reply.GetCount() == 1320 {
-				break
-			}
-			if _, err := stream.Receive(); err != nil {
-				t.Fatalf("%s has %d, and then %v", key, reply.GetCount(), err)
-			}
-		}
-		_ = stream.Close()
-	}
-}
-
-// severed is a store that a process can be cut off from.
-type severed struct {
-	store.Store
-
-	mu  sync.Mutex
-	off bool
-}
-
-func (s *severed) sever() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.off = true
-}
-
-func (s *severed) Commit(ctx context.Context, batch []*store.Write) store.Pending {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.off {
-		return s.Store.Commit(ctx, batch)
-	}
-	for _, w := range batch {
-		w.Err = errors.New("the store is gone")
-	}
-	return nothing{}
-}
-
-type nothing struct{}
-
 func (nothing) Wait() {}
 
 func TestAMessageToOneselfIsALaterTurn(t *testing.T) {
@@ -427,63 +312,6 @@ func TestAMessageToOneselfIsALaterTurn(t *testing.T) {
 		synctest.Wait()
 		k.mustCount("a", 10)
 	})
-}
-
-func TestTheLimitsOfAnOutbox(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		k := newKit(t, nil)
-		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
-			if c.Key()[0] == "b" {
-				return errors.New("a receiver that fails")
-			}
-			for range req.GetAmount() {
-				_ = c.post("b", 1) // the turn fails all the same
-			}
-			return nil
-		}
-		_, err := k.add(t.Context(), "a", 101)
-		wantFailure(t, err, failure{connect.CodeResourceExhausted, "too_many_messages", notExecuted})
-		for range 100 {
-			k.mustAdd("a", 100)
-		}
-		_, err = k.add(t.Context(), "a", 1)
-		wantFailure(t, err, failure{connect.CodeResourceExhausted, "outbox_full", notExecuted})
-		k.mustCount("a", 10_000)
-	})
-}
-
-func TestWhatAnOutboxRefuses(t *testing.T) {
-	t.Parallel()
-	k := newKit(t, nil)
-	add := counterv1connect.CounterIncrementProcedure
-	one := &counterv1.IncrementRequest{Amount: 1}
-	for name, test := range map[string]struct {
-		to        actors.Peer
-		procedure string
-		request   proto.Message
-		reason    string
-	}{
-		"no procedure": {actors.Peer{}, "/counter.v1.Counter/None", one, "unknown_method"},
-		"read-only":    {actors.Peer{}, counterv1connect.CounterGetProcedure, new(counterv1.GetRequest), "bad_message"},
-		"subscription": {actors.Peer{}, counterv1connect.CounterSubscribeProcedure, new(counterv1.SubscribeRequest), "bad_message"},
-		"request":      {actors.Peer{}, add, new(counterv1.GetRequest), "bad_message"},
-		"no request":   {actors.Peer{}, add, nil, "bad_message"},
-		"create":       {actors.Peer{Resolve: actors.Create}, add, one, "bad_message"},
-		"key":          {actors.Peer{Key: []string{"\x00"}}, add, one, "bad_message"},
-		"id":           {actors.Peer{ID: "none"}, add, one, "bad_message"},
-	} {
-		k.increment = func(_ context.Context, c *counter, _ *counterv1.IncrementRequest) error {
-			return c.Outbox().Send(test.to, test.procedure, test.request)
-		}
-		_, err := k.add(t.Context(), "a", 1)
-		if got, want := failureOf(t, err), (failure{connect.CodeInvalidArgument, test.reason, notExecuted}); got != want {
-			t.Errorf("%s: the error is %v", name, err)
-		}
-	}
-	k.get = func(_ context.Context, c *counter) error { return c.post("b", 1) }
-	_, err := k.count(t.Context(), "a")
-	wantFailure(t, err, failure{connect.CodeInternal, "internal", notExecuted})
 }
 
 func TestP45_AnActorTakesItsMessagesWithIt(t *testing.T) {
@@ -516,27 +344,6 @@ func TestP45_AnActorTakesItsMessagesWithIt(t *testing.T) {
 		k.mustAdd("a", 1) // a new incarnation, whose first message is its own
 		synctest.Wait()
 		l.want(t, "b", 1)
-	})
-}
-
-func TestAMessageByIDDoesNotMakeItsReceiver(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		k := newKit(t, nil)
-		absent := store.NewID(0).String()
-		k.increment = func(_ context.Context, c *counter, _ *counterv1.IncrementRequest) error {
-			return errors.Join(
-				c.Outbox().Send(actors.Peer{ID: absent}, counterv1connect.CounterIncrementProcedure, &counterv1.IncrementRequest{Amount: 1}),
-				c.Outbox().Send(actors.Peer{Key: []string{"b"}, Resolve: actors.Get}, counterv1connect.CounterIncrementProcedure, &counterv1.IncrementRequest{Amount: 1}))
-		}
-		k.mustAdd("a", 1)
-		pass(3 * time.Hour)
-		if rows := k.outbox("a"); len(rows) != 3 || rows[0][0] != 'd' || rows[1][0] != 'd' {
-			t.Errorf("the outbox keeps %q", rows)
-		}
-		if _, err := k.store.Load(t.Context(), k.address("b")); !errors.Is(err, store.ErrNotFound) {
-			t.Errorf("Load says %v", err)
-		}
 	})
 }
 

@@ -5,199 +5,21 @@ package server
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect/v2"
-	"github.com/coder/websocket"
 	"github.com/troupe-dev/troupe/actors"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
-	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 )
-
-const rawBase = "/@/counter.v1.Counter/http"
-
-// pages is a counter that serves raw requests.
-type pages struct {
-	counterv1connect.UnimplementedCounterHandler
-	actors.Actor[*counterv1.CounterState, *counterv1.CounterEvent]
-
-	ended chan string // what ended a long handler
-}
-
-func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Path {
-	case "/panic":
-		panic("the secret of the page")
-	case "/late-panic":
-		_, _ = io.WriteString(w, "begun")
-		panic("the secret of the page")
-	case "/sse":
-		p.serveEvents(w, r)
-	case "/ws":
-		p.serveSocket(w, r)
-	case "/deaf":
-		p.serveDeaf(w, r)
-	case "/stay":
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-		p.ended <- connect.CodeOf(context.Cause(r.Context())).String()
-	case "/count":
-		_ = p.ReadTurn(r.Context(), func(context.Context) error {
-			_, err := fmt.Fprint(w, p.State().GetCount())
-			return err
-		})
-	case "/upload":
-		p.serveUpload(w, r)
-	default:
-		body, _ := io.ReadAll(r.Body)
-		w.Header().Set("X-Subject", actors.SubjectOf(r.Context()))
-		w.WriteHeader(http.StatusTeapot)
-		//nolint:gosec // no browser reads it
-		_, _ = fmt.Fprintf(w, "%s %s?%s %s %s %v", r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header.Get("X-Say"), body, p.Key())
-	}
-}
-
-// add changes the state, in a turn.
-func (p *pages) add(ctx context.Context, amount int64) (count int64, err error) {
-	err = p.Turn(ctx, func(context.Context) error {
-		p.State().Count += amount
-		count = p.State().GetCount()
-		return nil
-	})
-	return count, err
-}
-
-func (p *pages) serveEvents(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	for range 3 {
-		count, err := p.add(r.Context(), 1)
-		if err != nil {
-			return
-		}
-		//nolint:gosec // no browser reads it
-		_, _ = fmt.Fprintf(w, "id: %d\ndata: %s\n\n", count, r.Header.Get("Last-Event-ID"))
-		w.(http.Flusher).Flush()
-	}
-	<-r.Context().Done()
-	p.ended <- "sse"
-}
-
-func (p *pages) serveSocket(w http.ResponseWriter, r *http.Request) {
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // the server has checked the origin
-	if err != nil {
-		return
-	}
-	defer func() { _ = conn.CloseNow() }()
-	for {
-		kind, data, err := conn.Read(r.Context())
-		if err != nil {
-			p.ended <- connect.CodeOf(context.Cause(r.Context())).String()
-			return
-		}
-		count, err := p.add(r.Context(), int64(len(data)))
-		if err != nil {
-			return
-		}
-		if err := conn.Write(r.Context(), kind, fmt.Appendf(nil, "%s %d", data, count)); err != nil {
-			return
-		}
-	}
-}
-
-// serveDeaf reads until it cannot, whatever its context says.
-func (p *pages) serveDeaf(w http.ResponseWriter, r *http.Request) {
-	var body io.Reader = r.Body
-	if r.Method == http.MethodGet {
-		conn, buffered, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
-		body = buffered
-	} else {
-		_ = http.NewResponseController(w).Flush()
-	}
-	_, _ = io.Copy(io.Discard, body)
-	p.ended <- "deaf"
-}
-
-// serveUpload counts what comes while it comes.
-func (p *pages) serveUpload(w http.ResponseWriter, r *http.Request) {
-	lines := bufio.NewScanner(r.Body)
-	for lines.Scan() {
-		if _, err := p.add(r.Context(), 1); err != nil {
-			return
-		}
-	}
-	if err := lines.Err(); err != nil {
-		p.ended <- err.Error()
-		return
-	}
-	count, err := p.add(r.Context(), 0)
-	_, _ = fmt.Fprint(w, count, err)
-}
-
-// setupPages starts a server of pages.
-func setupPages(t *testing.T, change func(*Config), options ...actors.Option) (b *bundle, ended chan string) {
-	t.Helper()
-	ended = make(chan string, 8)
-	return setup(t, func(cfg *Config) {
-		cfg.Registry = actors.NewRegistry()
-		actors.Register(cfg.Registry, counterv1connect.RegisterCounterHandler, func() *pages { return &pages{ended: ended} }, options...)
-		if change != nil {
-			change(cfg)
-		}
-	}), ended
-}
-
-// raw makes a raw request. The caller closes the body.
-func (b *bundle) raw(t *testing.T, client *http.Client, method, path string, body io.Reader, header http.Header) *http.Response {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, b.url+path, body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	maps.Copy(request.Header, header)
-	response, err := client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = response.Body.Close() })
-	return response
-}
-
-func readAll(t *testing.T, response *http.Response) string {
-	t.Helper()
-	data, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-func take(t *testing.T, what string, c <-chan string) string {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(10 * time.Second):
-		t.Fatalf("no %s within 10 s", what)
-		return ""
-	}
-}
 
 func TestRawRequest(t *testing.T) {
 	t.Parallel()
@@ -288,91 +110,6 @@ func TestRawServerSentEvents(t *testing.T) {
 	}
 }
 
-// socket opens a WebSocket to the counter a.
-func (b *bundle) socket(t *testing.T, header http.Header) (*websocket.Conn, error) {
-	t.Helper()
-	conn, response, err := websocket.Dial(t.Context(), b.url+"/actors/default/a"+rawBase+"/ws", &websocket.DialOptions{HTTPClient: b.h1, HTTPHeader: header})
-	if err != nil {
-		if response != nil {
-			_ = response.Body.Close()
-		}
-		return nil, err
-	}
-	t.Cleanup(func() { _ = conn.CloseNow() })
-	return conn, nil
-}
-
-func say(t *testing.T, conn *websocket.Conn, text, want string) {
-	t.Helper()
-	if err := conn.Write(t.Context(), websocket.MessageText, []byte(text)); err != nil {
-		t.Fatal(err)
-	}
-	if _, got, err := conn.Read(t.Context()); err != nil || string(got) != want {
-		t.Fatalf("got %q, %v, want %q", got, err, want)
-	}
-}
-
-// TestRawWebSocket holds that a socket outlives the times of a request, keeps its
-// actor awake and that what it says is in the actor's state.
-func TestRawWebSocket(t *testing.T) {
-	t.Parallel()
-	b, ended := setupPages(t, func(cfg *Config) {
-		cfg.Limits.BodyTimeout, cfg.Limits.HeaderTimeout, cfg.Limits.IdleTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
-	}, actors.SleepAfter(time.Millisecond), actors.OnSleep(func(*pages, context.Context) error { return nil }))
-	conn, err := b.socket(t, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	say(t, conn, "abc", "abc 3")
-	wait(t, 1100*time.Millisecond)
-	say(t, conn, strings.Repeat("d", 20_000), strings.Repeat("d", 20_000)+" 20003")
-	if err := conn.Close(websocket.StatusNormalClosure, "bye"); err != nil {
-		t.Error(err)
-	}
-	take(t, "end", ended)
-	again, err := b.socket(t, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	say(t, again, "e", "e 20004")
-}
-
-// TestRawWebSocketOrigin holds that a page of another origin cannot open a socket,
-// nor send a writing request, until its origin is named.
-func TestRawWebSocketOrigin(t *testing.T) {
-	t.Parallel()
-	b, _ := setupPages(t, func(cfg *Config) { cfg.CORSOrigins = []string{"https://app.example.com"} })
-	if _, err := b.socket(t, headers("Origin", "https://evil.example.com")); err == nil {
-		t.Error("a foreign page opened a socket")
-	}
-	for _, origin := range []string{b.url, "https://app.example.com"} {
-		if _, err := b.socket(t, headers("Origin", origin)); err != nil {
-			t.Errorf("a page of %s: %v", origin, err)
-		}
-	}
-	post := func(header ...string) int {
-		return b.raw(t, b.h1, http.MethodPost, "/actors/default/a"+rawBase+"/", strings.NewReader("x"), headers(header...)).StatusCode
-	}
-	for name, c := range map[string]struct {
-		header []string
-		want   int
-	}{
-		"no browser": {nil, 418},
-		"same":       {[]string{"Origin", b.url, "Sec-Fetch-Site", "same-origin"}, 418},
-		"listed":     {[]string{"Origin", "https://app.example.com", "Sec-Fetch-Site", "cross-site"}, 418},
-		"foreign":    {[]string{"Origin", "https://evil.example.com", "Sec-Fetch-Site", "cross-site"}, 403},
-	} {
-		if got := post(c.header...); got != c.want {
-			t.Errorf("%s: got %d, want %d", name, got, c.want)
-		}
-	}
-	preflight := b.raw(t, b.h1, http.MethodOptions, "/actors/default/a"+rawBase+"/", nil,
-		headers("Origin", "https://app.example.com", "Access-Control-Request-Method", "PATCH", "Access-Control-Request-Headers", "x-own"))
-	if preflight.Header.Get("Access-Control-Allow-Methods") != "PATCH" || preflight.Header.Get("Access-Control-Allow-Headers") != "x-own" {
-		t.Errorf("a preflight: %v", preflight.Header)
-	}
-}
-
 // TestRawUpload holds that a body is the handler's as it comes.
 func TestRawUpload(t *testing.T) {
 	t.Parallel()
@@ -393,17 +130,6 @@ func TestRawUpload(t *testing.T) {
 	if got := readAll(t, response); got != "6 <nil>" {
 		t.Errorf("got %q", got)
 	}
-}
-
-// count returns a counter's count, 0 if there is none.
-func (b *bundle) count(t *testing.T, key string) int64 {
-	t.Helper()
-	_, text := do(t, b.h1, b.url+"/actors/default/"+key+rawBase+"/count", "", nil)
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		t.Error(err)
-	}
-	return n
 }
 
 // TestRawBodyTimeout holds that a body may last while something comes of it.
@@ -441,10 +167,6 @@ func TestRawBodyTimeout(t *testing.T) {
 	}
 }
 
-type readerFunc func(p []byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
-
 func TestRawPanic(t *testing.T) {
 	t.Parallel()
 	b, _ := setupPages(t, nil)
@@ -459,91 +181,6 @@ func TestRawPanic(t *testing.T) {
 	response = b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/", nil, nil)
 	if response.StatusCode != http.StatusTeapot {
 		t.Errorf("the actor after a panic: %d", response.StatusCode)
-	}
-}
-
-// TestRawEndsWithTheActor holds that a destroyed actor's sockets and requests end.
-func TestRawEndsWithTheActor(t *testing.T) {
-	t.Parallel()
-	b, ended := setupPages(t, nil)
-	conn, err := b.socket(t, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	say(t, conn, "abc", "abc 3")
-	b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/stay", nil, nil)
-	if _, err := b.lifecycle().Destroy(t.Context(), &troupev1.DestroyRequest{Address: address("a")}); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if got := take(t, "end", ended); got != "aborted" {
-			t.Errorf("the cause is %s", got)
-		}
-	}
-	if _, _, err := conn.Read(t.Context()); err == nil {
-		t.Error("the socket of a destroyed actor goes on")
-	}
-	again, err := b.socket(t, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	say(t, again, "e", "e 1")
-}
-
-// TestRawDeafHandler holds that a handler that does not look at its context is cut
-// from its peer.
-func TestRawDeafHandler(t *testing.T) {
-	t.Parallel()
-	b, ended := setupPages(t, nil)
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		body, hold := io.Pipe()
-		t.Cleanup(func() { _ = hold.Close() })
-		client, reader := b.h1, io.Reader(nil)
-		if method == http.MethodPost {
-			client, reader = b.h2, body
-		}
-		b.raw(t, client, method, "/actors/default/a"+rawBase+"/deaf", reader, nil)
-	}
-	if _, err := b.lifecycle().Destroy(t.Context(), &troupev1.DestroyRequest{Address: address("a")}); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		take(t, "end of a deaf handler", ended)
-	}
-}
-
-func TestRawEndsAtItsTime(t *testing.T) {
-	t.Parallel()
-	b, ended := setupPages(t, nil, actors.StreamTimeout(10*time.Millisecond))
-	b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/stay", nil, nil)
-	if got := take(t, "end", ended); got != "deadline_exceeded" {
-		t.Errorf("the cause is %s", got)
-	}
-}
-
-// TestRawEndsWithTheServer holds that a stop ends sockets and requests within its
-// grace.
-func TestRawEndsWithTheServer(t *testing.T) {
-	t.Parallel()
-	b, ended := setupPages(t, nil)
-	conn, err := b.socket(t, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	say(t, conn, "abc", "abc 3")
-	b.raw(t, b.h1, http.MethodGet, "/actors/default/a"+rawBase+"/stay", nil, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if err := b.Shutdown(ctx); err != nil {
-		t.Error(err)
-	}
-	for range 2 {
-		if got := take(t, "end", ended); got != "unavailable" {
-			t.Errorf("the cause is %s", got)
-		}
-	}
-	if _, _, err := conn.Read(t.Context()); err == nil {
-		t.Error("the socket goes on")
 	}
 }
 
@@ -616,53 +253,5 @@ func (f *flood) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			f.ended <- err
 			return
 		}
-	}
-}
-
-// TestRawEarlyBytes holds that what a peer sends before the handler takes its
-// connection over is read first, by whichever reader.
-func TestRawEarlyBytes(t *testing.T) {
-	t.Parallel()
-	server, client := net.Pipe()
-	defer func() { _ = client.Close() }()
-	go func() { _, _ = io.WriteString(client, "late") }()
-	w := hijackable{server, bufio.NewReader(strings.NewReader("early"))}
-	if _, err := w.reader.Peek(5); err != nil {
-		t.Fatal(err)
-	}
-	x := newRawExchange(t.Context(), w, nil, &Limits{BodyTimeout: time.Hour, WriteTimeout: time.Hour})
-	defer x.release()
-	conn, buffered, err := x.Hijack()
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make([]byte, 9)
-	if _, err := io.ReadFull(buffered, got[:2]); err != nil {
-		t.Fatal(err)
-	}
-	rest, _ := buffered.Peek(buffered.Reader.Buffered())
-	if _, err := io.ReadFull(io.MultiReader(bytes.NewReader(rest), conn), got[2:]); err != nil || string(got) != "earlylate" {
-		t.Errorf("got %q, %v", got, err)
-	}
-}
-
-// hijackable is a response whose connection is a given one.
-type hijackable struct {
-	net.Conn
-	reader *bufio.Reader
-}
-
-func (h hijackable) Header() http.Header { return make(http.Header) }
-func (h hijackable) WriteHeader(int)     {}
-func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return h.Conn, bufio.NewReadWriter(h.reader, bufio.NewWriter(h.Conn)), nil
-}
-
-// wait lets time pass in which something must not happen.
-func wait(t *testing.T, d time.Duration) {
-	t.Helper()
-	select {
-	case <-time.After(d):
-	case <-t.Context().Done():
 	}
 }
