@@ -20,6 +20,11 @@ var (
 	// Write is or will be durable.
 	ErrUnknown = errors.New("store: the outcome of the commit is unknown")
 
+	// ErrFenced is a Write's Err, or a read's, when this node may not use the
+	// store any more: another has taken its place. Nothing of the Write was
+	// stored, and nothing will be.
+	ErrFenced = errors.New("store: this node has lost the right to use the store")
+
 	// ErrFull is a Write's Err when the driver has no room for it. Nothing of
 	// the Write was stored; it may be tried again once there is room.
 	ErrFull = errors.New("store: no room is left")

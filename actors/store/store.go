@@ -139,8 +139,8 @@ type Write struct {
 	// Rows are applied in order. OpDestroy removes every row by itself.
 	Rows []RowWrite
 	// Err is set by the driver before Pending.Wait returns: nil,
-	// [ErrExists], [ErrConflict], [ErrUnknown], [ErrFull] or a failure that is known to
-	// have changed nothing.
+	// [ErrExists], [ErrConflict], [ErrUnknown], [ErrFull], [ErrFenced] or a failure
+	// that is known to have changed nothing.
 	Err error
 }
 

@@ -24,7 +24,8 @@ var ours = map[string][]string{
 	"actors/store":           {},
 	"actors/store/embedded":  {"actors/store", "internal"},
 	"actors/store/storetest": {"actors/store", "internal"},
-	"actors":                 {"actors/store", "internal"},
+	"actors/placement":       {},
+	"actors":                 {"actors/store", "actors/placement", "internal"},
 	"actors/actorstest":      {"server", "clients/go", "actors", "actors/store", "actors/store/embedded", "actors/store/storetest"}, // a kit of the whole house: only tests import it
 	"server":                 {"actors", "actors/store", "actors/store/embedded", "internal"},
 	"clients/go":             {"internal"},
