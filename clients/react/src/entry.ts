@@ -31,6 +31,8 @@ interface Subscriber {
 
 /** Who follows an entry's connection. */
 export interface Follower {
+  /** There is a connection; it may still be opening. */
+  connected(): void;
   opened(info: OpenInfo): void;
   /** Events were missed: what was read is old. */
   gap(): void;
@@ -59,6 +61,8 @@ export class ActorEntry<S extends DescService> {
   private error: ActorError | undefined;
   private connection: ActorConnection<S> | undefined;
   private holds = 0;
+  /** Where the connection is to open. */
+  private start: string | undefined;
 
   constructor(
     private readonly client: ActorClient,
@@ -137,8 +141,8 @@ export class ActorEntry<S extends DescService> {
 
   /**
    * Puts off opening the connection until something was read, so that it opens
-   * where that was read. The function returned ends this; with a cursor, the
-   * connection opens there.
+   * where that was read. The function returned ends this, and says where that was;
+   * the connection opens when nothing else holds it.
    */
   hold(): (cursor?: string) => void {
     this.holds++;
@@ -148,20 +152,23 @@ export class ActorEntry<S extends DescService> {
         holding = false;
         clearTimeout(timer);
         this.holds--;
-        if (this.leases.active && this.connection === undefined && (cursor !== undefined || this.holds === 0)) {
-          this.open(cursor);
+        this.start ??= cursor;
+        if (this.holds === 0) {
+          this.openNow();
         }
       }
     };
-    const timer = setTimeout(release, longestHoldMs);
+    const timer = setTimeout(() => release(), longestHoldMs);
     return release;
+  }
+
+  /** Whether there is no connection yet, but will be: followers are told. */
+  get opening(): boolean {
+    return this.connection === undefined && this.leases.active && this.connects;
   }
 
   /** The shared connection, if the next event that it brings is the first after cursor. */
   at(cursor: string): ActorConnection<S> | undefined {
-    if (this.connection === undefined && this.leases.active && this.connects) {
-      return this.open(cursor);
-    }
     return this.connection?.position === cursor && this.connection.closed === undefined ? this.connection : undefined;
   }
 
@@ -214,10 +221,19 @@ export class ActorEntry<S extends DescService> {
   /** Opens the connection when all that mounts at the same time has had its say. */
   private openSoon(): void {
     queueMicrotask(() => {
-      if (this.leases.active && this.connects && this.connection === undefined && this.holds === 0) {
-        this.open(undefined);
+      if (this.holds === 0) {
+        this.openNow();
       }
     });
+  }
+
+  private openNow(): void {
+    const { start } = this;
+    this.start = undefined;
+    if (this.opening) {
+      this.open(start);
+      this.tell((follower) => follower.connected());
+    }
   }
 
   private open(cursor: string | undefined): ActorConnection<S> {

@@ -29,8 +29,11 @@ export interface Snapshot<D> {
 
 /** A change that is shown before it is made. */
 export interface Optimistic<D> {
-  /** It is made: apply, if given, puts its result into the state. */
-  confirm(apply?: (state: D) => D): void;
+  /**
+   * It is made, and its events are before cursor. Apply puts its result into the
+   * state; without it the change is shown until its events are here.
+   */
+  confirm(cursor: string, apply?: (state: D) => D): void;
   /** It is not made. */
   rollBack(): void;
 }
@@ -49,6 +52,8 @@ interface Feed<S extends DescService> {
   stop(): void;
 }
 
+/** How many places of the stream are remembered, and how long a change waits for its own. */
+const [recentPlaces, lingerMs] = [64, 1000];
 /** A read that has failed is repeated by a render after this. */
 const failedForMs = 1000;
 /** The first and the longest wait between reads that are repeated because each came too late. */
@@ -65,6 +70,10 @@ export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implem
   private readonly leases: Leases;
   private readonly listeners = new Set<() => void>();
   private readonly changes = new Set<(state: Reply<S, M>) => Reply<S, M>>();
+  /** Changes that are made and whose events are not here yet, with their cursors. */
+  private readonly lingering = new Map<(state: Reply<S, M>) => Reply<S, M>, string>();
+  /** Where the events stood lately. */
+  private readonly recent: string[] = [];
   private view: Snapshot<Reply<S, M>>;
   /** What a server has rendered, for the render that takes its page over. */
   private first: Snapshot<Reply<S, M>>;
@@ -145,15 +154,29 @@ export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implem
     }
     this.changes.add(change);
     this.publish();
-    const over = (apply?: (state: Reply<S, M>) => Reply<S, M>) => {
+    const over = () => {
+      this.lingering.delete(change);
       if (this.changes.delete(change)) {
-        if (apply !== undefined && this.base !== undefined) {
-          this.base = apply(this.base);
-        }
         this.publish();
       }
     };
-    return { confirm: over, rollBack: () => over() };
+    const confirm = (cursor: string, apply?: (state: Reply<S, M>) => Reply<S, M>) => {
+      if (apply !== undefined && this.base !== undefined) {
+        this.base = apply(this.base);
+      } else if (this.feed !== undefined && !this.recent.includes(cursor) && this.changes.has(change)) {
+        this.lingering.set(change, cursor);
+        setTimeout(over, lingerMs);
+        return;
+      }
+      over();
+    };
+    return { confirm, rollBack: over };
+  }
+
+  connected(): void {
+    if (this.cursor !== undefined) {
+      this.followFrom(this.cursor);
+    }
   }
 
   opened({ reconnected }: OpenInfo): void {
@@ -184,7 +207,8 @@ export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implem
       release(true);
     };
     if (this.cursor !== undefined) {
-      this.followFrom(this.cursor);
+      this.entry.hold()(this.cursor);
+      this.connected();
     } else if (this.reading === undefined) {
       void this.read();
     }
@@ -199,6 +223,7 @@ export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implem
     this.misses = 0;
     this.again = false;
     this.changes.clear();
+    this.lingering.clear();
     this.stop();
     this.publish();
   }
@@ -275,6 +300,9 @@ export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implem
   }
 
   private followFrom(cursor: string): void {
+    if (this.eventNames.length > 0 && this.entry.opening) {
+      return; // until there is a connection
+    }
     this.cursor = undefined;
     if (this.eventNames.length === 0) {
       return;
@@ -344,6 +372,14 @@ export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implem
     }
     this.misses = 0;
     this.reduce(name, value, info);
+    this.recent.push(info.cursor);
+    this.recent.splice(0, this.recent.length - recentPlaces);
+    for (const [change, cursor] of this.lingering) {
+      if (cursor === info.cursor) {
+        this.lingering.delete(change);
+        this.changes.delete(change);
+      }
+    }
     this.publish();
   }
 

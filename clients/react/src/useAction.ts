@@ -5,7 +5,7 @@
 
 import { create, type DescService, type MessageShape } from "@bufbuild/protobuf";
 import type { CallOptions } from "@connectrpc/connect";
-import { ActorError } from "@troupe/client";
+import { ActorError, header } from "@troupe/client";
 import { useCallback, useEffect, useInsertionEffect, useRef, useState } from "react";
 import type { Actor, UnaryName } from "./actor.js";
 import { actionOf, inputOf, type Reply, type Request } from "./define.js";
@@ -22,9 +22,10 @@ export interface ActionOptions<S extends DescService, M extends UnaryName<S>, D>
   /** The state as it will be. It is shown until the reply comes, and taken back when the action fails. */
   optimistic: (state: D, request: Sent<S, M>) => D;
   /**
-   * Puts the reply into the state in place of what was expected. The event about it
-   * may have come before or come after, so this and the event's reducer must bear
-   * each other: add by id, not by counting.
+   * Puts the reply into the state in place of what was expected; without it, what
+   * was expected is shown until the action's event is here. The event may come
+   * before or after, and others between: add by id, and leave to the event what
+   * another may change meanwhile.
    */
   confirmed?: (state: D, reply: Reply<S, M>, request: Sent<S, M>) => D;
 }
@@ -87,9 +88,16 @@ export function useAction<S extends DescService, M extends UnaryName<S>, D = nev
       setPending((n) => n + 1);
       setState({});
       try {
-        const reply = await actionOf<S, M>(await entry.actions(), method)(sent as Request<S, M>, callOptions);
+        let cursor = "";
+        const reply = await actionOf<S, M>(await entry.actions(), method)(sent as Request<S, M>, {
+          ...callOptions,
+          onHeader(headers) {
+            cursor = headers.get(header.cursor) ?? "";
+            callOptions?.onHeader?.(headers);
+          },
+        });
         const { confirmed } = effect ?? {};
-        change?.confirm(confirmed && ((shown) => confirmed(shown, reply, sent)));
+        change?.confirm(cursor, confirmed && ((shown) => confirmed(shown, reply, sent)));
         finish({ data: reply });
         return reply;
       } catch (thrown) {

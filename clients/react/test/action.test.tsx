@@ -45,6 +45,32 @@ test("an action shows what it will do, and then what it did, whichever of reply 
   await eventually(() => assert.equal(page.text(), "b a|a"));
 });
 
+const topic = defineSnapshot(ChatRoom, "topic", { topicChanged: (state, event) => ({ ...state, topic: event.topic }) });
+let rename: ActionState<typeof ChatRoom, "setTopic">;
+
+function Topic() {
+  const actor = useActor(ChatRoom, "general", { params: { user: "Ada" } });
+  const shown = useSnapshot(actor, topic, {});
+  rename = useAction(actor, "setTopic", {
+    snapshot: shown,
+    optimistic: (state, request) => ({ ...state, topic: `(${request.topic})` }),
+  });
+  return <b>{shown.data?.topic}</b>;
+}
+
+test("a change that is left to its event is shown until the event is here", async (t) => {
+  const room = new Room();
+  const page = await mount(t, room, <Topic />);
+  const reply = new Latch();
+  room.onCall = () => reply.promise;
+  await happens(() => rename.run({ topic: "tea" }));
+  assert.equal(page.text(), "(tea)");
+  await happens(() => reply.open());
+  await eventually(() => assert.equal(page.text(), "tea"));
+  await happens(() => room.publish({ case: "topicChanged", value: { topic: "milk" } }));
+  assert.equal(page.text(), "milk", "nothing of the change is left");
+});
+
 test("an action that fails is rolled back and tells why", async (t) => {
   const room = new Room();
   const page = await mount(t, room, <Chat />);

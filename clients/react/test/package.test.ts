@@ -21,7 +21,11 @@ test("the package as built has its entry, its types and nothing of others", () =
   }
   for (const name of readdirSync(dist)) {
     assert.match(name, /\.(js|d\.ts)$/);
-    assert.doesNotMatch(readFileSync(join(dist, name), "utf8"), /from "\.\.\//, `${name} refers to what is not published`);
+    assert.doesNotMatch(
+      readFileSync(join(dist, name), "utf8"),
+      /from "\.\.\//,
+      `${name} refers to what is not published`,
+    );
   }
 });
 

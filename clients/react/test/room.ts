@@ -31,6 +31,7 @@ export class Room {
   readonly streams: Stream[] = [];
   readonly calls: string[] = [];
   readonly messages: Message[] = [];
+  private topic = "";
   private readonly log: Event[] = [];
   /** Cursors before this are refused. */
   private oldest = 0;
@@ -50,6 +51,16 @@ export class Room {
         await this.called("history");
         const messages = [...this.messages];
         return this.reply(context, { messages });
+      },
+      topic: async (_, context) => {
+        await this.called("topic");
+        return this.reply(context, { topic: this.topic });
+      },
+      setTopic: async ({ topic }, context) => {
+        await this.called("setTopic");
+        this.topic = topic;
+        this.publish({ case: "topicChanged", value: { topic } });
+        return this.reply(context, {});
       },
       members: async (_, context) => {
         await this.called("members");

@@ -6,12 +6,20 @@
 
 import { ChatRoom, type HistoryResponse, type Message, type SendResponse } from "../../../gen/ts/chat/v1/chat_pb.js";
 import { Counter } from "../../../gen/ts/counter/v1/counter_pb.js";
-import { defineSnapshot, type UnaryName, useAction, useActor, useEvent, useSnapshot, useSuspenseSnapshot } from "../src/index.js";
+import {
+  defineSnapshot,
+  type UnaryName,
+  useAction,
+  useActor,
+  useEvent,
+  useSnapshot,
+  useSuspenseSnapshot,
+} from "../src/index.js";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function is<T extends true>(_?: T): void {}
 
-is<Equal<UnaryName<typeof ChatRoom>, "send" | "history" | "members" | "setTyping" | "remind" | "setTopic">>();
+is<Equal<UnaryName<typeof ChatRoom>, "send" | "history" | "members" | "setTyping" | "topic" | "setTopic" | "remind">>();
 
 const history = defineSnapshot(ChatRoom, "history", {
   messagePosted: (state, { message }, info) => {
@@ -57,7 +65,10 @@ export function useIt() {
 
   const send = useAction(room, "send", {
     snapshot: shown,
-    optimistic: (state, { text }) => ({ ...state, messages: state.messages.filter((message) => message.text !== text) }),
+    optimistic: (state, { text }) => ({
+      ...state,
+      messages: state.messages.filter((message) => message.text !== text),
+    }),
     confirmed: (state, { message }) => (message === undefined ? state : { ...state, messages: [message] }),
   });
   send.run({ text: "hi" });
