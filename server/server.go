@@ -96,7 +96,12 @@ func (s *Server) build(validator *validator) error {
 		return err
 	}
 	for spec := range rpc.Specs() {
-		if _, ok := routes.routes[spec.Procedure]; !ok {
+		if _, ok := routes.routes[spec.Procedure]; ok {
+			continue
+		}
+		if others[spec.Procedure] {
+			routes.addOther(spec)
+		} else {
 			routes.add(spec, false)
 		}
 	}

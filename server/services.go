@@ -46,5 +46,8 @@ func (otherServices) verdict(ctx context.Context, log *slog.Logger, procedure st
 	if wire, ok := errors.AsType[*connect.Error](err); ok && !wire.IsRemote() {
 		return wire
 	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return err // Connect has a code for it
+	}
 	return verdict(ctx, log, procedure, err)
 }
