@@ -48,7 +48,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	host, err := actors.NewHost(actors.Config{
 		Registry: cfg.Registry, Store: cfg.Store, Validate: validator.check, Logger: cfg.Logger,
-		CheckReads: cfg.Development, MaxStreamAge: cfg.Limits.StreamAge,
+		CheckReads: cfg.Development, MaxStreamAge: cfg.Limits.StreamAge, Heartbeat: cfg.Limits.Heartbeat,
 		ScheduledTurns: cfg.ScheduledTurns, WakeRate: cfg.WakeRate,
 		ConcurrentWakes: cfg.ConcurrentWakes, MemoryLimit: cfg.MemoryLimit,
 	})
