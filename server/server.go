@@ -81,6 +81,7 @@ func (s *Server) build(validator *validator) error {
 	routes.auth = auth
 	routes.noGet = s.cfg.NoHTTPGet
 	routes.raw = newRaw(s.host, routes, edge, s.cfg.CORSOrigins)
+	routes.events = newEventSource(routes, edge, s.host.Methods())
 	for _, m := range s.host.Methods() {
 		rpc.Register(connect.Method{Spec: m.Spec, Handler: edge.handler(m)})
 		routes.add(m.Spec, true)
