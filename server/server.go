@@ -117,8 +117,29 @@ func (s *Server) build(validator *validator) error {
 	if err := s.mountExtra(routes.extra); err != nil {
 		return err
 	}
+	if err := s.describe(routes.extra, append(services, lifecycle.schema())); err != nil {
+		return err
+	}
 	s.handler = s.front(routes)
 	s.http = s.newHTTPServer()
+	return nil
+}
+
+// describe serves the description of the services, where reflection is on and nobody
+// else has the path.
+func (s *Server) describe(mux *http.ServeMux, services []protoreflect.ServiceDescriptor) error {
+	if _, taken := s.cfg.Handlers["GET "+openAPIPath]; taken || s.cfg.Handlers[openAPIPath] != nil || !s.cfg.reflects() {
+		return nil
+	}
+	subscriptions, internal := make(map[string]bool), make(map[string]bool)
+	for _, m := range s.host.Methods() {
+		subscriptions[m.Spec.Procedure], internal[m.Spec.Procedure] = m.Subscription, m.Internal
+	}
+	document, err := openAPI(services, subscriptions, internal, !s.cfg.NoHTTPGet)
+	if err != nil {
+		return err
+	}
+	mux.HandleFunc("GET "+openAPIPath, serveOpenAPI(document))
 	return nil
 }
 
