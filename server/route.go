@@ -60,6 +60,7 @@ type router struct {
 	limits        Limits
 	auth          *authenticator
 	raw           *raw
+	events        *eventSource
 	noGet         bool // procedures do not answer HTTP GET
 	calls         gate
 	subscriptions gate
@@ -150,6 +151,8 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case !rt.admit(w, r, found):
+	case r.Method == http.MethodGet && rt.events.takes(r, found):
+		rt.events.serve(w, r, found)
 	case found.spec.StreamType == connect.StreamTypeUnary:
 		rt.serveUnary(w, r, found)
 	default:
