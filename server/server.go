@@ -31,6 +31,7 @@ type Server struct {
 	handler http.Handler
 	http    *http.Server
 	health  *health
+	watches *watches
 }
 
 // New checks cfg, the registered types and the validation rules of their messages,
@@ -47,7 +48,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	host, err := actors.NewHost(actors.Config{
 		Registry: cfg.Registry, Store: cfg.Store, Validate: validator.check, Logger: cfg.Logger,
-		CheckReads: cfg.Development, MaxStreamAge: cfg.Limits.StreamAge,
+		CheckReads: cfg.Development, MaxStreamAge: cfg.Limits.StreamAge, Heartbeat: cfg.Limits.Heartbeat,
 		ScheduledTurns: cfg.ScheduledTurns, WakeRate: cfg.WakeRate,
 		ConcurrentWakes: cfg.ConcurrentWakes, MemoryLimit: cfg.MemoryLimit,
 	})
@@ -84,6 +85,8 @@ func (s *Server) build(validator *validator) error {
 		rpc.Register(connect.Method{Spec: m.Spec, Handler: edge.handler(m)})
 		routes.add(m.Spec, true)
 	}
+	s.watches = newWatches(edge, routes, lifecycle, s.host.Methods(), s.cfg.Limits)
+	lifecycle.watches = s.watches
 	troupev1connect.RegisterActorServiceHandler(rpc, lifecycle)
 	if s.cfg.reflects() {
 		grpcreflect.Register(rpc)
@@ -220,6 +223,7 @@ func (s *Server) Serve(listener net.Listener) error {
 // left.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.health.drain()
+	s.watches.stop()
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.http.Shutdown(ctx) }()
 	hostErr := s.host.Shutdown(ctx)

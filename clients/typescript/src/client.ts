@@ -12,19 +12,20 @@ import {
 import { createConnectTransport } from "@connectrpc/connect-web";
 import { ActorService } from "../../../gen/ts/troupe/v1/actor_service_pb.js";
 import { type Clock, systemClock } from "./backoff.js";
+import { Carriers } from "./carrier.js";
 import { clientError } from "./errors.js";
 import { type ActorHandle, type Address, type Context, createHandle, type HandleOptions, packInput } from "./handle.js";
 import { encodeKey, keySegments } from "./key.js";
 import { type RetryOptions, RetryPolicy } from "./retry.js";
-import { bindTransport } from "./transport.js";
+import { type Binding, bindTransport } from "./transport.js";
 import type { Key } from "./types.js";
 import { checkNamespace, encodeInput } from "./wire.js";
 
 /** Where the server is, and how to speak to it. */
 export interface ClientOptions {
-  /** The server's URL. Required unless a transport is given. */
+  /** The server's URL. Required unless a transport is given, and for the URLs of handles. */
   baseUrl?: string;
-  /** Any Connect transport, instead of baseUrl, fetch and json. */
+  /** Any Connect transport, instead of the one over baseUrl, fetch and json. */
   transport?: Transport;
   /** The tenant. Default "default". */
   namespace?: string;
@@ -42,6 +43,15 @@ export interface ClientOptions {
    * is unknown. Default true.
    */
   idempotencyKeys?: boolean;
+  /**
+   * Has all connections of this client share one stream, for each 64 of them. A
+   * browser opens six connections to an origin over HTTP/1.1, and no more: without
+   * it, a page's sixth connection to an actor would stop every call. Default: in
+   * a browser, if baseUrl is http, because browsers speak HTTP/2 over TLS only.
+   */
+  sharedStream?: boolean;
+  /** Used instead of the global WebSocket, which Node has from version 22. */
+  webSocket?: typeof globalThis.WebSocket;
   /** @internal */
   clock?: Clock;
 }
@@ -82,7 +92,14 @@ export function createClient(options: ClientOptions): ActorClient {
     headers: () => userHeaders(options.headers),
   };
   const lifecycle = createStockClient(ActorService, bindTransport({ ...shared, idempotencyKeys: false }));
-  const context: Context = { ...shared, lifecycle };
+  const context: Context = {
+    ...shared,
+    lifecycle,
+    carriers: (options.sharedStream ?? fewSockets(options.baseUrl)) ? carriers(shared, lifecycle) : undefined,
+    baseUrl: options.baseUrl,
+    fetch: options.fetch,
+    webSocket: options.webSocket,
+  };
 
   return {
     lifecycle,
@@ -103,6 +120,18 @@ export function createClient(options: ClientOptions): ActorClient {
       return (await lifecycle.resolve({ address: wireAddress(namespace, service, key) }, callOptions)).id;
     },
   };
+}
+
+/** Whether this is a browser that speaks HTTP/1.1 to the server. */
+function fewSockets(baseUrl: string | undefined): boolean {
+  const page = globalThis.location?.href;
+  return baseUrl !== undefined && page !== undefined && new URL(baseUrl, page).protocol === "http:";
+}
+
+function carriers(shared: Binding & { clock: Clock }, calls: Client<typeof ActorService>): Carriers {
+  // Whoever wants a stream tries again itself.
+  const once = { ...shared, idempotencyKeys: false, retry: new RetryPolicy(shared.clock, false) };
+  return new Carriers(createStockClient(ActorService, bindTransport(once)), calls, shared.clock);
 }
 
 function defaultTransport(options: ClientOptions): Transport {

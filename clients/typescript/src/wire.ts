@@ -13,7 +13,6 @@ import {
   type MessageInitShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { base64Encode } from "@bufbuild/protobuf/wire";
 import { action, actor } from "../../../gen/ts/troupe/v1/annotations_pb.js";
 
 /** The metadata that addresses an actor. */
@@ -98,7 +97,7 @@ export function encodeInput(service: DescService, input: Message): { typeName: s
 }
 
 /** Encodes connection parameters for the actor-params-bin header. */
-export function encodeParams(service: DescService, params: MessageInitShape<DescMessage>): string {
+export function encodeParams(service: DescService, params: MessageInitShape<DescMessage>): Uint8Array {
   const method = findSubscription(service)?.method;
   if (method === undefined) {
     throw new TypeError(`${service.typeName} has no subscription and so takes no parameters`);
@@ -107,7 +106,7 @@ export function encodeParams(service: DescService, params: MessageInitShape<Desc
   if (bytes.length > maxBinaryHeaderBytes) {
     throw new RangeError(`parameters have at most ${maxBinaryHeaderBytes} bytes, these have ${bytes.length}`);
   }
-  return base64Encode(bytes, "std_raw");
+  return bytes;
 }
 
 function findMessage(file: DescFile, typeName: string, seen = new Set<DescFile>()): DescMessage | undefined {
