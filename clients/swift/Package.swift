@@ -17,6 +17,7 @@ let package = Package(
         .target(name: "TroupeCore"),
         .target(name: "TroupeJSON", dependencies: ["TroupeCore"]),
         .testTarget(name: "TroupeCoreTests", dependencies: ["TroupeCore"]),
+        .executableTarget(name: "scenarios", dependencies: ["TroupeCore", "TroupeJSON"], path: "Tests/Scenarios"),
         .testTarget(name: "TroupeJSONTests", dependencies: ["TroupeCore", "TroupeJSON"]),
     ],
     swiftLanguageModes: [.v6]

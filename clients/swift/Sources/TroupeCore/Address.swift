@@ -101,3 +101,38 @@ public struct Address: Hashable, Sendable {
         }
     }
 }
+
+extension Address {
+    /// The URL of an actor's own HTTP handler, for plain requests and WebSockets. The
+    /// service is the full name of the actor's; `path`, which may have a query, is what
+    /// the handler sees: it begins with a slash, and whoever makes it escapes it. The
+    /// address is by key; its resolve mode and parameters become part of the query.
+    /// Throws ``AddressError``.
+    public func url(base: URL, service: String, path: String) throws -> URL {
+        guard case .key(let segments, let resolve) = target else { throw AddressError("a URL names an actor by key, not by id") }
+        guard input == nil else { throw AddressError("a URL holds no input") }
+        guard path.hasPrefix("/") else { throw AddressError("the path \"\(path)\" does not begin with a slash") }
+        _ = try headers() // checks the rest
+        let key = try ActorKey.encode(segments)
+        var query = resolve == .getOrCreate ? [] : ["resolve=\(resolve.rawValue)"]
+        if let params {
+            query.append("params=\(params.base64URLEncodedString())")
+        }
+        var text = base.absoluteString
+        while text.hasSuffix("/") { text.removeLast() }
+        text += "/actors/\(namespace)" + (key.isEmpty ? "" : "/\(key)") + "/@/\(service)/http\(path)"
+        if !query.isEmpty {
+            text += (path.contains("?") ? "&" : "?") + query.joined(separator: "&")
+        }
+        guard let url = URL(string: text) else { throw AddressError("\"\(text)\" is not a URL") }
+        return url
+    }
+}
+
+extension Data {
+    /// Base64 for URLs, without padding.
+    package func base64URLEncodedString() -> String {
+        base64EncodedString().replacingOccurrences(of: "+", with: "-").replacingOccurrences(of: "/", with: "_")
+            .trimmingCharacters(in: CharacterSet(charactersIn: "="))
+    }
+}

@@ -28,6 +28,7 @@ public final class Connection<Event: Sendable>: Sendable {
         var status = ConnectionStatus.idle
         var token: String? // of the open stream
         var link: OneShot<LinkMachine.End>? // ends the stream under way
+        var watchdog: Task<Void, Never>? // cuts it when it is silent
         var pause: OneShot<Void>? // ends the wait for the next one
         var nextID = 0
         var consumers: [Int: Consumer] = [:]
@@ -293,20 +294,33 @@ public final class Connection<Event: Sendable>: Sendable {
                 link.resolve(.failed(ActorError.from(error)))
             }
         }
+        watch(link)
+        let end = await link.get()
+        reader.cancel()
+        state.withLock { state in
+            state.watchdog?.cancel()
+            state.watchdog = nil
+        }
+        return end
+    }
+
+    /// Cuts a stream when nothing has come until its limit, which every frame moves. It
+    /// begins anew when the limit may have become an earlier one.
+    private func watch(_ link: OneShot<LinkMachine.End>) {
         let watchdog = Task {
-            while let limit = state.withLock({ $0.machine.silenceLimit }), !link.isResolved {
+            while !Task.isCancelled, let limit = state.withLock({ $0.machine.silenceLimit }) {
                 let rest = limit - platform.time.now()
                 if rest <= .zero {
                     link.resolve(.silent)
-                } else if (try? await platform.time.sleep(for: rest)) == nil {
                     return
                 }
+                guard (try? await platform.time.sleep(for: rest)) != nil else { return }
             }
         }
-        let end = await link.get()
-        reader.cancel()
-        watchdog.cancel()
-        return end
+        state.withLock { state in
+            state.watchdog?.cancel()
+            state.watchdog = watchdog
+        }
     }
 
     /// Takes in one frame. Reports whether the stream goes on. Only one task receives
@@ -329,6 +343,7 @@ public final class Connection<Event: Sendable>: Sendable {
             return true
         case .opened(let info):
             guard case .opened(let opened) = frame.info.control else { return true }
+            watch(link)
             deliver(.opened(info), to: consumers)
             let turnstiles = state.withLock { state -> [Turnstile] in
                 guard state.link === link, state.closed == nil else { return [] }

@@ -57,11 +57,64 @@ public final class HTTPClient: Sendable {
     public func unary(_ path: String, headers: [String: String], body: Data, timeout: Duration? = nil) async throws -> Reply {
         var request = request(path, headers: headers, contentType: "application/\(codec)")
         request.httpBody = body
+        return try await unary(request, timeout: timeout)
+    }
+
+    private func unary(_ request: URLRequest, timeout: Duration?) async throws -> Reply {
+        var request = request
+        var timer: Task<Void, any Error>?
+        let late = OneShot<Void>()
         if let timeout {
             let milliseconds = max(1, Int64((timeout / .milliseconds(1)).rounded(.up)))
             request.setValue(String(milliseconds), forHTTPHeaderField: "connect-timeout-ms")
-            request.timeoutInterval = TimeInterval(milliseconds) / 1000
         }
+        let exchange = start(request)
+        if let timeout {
+            timer = Task {
+                try await Task.sleep(for: timeout, clock: .continuous)
+                late.resolve(())
+                exchange.task.cancel()
+            }
+        }
+        defer { timer?.cancel() }
+        var body = Data()
+        var response: HTTPURLResponse?
+        do {
+            for try await part in exchange.parts {
+                switch part {
+                case .head(let head): response = head
+                case .body(let data): body.append(data)
+                }
+            }
+        } catch {
+            if late.isResolved { throw ActorError(.deadlineExceeded, "the call did not end in time") }
+            throw error
+        }
+        try Task.checkCancellation()
+        guard let response else { throw ActorError(.unavailable, "the answer broke off") }
+        guard response.statusCode == 200 else { throw ConnectWire.error(status: response.statusCode, body: body) }
+        return Reply(headers: response.lowercasedHeaders, body: body)
+    }
+
+    /// Sends one request by GET, which caches may answer; for methods without effects
+    /// only. Throws ``ActorError``.
+    public func get(_ path: String, headers: [String: String], body: Data, timeout: Duration? = nil) async throws -> Reply {
+        var components = URLComponents(url: baseURL.appendingPathComponent(path), resolvingAgainstBaseURL: false)
+        components?.queryItems = [
+            URLQueryItem(name: "connect", value: "v1"), URLQueryItem(name: "encoding", value: codec), URLQueryItem(name: "base64", value: "1"),
+            URLQueryItem(name: "message", value: body.base64URLEncodedString()),
+        ]
+        guard let url = components?.url else { throw ActorError.client(.invalidArgument, "the URL cannot be made", reason: "bad_url") }
+        var request = URLRequest(url: url)
+        for (name, value) in headers {
+            request.setValue(value, forHTTPHeaderField: name)
+        }
+        return try await unary(request, timeout: timeout)
+    }
+
+    /// A plain request to an actor's own handler: see ``Address/url(base:service:path:)``.
+    /// Whatever the status is, it is an answer.
+    public func plain(_ request: URLRequest) async throws -> (HTTPURLResponse, Data) {
         var body = Data()
         var response: HTTPURLResponse?
         for try await part in exchange(request) {
@@ -70,9 +123,14 @@ public final class HTTPClient: Sendable {
             case .body(let data): body.append(data)
             }
         }
+        try Task.checkCancellation()
         guard let response else { throw ActorError(.unavailable, "the answer broke off") }
-        guard response.statusCode == 200 else { throw ConnectWire.error(status: response.statusCode, body: body) }
-        return Reply(headers: response.lowercasedHeaders, body: body)
+        return (response, body)
+    }
+
+    /// A WebSocket to an actor's own handler. Resume it.
+    public func webSocket(_ request: URLRequest) -> URLSessionWebSocketTask {
+        session.webSocketTask(with: request)
     }
 
     /// Sends one request and returns the messages of its answer, as they come. The stream
@@ -132,8 +190,12 @@ public final class HTTPClient: Sendable {
     }
 
     private func exchange(_ request: URLRequest) -> AsyncThrowingStream<SessionDelegate.Part, any Error> {
+        start(request).parts
+    }
+
+    private func start(_ request: URLRequest) -> (task: URLSessionTask, parts: AsyncThrowingStream<SessionDelegate.Part, any Error>) {
         let task = session.dataTask(with: request)
-        return AsyncThrowingStream { continuation in
+        let parts = AsyncThrowingStream<SessionDelegate.Part, any Error> { continuation in
             delegate.register(task, continuation)
             continuation.onTermination = { reason in
                 if case .cancelled = reason {
@@ -142,6 +204,7 @@ public final class HTTPClient: Sendable {
             }
             task.resume()
         }
+        return (task, parts)
     }
 }
 
@@ -193,7 +256,7 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
 }
 
 extension HTTPURLResponse {
-    fileprivate var lowercasedHeaders: [String: String] {
+    package var lowercasedHeaders: [String: String] {
         allHeaderFields.reduce(into: [:]) { headers, field in
             headers[String(describing: field.key).lowercased()] = String(describing: field.value)
         }

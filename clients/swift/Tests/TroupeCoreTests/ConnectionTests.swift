@@ -39,6 +39,14 @@ private struct Bench {
     init(_ options: ConnectionOptions = .init(), random: Double = 1) {
         connection = Connection(options: options, platform: .manual(time, random: random)) { [streams] in streams.open($0) }
     }
+
+    /// Waits until the connection waits for its next stream, and nothing else sleeps.
+    func waiting() async {
+        for await status in connection.statuses() {
+            if case .waiting = status { break }
+        }
+        await time.sleepers(1)
+    }
 }
 
 /// Reads deliveries as short texts: "open", "open+gap", "resumed", or the event.
@@ -105,7 +113,7 @@ private final class Reader<Element: Sendable> {
         first.send(info("c1"), "one")
         #expect(try await events.next(2) == ["open", "one"])
         first.frames.finish(throwing: ActorError(.unavailable, "cut"))
-        await bench.time.sleepers(1)
+        await bench.waiting()
         bench.time.advance(by: .milliseconds(250))
         let second = await bench.streams.next()
         #expect(second.headers == ["actor-resume": "c1"])
@@ -139,13 +147,20 @@ private final class Reader<Element: Sendable> {
         let first = await bench.streams.next()
         first.send(openedInfo(heartbeat: .seconds(10)))
         #expect(try await events.next() == "open")
-        await bench.time.sleepers(1) // the watchdog, for the first frame
-        bench.time.advance(by: .seconds(30)) // more than two and a half intervals
-        #expect(await errors.next()?.reason == "heartbeat_missed")
+        await bench.time.sleepers(1) // the watchdog
+        bench.time.advance(by: .seconds(20))
+        first.send(info("c1"), "one")
+        #expect(try await events.next() == "one")
         await bench.time.sleepers(1)
+        bench.time.advance(by: .milliseconds(24_999))
+        await bench.time.sleepers(1)
+        #expect(bench.connection.status.isConnected)
+        bench.time.advance(by: .milliseconds(1)) // two and a half intervals
+        #expect(await errors.next()?.reason == "heartbeat_missed")
+        await bench.waiting()
         bench.time.advance(by: .seconds(1))
         let second = await bench.streams.next()
-        #expect(second.headers == ["actor-resume": "c0"])
+        #expect(second.headers == ["actor-resume": "c1"])
         bench.connection.close()
     }
 
@@ -266,7 +281,7 @@ private final class Reader<Element: Sendable> {
         let bench = Bench()
         bench.connection.open()
         await bench.streams.next().frames.finish(throwing: ActorError(.unavailable, "down"))
-        await bench.time.sleepers(1)
+        await bench.waiting()
         bench.connection.reconnectNow()
         _ = await bench.streams.next()
         bench.connection.close()

@@ -23,19 +23,28 @@ final class ManualTime: TimeSource {
 
     func now() -> Duration { state.withLock { $0.now } }
 
+    /// A sleeper counts from here until it is woken or cancelled, and no longer.
     func sleep(for duration: Duration) async throws {
         let wake = OneShot<Bool>()
-        let (id, reached) = state.withLock { state -> (Int, [OneShot<Void>]) in
+        let id = state.withLock { state in
             state.nextID += 1
-            state.sleepers[state.nextID] = Sleeper(due: state.now + duration, wake: wake)
-            return (state.nextID, Self.takeReached(&state))
+            return state.nextID
         }
-        reached.forEach { $0.resolve(()) }
-        if duration <= .zero {
-            wake.resolve(true)
+        let woken = await withTaskCancellationHandler {
+            let reached = state.withLock { state -> [OneShot<Void>] in
+                guard !Task.isCancelled, duration > .zero else {
+                    wake.resolve(!Task.isCancelled)
+                    return []
+                }
+                state.sleepers[id] = Sleeper(due: state.now + duration, wake: wake)
+                return Self.takeReached(&state)
+            }
+            reached.forEach { $0.resolve(()) }
+            return await wake.get()
+        } onCancel: {
+            state.withLock { _ = $0.sleepers.removeValue(forKey: id) }
+            wake.resolve(false)
         }
-        let woken = await withTaskCancellationHandler { await wake.get() } onCancel: { wake.resolve(false) }
-        state.withLock { _ = $0.sleepers.removeValue(forKey: id) }
         guard woken else { throw CancellationError() }
     }
 
