@@ -24,9 +24,6 @@ import (
 // maxCarried is how many subscriptions one shared stream carries at one time.
 const maxCarried = 64
 
-// watchHeartbeat is the longest silence of a shared stream.
-const watchHeartbeat = 15 * time.Second
-
 // watches holds the shared streams of one server: each carries the subscriptions of
 // many actors. It is safe for concurrent use.
 type watches struct {
@@ -50,7 +47,7 @@ type watches struct {
 func newWatches(edge *edge, router *router, lifecycle *actorService, methods []*actors.Method, limits Limits) *watches {
 	ws := &watches{
 		edge: edge, router: router, inputs: lifecycle.inputs, check: lifecycle.check, methods: make(map[string]*actors.Method),
-		node: strings.ToLower(rand.Text()[:10]), heartbeat: watchHeartbeat, age: limits.StreamAge,
+		node: strings.ToLower(rand.Text()[:10]), heartbeat: limits.Heartbeat, age: limits.StreamAge,
 		quit: make(chan struct{}), open: make(map[string]*watch),
 	}
 	for _, m := range methods {

@@ -45,7 +45,7 @@ func TestWatchCarriesManyActors(t *testing.T) {
 			if one.GetConnectionId() == two.GetConnectionId() || one.GetActorId() == two.GetActorId() || one.GetConnection() == "" {
 				t.Errorf("the connections are %v and %v", one, two)
 			}
-			if w.opened.GetMaxSubscriptions() != maxCarried || w.opened.GetHeartbeatInterval().AsDuration() != watchHeartbeat {
+			if w.opened.GetMaxSubscriptions() != maxCarried || w.opened.GetHeartbeatInterval().AsDuration() != DefaultLimits().Heartbeat {
 				t.Errorf("opened is %v", w.opened)
 			}
 			for n, key := range []string{name + "/two", name + "/one"} {

@@ -20,7 +20,10 @@ const exceptions = JSON.parse(
 
 const runner = `
   export { runScenarios } from "./clients/typescript/test/scenarios/runner.ts";
-  export { createClient } from "./clients/typescript/src/index.ts";`;
+  export { createClient } from "./clients/typescript/src/index.ts";
+  import { createRegistry } from "@bufbuild/protobuf";
+  import { StageInputSchema } from "./gen/ts/stage/v1/stage_pb.ts";
+  export const inputs = createRegistry(StageInputSchema);`;
 let ours;
 before(async () => {
   ours = await import(await compile(runner));
@@ -49,18 +52,19 @@ const only = process.env.SCENARIO;
 const chosen = only ? scenarios.filter(({ name }) => name.includes(only)) : scenarios;
 
 const places = {
-  connect: (baseUrl, get, json) =>
-    createConnectTransport({ baseUrl, httpVersion: "1.1", useBinaryFormat: !json, useHttpGet: get }),
-  grpc: (baseUrl, _, json) => createGrpcTransport({ baseUrl, useBinaryFormat: !json }),
-  "grpc-web": (baseUrl, _, json) => createGrpcWebTransport({ baseUrl, httpVersion: "1.1", useBinaryFormat: !json }),
+  connect: (get, options) => createConnectTransport({ ...options, httpVersion: "1.1", useHttpGet: get }),
+  grpc: (_, options) => createGrpcTransport(options),
+  "grpc-web": (_, options) => createGrpcWebTransport({ ...options, httpVersion: "1.1" }),
 };
+/** An input in JSON is an Any, whose type a transport of one's own must know. */
+const format = (baseUrl, json) => ({ baseUrl, useBinaryFormat: !json, jsonOptions: { registry: ours.inputs } });
 
 for (const [protocol, transport] of Object.entries(places)) {
   for (const codec of ["binary", "JSON"]) {
     test(`scenarios in Node: ${protocol}, ${codec}`, { timeout: 300_000 }, async (t) => {
       const control = await startScenarioServer(t);
       const client = (baseUrl, get) =>
-        ours.createClient({ baseUrl, transport: transport(baseUrl, get, codec === "JSON") });
+        ours.createClient({ baseUrl, transport: transport(get, format(baseUrl, codec === "JSON")) });
       const results = await ours.runScenarios(chosen, { control, protocol, settings: {}, client });
       await judge(t, `node ${protocol} ${codec}`, results);
     });
@@ -70,7 +74,7 @@ for (const [protocol, transport] of Object.entries(places)) {
 test("scenarios in Node: connect, a shared stream", { timeout: 300_000 }, async (t) => {
   const control = await startScenarioServer(t);
   const client = (baseUrl, get) =>
-    ours.createClient({ baseUrl, sharedStream: true, transport: places.connect(baseUrl, get, false) });
+    ours.createClient({ baseUrl, sharedStream: true, transport: places.connect(get, format(baseUrl, false)) });
   const results = await ours.runScenarios(chosen, { control, protocol: "connect", settings: {}, client });
   await judge(t, "node shared", results);
 });
@@ -82,13 +86,13 @@ for (const [name, tls, json] of [
 ]) {
   test(`scenarios in Chromium: ${name}`, { timeout: 300_000 }, async (t) => {
     const script = await compile(
-      `${runner.replaceAll("export {", "import {")}
+      `${runner.replace(/export (?=\{|const)/g, (_, at) => (runner.startsWith("export {", at) ? "import " : ""))}
        import { createConnectTransport } from "@connectrpc/connect-web";
        window.run = (scenarios, place, json) =>
          runScenarios(scenarios, {
            ...place,
            client: (baseUrl, useHttpGet) =>
-             createClient({ baseUrl, transport: createConnectTransport({ baseUrl, useHttpGet, useBinaryFormat: !json }) }),
+             createClient({ baseUrl, transport: createConnectTransport({ baseUrl, useHttpGet, useBinaryFormat: !json, jsonOptions: { registry: inputs } }) }),
          });`,
       { browser: true },
     );

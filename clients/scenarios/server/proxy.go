@@ -37,8 +37,8 @@ type pipe struct {
 	half  bool // guarded by mu; nothing more goes to the client
 }
 
-// readBuffer bounds what the network holds for a client that is stalled.
-const readBuffer = 64 << 10
+// buffer bounds what the network holds, in each place, for a client that is stalled.
+const buffer = 64 << 10
 
 func newProxy() (*proxy, error) {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -141,7 +141,7 @@ func (p *proxy) serve(client net.Conn) {
 		return
 	}
 	if tcp, ok := server.(*net.TCPConn); ok {
-		_ = tcp.SetReadBuffer(readBuffer) // else a stall fills more
+		_ = tcp.SetReadBuffer(buffer) // else a stall fills more
 	}
 	pipe := newPipe(client, server)
 	p.mu.Lock()
@@ -160,10 +160,10 @@ func (p *proxy) serve(client net.Conn) {
 // pass copies one direction until either side ends or the network cuts it.
 func (p *proxy) pass(pipe *pipe, from, to net.Conn) {
 	defer pipe.end()
-	buffer := make([]byte, 16<<10)
+	piece := make([]byte, 16<<10)
 	for {
-		n, err := from.Read(buffer)
-		if n > 0 && !p.piece(pipe, to, buffer[:n]) {
+		n, err := from.Read(piece)
+		if n > 0 && !p.piece(pipe, to, piece[:n]) {
 			return
 		}
 		if err != nil {

@@ -98,7 +98,7 @@ func (r *run) start() error {
 		return errors.Join(err, s.Shutdown(context.Background()))
 	}
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(listener) }()
+	go func() { served <- s.Serve(narrow{listener}) }()
 	r.stop = func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 		defer cancel()
@@ -107,6 +107,18 @@ func (r *run) start() error {
 	r.proxy.setBackend(listener.Addr().String())
 	r.direct.setBackend(listener.Addr().String())
 	return nil
+}
+
+// narrow is a listener whose connections hold little that the peer has not taken, so
+// that a peer which takes nothing is noticed soon.
+type narrow struct{ net.Listener }
+
+func (l narrow) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(buffer) // a larger one is only slower to fill
+	}
+	return conn, err
 }
 
 // act does what a step says. It reports whether it knows the act.

@@ -1,7 +1,7 @@
 // Copyright 2026 The Troupe Authors
 // SPDX-License-Identifier: Apache-2.0
 
-import type { DescService, Message } from "@bufbuild/protobuf";
+import { createMutableRegistry, type DescService, type Message, type MutableRegistry } from "@bufbuild/protobuf";
 import {
   type CallOptions,
   type Client,
@@ -81,7 +81,8 @@ export function createClient(options: ClientOptions): ActorClient {
   const clock = options.clock ?? systemClock;
   const namespace = options.namespace ?? "default";
   checkNamespace(namespace);
-  const transport = options.transport ?? defaultTransport(options);
+  const inputs = createMutableRegistry();
+  const transport = options.transport ?? defaultTransport(options, inputs);
   const retry = new RetryPolicy(clock, options.retry ?? {});
   const shared = {
     transport,
@@ -96,6 +97,7 @@ export function createClient(options: ClientOptions): ActorClient {
     ...shared,
     lifecycle,
     carriers: (options.sharedStream ?? fewSockets(options.baseUrl)) ? carriers(shared, lifecycle) : undefined,
+    inputs,
     baseUrl: options.baseUrl,
     fetch: options.fetch,
     webSocket: options.webSocket,
@@ -112,7 +114,7 @@ export function createClient(options: ClientOptions): ActorClient {
       key: Key,
       { input, signal, ...handleOptions }: HandleOptions<S> & { signal?: AbortSignal } = {},
     ) {
-      const request = { address: wireAddress(namespace, service, key), input: optionalInput(service, input) };
+      const request = { address: wireAddress(namespace, service, key), input: optionalInput(inputs, service, input) };
       const { actor } = await lifecycle.create(request, signal ? { signal } : {});
       return createHandle<S>(context, service, byId(actor?.id ?? ""), handleOptions as HandleOptions<S>);
     },
@@ -134,13 +136,14 @@ function carriers(shared: Binding & { clock: Clock }, calls: Client<typeof Actor
   return new Carriers(createStockClient(ActorService, bindTransport(once)), calls, shared.clock);
 }
 
-function defaultTransport(options: ClientOptions): Transport {
+function defaultTransport(options: ClientOptions, registry: MutableRegistry): Transport {
   if (options.baseUrl === undefined) {
     throw new TypeError("createClient needs a baseUrl or a transport");
   }
   return createConnectTransport({
     baseUrl: options.baseUrl,
     useBinaryFormat: !options.json,
+    jsonOptions: { registry },
     ...(options.fetch ? { fetch: options.fetch } : {}),
   });
 }
@@ -169,6 +172,6 @@ function wireAddress(namespace: string, service: DescService, key: Key) {
   return { namespace, type: service.typeName, key: [...keySegments(key)] };
 }
 
-function optionalInput(service: DescService, input: Message | undefined) {
-  return input === undefined ? undefined : packInput(encodeInput(service, input));
+function optionalInput(registry: MutableRegistry, service: DescService, input: Message | undefined) {
+  return input === undefined ? undefined : packInput(registry, encodeInput(service, input));
 }

@@ -1,7 +1,7 @@
 // Copyright 2026 The Troupe Authors
 // SPDX-License-Identifier: Apache-2.0
 
-import { create, type DescService, type Message } from "@bufbuild/protobuf";
+import { create, type DescMessage, type DescService, type Message, type MutableRegistry } from "@bufbuild/protobuf";
 import { base64Encode } from "@bufbuild/protobuf/wire";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
 import type { CallOptions, Client, Transport } from "@connectrpc/connect";
@@ -84,6 +84,8 @@ export interface Context {
   readonly lifecycle: Client<typeof ActorService>;
   /** What connections share; undefined: each has a stream of its own. */
   readonly carriers: Carriers | undefined;
+  /** The types of inputs that went through the lifecycle API. */
+  readonly inputs: MutableRegistry;
   readonly baseUrl: string | undefined;
   readonly fetch: typeof globalThis.fetch | undefined;
   readonly webSocket: typeof globalThis.WebSocket | undefined;
@@ -166,7 +168,7 @@ function planCreation(
   }
   const request = {
     address: { namespace: context.namespace, type: service.typeName, key: [...address.key] },
-    input: packInput(input),
+    input: packInput(context.inputs, input),
   };
   let created: Promise<unknown> | undefined;
   return {
@@ -223,9 +225,10 @@ function sharedAddress(
   };
 }
 
-/** An input as the lifecycle API takes it. */
-export function packInput(input: { typeName: string; bytes: Uint8Array }) {
-  return create(AnySchema, { typeUrl: `type.googleapis.com/${input.typeName}`, value: input.bytes });
+/** An input as the lifecycle API takes it. The registry learns its type, which JSON asks for. */
+export function packInput(registry: MutableRegistry, { desc, bytes }: { desc: DescMessage; bytes: Uint8Array }) {
+  registry.add(desc);
+  return create(AnySchema, { typeUrl: `type.googleapis.com/${desc.typeName}`, value: bytes });
 }
 
 function withHeader(headers: Headers, name: string, value: string | undefined): Headers {

@@ -80,7 +80,7 @@ function infoFieldOf(union: DescMessage): string | undefined {
  * Encodes the input of a creation. The message must be of the type that the
  * service names as its input. Throws a TypeError otherwise.
  */
-export function encodeInput(service: DescService, input: Message): { typeName: string; bytes: Uint8Array } {
+export function encodeInput(service: DescService, input: Message): { desc: DescMessage; bytes: Uint8Array } {
   const name = hasOption(service, actor) ? getOption(service, actor).input : "";
   if (name === "") {
     throw new TypeError(`${service.typeName} takes no input`);
@@ -93,7 +93,7 @@ export function encodeInput(service: DescService, input: Message): { typeName: s
   if (input.$typeName !== desc.typeName) {
     throw new TypeError(`the input of ${service.typeName} is a ${desc.typeName}, not a ${input.$typeName}`);
   }
-  return { typeName: desc.typeName, bytes: toBinary(desc, input) };
+  return { desc, bytes: toBinary(desc, input) };
 }
 
 /** Encodes connection parameters for the actor-params-bin header. */

@@ -70,6 +70,7 @@ async function runScenario(scenario: Scenario, place: Place): Promise<void> {
 /** One scenario under way. */
 class Performance {
   private readonly handles = new Map<string, Handle>();
+  private readonly clients = new Map<string, ActorClient>();
   private readonly getHandles = new Map<string, Handle>();
   private readonly connections = new Map<string, { connection: ActorConnection<typeof Stage>; recording: Recording }>();
   private readonly calls = new Map<string, { outcome: Promise<JsonValue>; abort: AbortController }>();
@@ -101,7 +102,8 @@ class Performance {
   async perform(step: Step): Promise<void> {
     switch (step.do) {
       case "handle":
-        this.handles.set(step.as, this.makeHandle(step, step.direct ? this.direct : this.client));
+        this.clients.set(step.as, step.direct ? this.direct : this.client);
+        this.handles.set(step.as, this.makeHandle(step, find(this.clients, step.as)));
         this.getHandles.set(step.as, this.makeHandle(step, this.getter));
         break;
       case "create":
@@ -120,7 +122,7 @@ class Performance {
         break;
       case "destroy": {
         const id = await find(this.handles, step.handle).resolve();
-        await this.client.lifecycle.destroy({ address: { id } });
+        await find(this.clients, step.handle).lifecycle.destroy({ address: { id } });
         break;
       }
       case "call":
