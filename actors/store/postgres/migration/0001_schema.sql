@@ -7,7 +7,7 @@
 
 -- What the store is: one row, written at the first start and never changed.
 CREATE TABLE store (
-	only       boolean PRIMARY KEY DEFAULT true CHECK (only),
+	one        boolean PRIMARY KEY DEFAULT true CHECK (one),
 	generation bigint NOT NULL,  -- random; part of every incarnation: another one after a restore
 	shards     integer NOT NULL CHECK (shards BETWEEN 1 AND 65535),
 	shard_hash text NOT NULL,    -- which hash places an actor in a shard
