@@ -103,21 +103,27 @@ func (c *connector) pool(name string, conns int) (*pgxpool.Pool, error) {
 	return pgxpool.NewWithConfig(context.Background(), config)
 }
 
-// check asks a server what it is. The store's table may not be there yet.
-const check = `SELECT
-	current_setting('server_version_num'),
-	pg_is_in_recovery(),
-	CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_insert_lsn()) END,
-	(SELECT system_identifier FROM pg_control_system()),
-	current_setting('fsync'),
-	current_setting('full_page_writes'),
-	current_setting('synchronous_commit'),
-	to_regclass('store') IS NOT NULL`
+// check asks a server what it is, and which store it keeps.
+const (
+	check = `SELECT
+		current_setting('server_version_num'),
+		pg_is_in_recovery(),
+		CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_insert_lsn()) END,
+		(SELECT system_identifier FROM pg_control_system()),
+		current_setting('fsync'),
+		current_setting('full_page_writes'),
+		current_setting('synchronous_commit')`
+	checkStore = check + `, coalesce((SELECT generation FROM store), 0)`
+)
 
 // validate is asked about each new connection. After an error, the next host of the
 // connection string is tried.
 func (c *connector) validate(ctx context.Context, conn *pgconn.PgConn) error {
-	row, err := oneRow(ctx, conn, check)
+	row, err := oneRow(ctx, conn, checkStore)
+	var server *pgconn.PgError
+	if errors.As(err, &server) && server.Code == "42P01" { // there is no store yet
+		row, err = oneRow(ctx, conn, check+", 0")
+	}
 	if err != nil {
 		return fmt.Errorf("postgres store: ask the server what it is: %w", err)
 	}
@@ -134,17 +140,9 @@ func (c *connector) validate(ctx context.Context, conn *pgconn.PgConn) error {
 			}
 		}
 	}
-	var generation int64
-	if row[7] == "t" {
-		stored, err := oneRow(ctx, conn, `SELECT generation FROM store`)
-		if err != nil && !errors.Is(err, errNoRow) {
-			return fmt.Errorf("postgres store: ask the server which store it keeps: %w", err)
-		}
-		if err == nil {
-			if generation, err = strconv.ParseInt(stored[0], 10, 64); err != nil {
-				return fmt.Errorf("postgres store: generation: %w", err)
-			}
-		}
+	generation, err := strconv.ParseInt(row[7], 10, 64)
+	if err != nil {
+		return fmt.Errorf("postgres store: generation of the store: %w", err)
 	}
 	timeline, err := strconv.ParseUint(row[2][:min(8, len(row[2]))], 16, 64)
 	if err != nil {
@@ -176,11 +174,8 @@ func (c *connector) opened(generation int64) {
 	c.generation = generation
 }
 
-var (
-	// errServer is a server that must not be used.
-	errServer = errors.New("postgres store: refusing the server")
-	errNoRow  = errors.New("postgres store: no row")
-)
+// errServer is a server that must not be used.
+var errServer = errors.New("postgres store: refusing the server")
 
 // oneRow returns the columns of the one row that a statement without parameters gives.
 func oneRow(ctx context.Context, conn *pgconn.PgConn, sql string) ([]string, error) {
@@ -189,7 +184,7 @@ func oneRow(ctx context.Context, conn *pgconn.PgConn, sql string) ([]string, err
 		return nil, err
 	}
 	if len(results) != 1 || len(results[0].Rows) == 0 {
-		return nil, errNoRow
+		return nil, errors.New("no row")
 	}
 	var row []string
 	for _, column := range results[0].Rows[0] {

@@ -70,22 +70,21 @@ func Migrate(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
-	_, err = migrate(ctx, &connector{opts: opts})
-	return err
+	c := &connector{opts: opts}
+	conn, err := c.connect(ctx, "troupe", nil)
+	if err != nil {
+		return err
+	}
+	_, err = migrate(ctx, conn, opts)
+	return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 }
 
-// migrate opens the schema, makes it or brings it up to date, and says what it is.
-func migrate(ctx context.Context, c *connector) (m meta, err error) {
+// migrate makes the schema or brings it up to date, and says what the store is.
+func migrate(ctx context.Context, conn *pgx.Conn, opts Options) (m meta, err error) {
 	all, err := migrations()
 	if err != nil {
 		return m, fmt.Errorf("postgres store: %w", err)
 	}
-	conn, err := c.connect(ctx, "troupe", nil)
-	if err != nil {
-		return m, err
-	}
-	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
-
 	version, err := schemaVersion(ctx, conn)
 	if err != nil {
 		return m, fmt.Errorf("postgres store: read the schema's version: %w", err)
@@ -93,9 +92,9 @@ func migrate(ctx context.Context, c *connector) (m meta, err error) {
 	switch {
 	case version > len(all):
 		return m, fmt.Errorf("%w: the schema %q of the database has version %d and this program knows %d; run a newer version of Troupe",
-			store.ErrFormat, c.opts.Schema, version, len(all))
+			store.ErrFormat, opts.Schema, version, len(all))
 	case version < len(all):
-		if err := upgrade(ctx, conn, c.opts, all); err != nil {
+		if err := upgrade(ctx, conn, opts, all); err != nil {
 			return m, err
 		}
 	}
@@ -108,9 +107,9 @@ func migrate(ctx context.Context, c *connector) (m meta, err error) {
 	switch {
 	case m.hash != hashName:
 		return m, fmt.Errorf("%w: its actors are placed by the hash %q and this program uses %q", store.ErrFormat, m.hash, hashName)
-	case c.opts.Shards != 0 && c.opts.Shards != m.shards:
+	case opts.Shards != 0 && opts.Shards != m.shards:
 		return m, fmt.Errorf("%w: the store has %d shards and Options.Shards is %d; the number is fixed at the first start",
-			store.ErrFormat, m.shards, c.opts.Shards)
+			store.ErrFormat, m.shards, opts.Shards)
 	}
 	return m, nil
 }

@@ -6,12 +6,11 @@ package postgres
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/troupe-dev/troupe/actors/store"
 )
 
@@ -35,11 +34,17 @@ func (n *node) err() error {
 	return nil
 }
 
+// database is a connection or a pool of them.
+type database interface {
+	Begin(ctx context.Context) (pgx.Tx, error)
+	Exec(ctx context.Context, sql string, params ...any) (pgconn.CommandTag, error)
+}
+
 // join makes the rows of a new node.
-func join(ctx context.Context, pool *pgxpool.Pool, lanes int) (*node, error) {
+func join(ctx context.Context, db database, lanes int) (*node, error) {
 	n := new(node)
 	_, _ = rand.Read(n.id[:]) // never fails: see crypto/rand
-	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `INSERT INTO node (id) VALUES ($1)`, n.id); err != nil {
 			return err
 		}
@@ -57,16 +62,16 @@ func join(ctx context.Context, pool *pgxpool.Pool, lanes int) (*node, error) {
 }
 
 // leave marks a node dead, so that nobody waits for its lease to end.
-func leave(ctx context.Context, pool *pgxpool.Pool, n *node) error {
-	if _, err := pool.Exec(ctx, `UPDATE node SET dead = true WHERE id = $1 AND NOT dead`, n.id); err != nil {
+func leave(ctx context.Context, db database, n *node) error {
+	if _, err := db.Exec(ctx, `UPDATE node SET dead = true WHERE id = $1 AND NOT dead`, n.id); err != nil {
 		return fmt.Errorf("postgres store: sign the node off: %w", err)
 	}
 	return nil
 }
 
 // bury removes what nodes have left that have been dead for a day and hold no shard.
-func bury(ctx context.Context, pool *pgxpool.Pool) error {
-	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+func bury(ctx context.Context, db database) error {
+	err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `DELETE FROM node n
 			WHERE n.dead AND coalesce(n.expires_at, n.started_at) < clock_timestamp() - interval '1 day'
 			AND NOT EXISTS (SELECT FROM shard s WHERE s.owner = n.id) RETURNING n.id`)
@@ -109,5 +114,5 @@ func (s *Store) Rejoin(ctx context.Context) error {
 	}
 	old := s.node.Swap(n)
 	s.opts.Logger.Info("the store goes on as a new node", "node", n.String(), "before", old.String())
-	return errors.Join(leave(ctx, s.control, old))
+	return leave(ctx, s.control, old)
 }

@@ -4,6 +4,9 @@
 package postgres_test
 
 import (
+	"flag"
+	"fmt"
+	"os"
 	"strconv"
 	"sync"
 	"testing"
@@ -14,7 +17,19 @@ import (
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+// TestMain sets how many random histories the model test runs, each on a store of its
+// own: TROUPE_MODEL_CHECKS, or 5.
+func TestMain(m *testing.M) {
+	checks := os.Getenv("TROUPE_MODEL_CHECKS")
+	if checks == "" {
+		checks = "5"
+	}
+	if err := flag.Set("rapid.checks", checks); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	pgtest.Main(m)
+}
 
 func openStore(t testing.TB, opts postgres.Options) *postgres.Store {
 	t.Helper()
@@ -53,7 +68,7 @@ func target(t testing.TB, lanes int) storetest.Target {
 			t.Helper()
 			mu.Lock()
 			number++
-			opts := postgres.Options{URL: url, Schema: "s" + strconv.Itoa(number), Lanes: lanes, Shards: 64}
+			opts := postgres.Options{URL: url, Schema: "s" + strconv.Itoa(number), Lanes: lanes}
 			mu.Unlock()
 			return open(t, opts)
 		},

@@ -25,6 +25,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/troupe-dev/troupe/actors/store"
 )
@@ -56,14 +57,16 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 		return nil, err
 	}
 	c := &connector{opts: opts}
-	m, err := migrate(ctx, c)
+	conn, err := c.connect(ctx, "troupe", nil)
 	if err != nil {
 		return nil, err
 	}
-	c.opened(m.generation)
-	s := &Store{opts: opts, meta: m, connect: c}
-	// Both connect when they are used: a pool asks for a connection of its own accord
-	// only to replace one.
+	s := &Store{opts: opts, connect: c}
+	n, err := s.register(ctx, conn)
+	if err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))); err != nil {
+		return nil, err
+	}
+	// Both connect when they are used.
 	if s.control, err = c.pool("troupe", 2); err != nil {
 		return nil, err
 	}
@@ -71,7 +74,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 		s.control.Close()
 		return nil, err
 	}
-	if err := s.begin(ctx); err != nil {
+	if err := s.begin(ctx, n); err != nil {
 		s.reads.Close()
 		s.control.Close()
 		return nil, err
@@ -79,26 +82,36 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	return s, nil
 }
 
-// begin makes the node, and starts its lanes once they are connected.
-func (s *Store) begin(ctx context.Context) error {
-	if err := bury(ctx, s.control); err != nil {
+// register brings the schema up to date and makes the node's rows.
+func (s *Store) register(ctx context.Context, conn *pgx.Conn) (*node, error) {
+	m, err := migrate(ctx, conn, s.opts)
+	if err != nil {
+		return nil, err
+	}
+	s.meta = m
+	s.connect.opened(m.generation)
+	if err := bury(ctx, conn); err != nil {
 		s.opts.Logger.Warn("nodes of the past are left in the database", "error", err)
 	}
-	n, err := join(ctx, s.control, s.opts.Lanes)
-	if err != nil {
-		return err
-	}
+	return join(ctx, conn, s.opts.Lanes)
+}
+
+// begin starts the lanes once they are connected.
+func (s *Store) begin(ctx context.Context, n *node) error {
 	s.node.Store(n)
+	var opening sync.WaitGroup
+	failed := make([]error, s.opts.Lanes)
 	for number := range s.opts.Lanes {
-		s.lanes = append(s.lanes, newLane(s, number))
+		l := newLane(s, number)
+		s.lanes = append(s.lanes, l)
+		opening.Go(func() { failed[number] = l.open(ctx, n) })
 	}
-	for _, l := range s.lanes {
-		if err := l.open(ctx, n); err != nil {
-			for _, l := range s.lanes {
-				l.hangUp(ctx)
-			}
-			return errors.Join(fmt.Errorf("postgres store: %w", err), leave(ctx, s.control, n))
+	opening.Wait()
+	if err := errors.Join(failed...); err != nil {
+		for _, l := range s.lanes {
+			l.hangUp(ctx)
 		}
+		return errors.Join(fmt.Errorf("postgres store: %w", err), leave(ctx, s.control, n))
 	}
 	for _, l := range s.lanes {
 		s.working.Go(l.run)
