@@ -21,6 +21,7 @@ const module = "github.com/troupe-dev/troupe/"
 // and so it is with what it lists.
 var ours = map[string][]string{
 	"internal":               {},
+	"internal/sim":           {"actors/placement", "internal"}, // a simulation: only tests import it
 	"actors/store":           {},
 	"actors/store/embedded":  {"actors/store", "internal"},
 	"actors/store/storetest": {"actors/store", "internal"},

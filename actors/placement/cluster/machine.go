@@ -384,6 +384,7 @@ func (m *Machine) answeredBeat(now Instant, in Answered, out *Effects) {
 	}
 	if a.Generation != q.Generation { // not renewed, but nothing was forgotten that is ours
 		m.generation, m.next[Beat] = a.Generation, now.Mono
+		m.forgetHands()
 		return
 	}
 	if q.Sent.Mono > m.lease.Mono {

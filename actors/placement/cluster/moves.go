@@ -32,7 +32,7 @@ func (m *Machine) stillHolds(in Answered) bool {
 // happened since it said so, they still are, but for those that this node has handed
 // over since.
 func (m *Machine) gain(a Answer, out *Effects) {
-	if !a.Settled {
+	if !a.Settled || a.Generation != m.generation {
 		return
 	}
 	for _, g := range a.Held {
@@ -46,9 +46,20 @@ func (m *Machine) gain(a Answer, out *Effects) {
 	}
 }
 
+// forgetHands has the node take back what it has handed over, should the authority say
+// that it is this node's: it has forgotten the handover. Nobody has gained by it once
+// the new generation has settled.
+func (m *Machine) forgetHands() {
+	for i := range m.slots {
+		if m.slots[i].state == away {
+			m.slots[i].epoch = 0
+		}
+	}
+}
+
 // decide looks at the whole cluster: what this node should take, what it should give.
 func (m *Machine) decide(now Instant, a Answer, out *Effects) {
-	if !a.Settled {
+	if !a.Settled || a.Generation != m.generation {
 		return
 	}
 	if n := room(a.Nodes, a.Orphans, m.node.ID); n > 0 && !m.draining && m.asked[Claim] == 0 {
