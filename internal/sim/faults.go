@@ -38,7 +38,7 @@ func (w *world) trouble() {
 }
 
 func (w *world) goWrong(n *node) {
-	switch w.rand.IntN(12) {
+	switch w.rand.IntN(13) {
 	case 0, 1:
 		w.pause(n, false)
 	case 2:
@@ -82,19 +82,32 @@ func (w *world) goWrong(n *node) {
 		if w.cfg.Failovers {
 			w.failover()
 		}
+	case 12: // the answer to the next beat finds a process that stands still, and is the last one
+		n.stutters = true
 	}
+}
+
+// stutter stops a process for most of a lease, and cuts it off after that.
+func (w *world) stutter(n *node) {
+	n.stutters = false
+	d := w.between(w.lease.TTL/10, w.lease.TTL*6/10)
+	w.after(500*time.Microsecond, func() { w.stand(n, false, d) })
+	w.after(d, func() { w.cutOff(n) })
 }
 
 // pause stops a process for a while, or suspends the machine that it runs on.
 func (w *world) pause(n *node, suspend bool) {
-	if n.paused {
+	w.stand(n, suspend, w.between(time.Millisecond, 3*w.lease.TTL))
+}
+
+func (w *world) stand(n *node, suspend bool, d time.Duration) {
+	if n.paused || n.killed {
 		return
 	}
 	n.paused = true
 	if suspend {
 		n.suspend(w.now, true)
 	}
-	d := w.between(time.Millisecond, 3*w.lease.TTL)
 	w.trace("%s stands still for %v, suspended: %t", n.name, d, suspend)
 	w.after(d, func() {
 		n.paused = false

@@ -30,15 +30,16 @@ type node struct {
 	jumps  bool // its wall clock is set now and then
 	sleeps bool // its machine is suspended now and then
 
-	killed  bool
-	paused  bool
-	backlog []func() // what happens once it runs again
-	cut     placementtest.Cut
-	drained bool
+	stutters bool // see world.stutter
+	killed   bool
+	paused   bool
+	backlog  []func() // what happens once it runs again
+	cut      placementtest.Cut
+	drained  bool
 
-	holds    map[uint16]bool // what Member.Holds would say, but for the lease
-	admits   map[uint16]bool // the tenant's: may turns begin
-	unsaved  map[uint16]int  // commits on their way
+	holds    []bool          // by shard: what Member.Holds would say, but for the lease
+	admits   []bool          // the tenant's: may turns begin
+	unsaved  []int           // commits on their way
 	releases map[uint64]bool // of the present stay
 }
 
@@ -47,8 +48,8 @@ func (w *world) newNode(version uint64) *node {
 	n := &node{
 		name: "n" + strconv.Itoa(w.names), version: version,
 		rate: w.rate(), since: w.now, wall: w.between(0, time.Hour),
-		holds: make(map[uint16]bool), admits: make(map[uint16]bool),
-		unsaved: make(map[uint16]int), releases: make(map[uint64]bool),
+		holds: make([]bool, w.cfg.Shards), admits: make([]bool, w.cfg.Shards),
+		unsaved: make([]int, w.cfg.Shards), releases: make(map[uint64]bool),
 	}
 	n.machine = cluster.NewMachine(w.lease, placement.Node{ID: n.name, Version: version})
 	w.nodes = append(w.nodes, n)
@@ -74,9 +75,21 @@ func (n *node) suspend(now time.Duration, suspended bool) {
 }
 
 // has is what Member.Holds would answer at this instant.
-func (n *node) has(w *world, shard uint16) bool {
+func (n *node) has(w *world, shard uint16) bool { return n.holds[shard] && n.leased(w) }
+
+func (n *node) leased(w *world) bool {
 	since, ok := n.machine.Lease()
-	return !n.killed && n.holds[shard] && ok && w.lease.Lasts(since, n.clock(w.now))
+	return !n.killed && ok && w.lease.Lasts(since, n.clock(w.now))
+}
+
+func (n *node) count() int {
+	count := 0
+	for _, held := range n.holds {
+		if held {
+			count++
+		}
+	}
+	return count
 }
 
 // run does something in the process, once that runs.
@@ -95,7 +108,7 @@ func (w *world) tick(n *node) {
 		return
 	}
 	n.run(func() { w.step(n, cluster.Tick{}) })
-	w.after(w.between(w.lease.TTL/50, w.lease.TTL/30), func() { w.tick(n) })
+	w.after(w.between(w.lease.TTL/40, w.lease.TTL/15), func() { w.tick(n) })
 }
 
 // step is what cluster.Member does with an input.
@@ -103,10 +116,10 @@ func (w *world) step(n *node, in cluster.Input) {
 	w.Steps++
 	out := n.machine.Step(n.clock(w.now), in)
 	for _, s := range out.Lost {
-		delete(n.holds, s)
+		n.holds[s] = false
 	}
 	for _, s := range out.Dropped {
-		delete(n.holds, s)
+		n.holds[s] = false
 	}
 	for _, s := range out.Gained {
 		n.holds[s], n.admits[s] = true, true
@@ -138,12 +151,15 @@ func (w *world) step(n *node, in cluster.Input) {
 
 // alone holds that nobody else holds what n does.
 func (w *world) alone(n *node) {
-	for s := range w.cfg.Shards {
-		if !n.has(w, s) {
+	if !n.leased(w) {
+		return
+	}
+	for _, other := range w.nodes {
+		if other == n || !other.leased(w) {
 			continue
 		}
-		for _, other := range w.nodes {
-			if other != n && other.has(w, s) {
+		for s, held := range n.holds {
+			if held && other.holds[s] {
 				w.fault("%s and %s hold shard %d at once", n.machine.Self().ID, other.machine.Self().ID, s)
 			}
 		}
@@ -162,6 +178,9 @@ func (w *world) send(n *node, q cluster.Request) {
 	w.after(w.lease.TTL/5, func() { answer(cluster.Answer{}, context.DeadlineExceeded) })
 	if n.cut == placementtest.CutRequests {
 		return
+	}
+	if n.stutters && q.Op == cluster.Beat {
+		w.stutter(n)
 	}
 	p := w.primary
 	w.after(w.latency(), func() {
@@ -204,7 +223,7 @@ func (w *world) release(n *node, r cluster.Release) {
 // work has the tenant take turns: it looks whether it holds the shard, and some time
 // later its commit leaves.
 func (w *world) work(n *node) {
-	if n.killed {
+	if n.killed || w.now > w.cfg.Faults+w.lease.TTL {
 		return
 	}
 	n.run(func() {
@@ -226,5 +245,5 @@ func (w *world) work(n *node) {
 			})
 		})
 	})
-	w.after(w.between(5*time.Millisecond, 150*time.Millisecond), func() { w.work(n) })
+	w.after(w.between(5*time.Millisecond, 250*time.Millisecond), func() { w.work(n) })
 }

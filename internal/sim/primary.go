@@ -39,9 +39,12 @@ func (p *primary) clock(now time.Duration) time.Duration {
 // rate is how fast a clock runs: up to a twentieth too fast or too slow.
 func (w *world) rate() float64 { return 0.95 + 0.1*w.rand.Float64() }
 
-// keep remembers what the database was, for a failover.
-func (w *world) keep() {
+// keep remembers what the database was, for a failover, unless it did so just now.
+func (w *world) keep(apart time.Duration) {
 	p := w.primary
+	if last := len(p.history) - 1; !w.cfg.Failovers || last >= 0 && w.now-p.history[last].at < apart {
+		return
+	}
 	p.history = append(p.history, version{w.now, p.table.Clone()})
 	if len(p.history) > 64 {
 		p.history = p.history[1:]
@@ -54,25 +57,24 @@ func (w *world) ask(p *primary, q cluster.Request) (cluster.Answer, error, bool)
 	if p != w.primary {
 		return cluster.Answer{}, nil, false
 	}
-	before := epochs(p.table, w.cfg.Shards)
 	answer, err := p.table.Ask(p.clock(w.now), q)
-	for s, e := range epochs(p.table, w.cfg.Shards) {
-		if e != before[s] {
-			w.Moves++
+	switch q.Op {
+	case cluster.Claim, cluster.Hand:
+		for s := range w.cfg.Shards {
+			_, epoch := p.table.Holder(s)
+			if epoch != w.epochs[s] {
+				w.epochs[s] = epoch
+				w.Moves++
+			}
 		}
-	}
-	if w.cfg.Failovers && q.Op != cluster.List && q.Op != cluster.View && q.Op != cluster.Find {
-		w.keep()
+		w.keep(0)
+	case cluster.Join, cluster.Leave:
+		w.keep(0)
+	case cluster.Beat:
+		w.keep(500 * time.Millisecond)
+	default:
 	}
 	return answer, err, true
-}
-
-func epochs(t *placementtest.Table, shards uint16) []uint64 {
-	found := make([]uint64, shards)
-	for s := range found {
-		_, found[s] = t.Holder(uint16(s))
-	}
-	return found
 }
 
 // failover replaces the database by a copy that may lack its last seconds. Its clock

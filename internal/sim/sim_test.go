@@ -14,11 +14,11 @@ import (
 )
 
 // seeds is how many histories a test runs.
-func seeds(t *testing.T, fewer uint64) uint64 {
+func seeds(t *testing.T) uint64 {
 	t.Helper()
 	text, ok := os.LookupEnv("TROUPE_SIM_SEEDS")
 	if !ok {
-		return fewer
+		return usual
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
@@ -29,7 +29,7 @@ func seeds(t *testing.T, fewer uint64) uint64 {
 
 // histories runs a configuration with seeds from 1 on, or with the one that
 // TROUPE_SIM_SEED names, and tells of it.
-func histories(t *testing.T, cfg Config, fewer uint64) {
+func histories(t *testing.T, cfg Config) {
 	t.Helper()
 	if text, ok := os.LookupEnv("TROUPE_SIM_SEED"); ok {
 		seed, err := strconv.ParseUint(text, 10, 64)
@@ -43,7 +43,7 @@ func histories(t *testing.T, cfg Config, fewer uint64) {
 		return
 	}
 	var (
-		last  = seeds(t, fewer)
+		last  = seeds(t)
 		next  atomic.Uint64
 		found atomic.Bool
 		mu    sync.Mutex
@@ -83,13 +83,13 @@ func histories(t *testing.T, cfg Config, fewer uint64) {
 // kills, drains and a slow database.
 func TestP1_NoCommitOfAnotherHolder(t *testing.T) {
 	t.Parallel()
-	histories(t, Config{Shards: 24, Nodes: 3, Faults: time.Minute}, 1000)
+	histories(t, Config{Shards: 24, Nodes: 3, Faults: time.Minute})
 }
 
 // TestP6_ADatabaseThatForgets adds failovers that lose commits and change the clock.
 func TestP6_ADatabaseThatForgets(t *testing.T) {
 	t.Parallel()
-	histories(t, Config{Shards: 24, Nodes: 3, Faults: time.Minute, Failovers: true}, 1000)
+	histories(t, Config{Shards: 24, Nodes: 3, Faults: time.Minute, Failovers: true})
 }
 
 // TestASeedIsAHistory holds that a seed gives the same history each time.

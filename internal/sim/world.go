@@ -38,7 +38,8 @@ type world struct {
 	nodes   []*node
 	names   int
 	primary *primary
-	slow    float64 // how much slower the network is
+	epochs  []uint64 // of the shards, when one was moved last
+	slow    float64  // how much slower the network is
 
 	faults []string // invariants that did not hold
 	Stats

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/troupe-dev/troupe/actors/placement"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 )
 
 // stillHolds reports whether the authority knows of everything that this node holds.
@@ -163,6 +164,13 @@ func (m *Machine) handed(now Instant, in Answered, out *Effects) {
 		v.to = "" // whoever has room will claim them
 	case errors.Is(in.Err, ErrDead):
 		m.endStay(now, out)
+	case in.Err != nil && seedbug.On(32):
+		m.moves = slices.Delete(m.moves, at, at+1)
+		for _, g := range v.grants {
+			m.slots[g.Shard].state = held
+			m.held++
+		}
+		out.Gained = append(out.Gained, shardsOf(v.grants)...)
 	case in.Err != nil:
 		v.next += m.cfg.retryEvery()
 	default:
