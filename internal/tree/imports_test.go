@@ -21,11 +21,12 @@ const module = "github.com/troupe-dev/troupe/"
 // and so it is with what it lists.
 var ours = map[string][]string{
 	"internal":               {},
+	"internal/sim":           {"actors/placement", "internal"}, // a simulation: only tests import it
 	"actors/store":           {},
 	"actors/store/embedded":  {"actors/store", "internal"},
 	"actors/store/postgres":  {"actors/store", "internal"},
 	"actors/store/storetest": {"actors/store", "internal"},
-	"actors/placement":       {},
+	"actors/placement":       {"internal"},
 	"actors":                 {"actors/store", "actors/placement", "internal"},
 	"actors/actorstest":      {"server", "clients/go", "actors", "actors/store", "actors/store/embedded", "actors/store/storetest"}, // a kit of the whole house: only tests import it
 	"server":                 {"actors", "actors/store", "actors/store/embedded", "internal"},
@@ -67,6 +68,7 @@ var (
 		"pgregory.net/rapid":                       {"."},
 	}
 	testKits = []string{"actors/store/storetest", "actors/actorstest", "clients/scenarios", "test"}
+	testKits = []string{"actors/store/storetest", "actors/placement/placementtest", "actors/actorstest", "test"}
 )
 
 // never lists what a package must not even reach through others.
