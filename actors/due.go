@@ -64,6 +64,7 @@ type dispatcher struct {
 	lanes   map[store.ID]*lane // guarded by mu; of the actors whose rows are in memory
 	backlog []uint16           // guarded by mu; shards with sleepers that did not fit, in order
 	behind  map[uint16]bool    // guarded by mu; those in backlog
+	parked  parking            // guarded by mu
 }
 
 // never is a time at which nothing falls due.
@@ -95,6 +96,7 @@ func newDispatcher(h *Host, kind store.Kind, concurrent int, wakes *bucket, sett
 		next:     make([]int64, h.shards),
 		lanes:    make(map[store.ID]*lane),
 		behind:   make(map[uint16]bool),
+		parked:   make(parking),
 	}
 	for shard := range d.next {
 		d.next[shard] = never
