@@ -160,6 +160,9 @@ type Limits struct {
 	// StreamAge is how long a subscription lasts, give or take a tenth. It
 	// then ends with CLOSE_REASON_EXPIRED and a cursor to go on from: 1 h.
 	StreamAge time.Duration
+	// Heartbeat is the longest silence of a subscription: 15 s. Proxies that cut
+	// silent streams sooner need it shorter.
+	Heartbeat time.Duration
 	// WriteTimeout is how long one write to a subscriber may take: 10 s.
 	WriteTimeout time.Duration
 	// IdleTimeout is how long a connection may be idle: 120 s.
@@ -187,6 +190,7 @@ func DefaultLimits() Limits {
 		BodyTimeout:          15 * time.Second,
 		AuthTimeout:          5 * time.Second,
 		StreamAge:            time.Hour,
+		Heartbeat:            15 * time.Second,
 		WriteTimeout:         10 * time.Second,
 		IdleTimeout:          120 * time.Second,
 		ActionTimeout:        300 * time.Second,
@@ -214,6 +218,7 @@ func (l Limits) withDefaults() Limits {
 		{&l.BodyTimeout, &d.BodyTimeout},
 		{&l.AuthTimeout, &d.AuthTimeout},
 		{&l.StreamAge, &d.StreamAge},
+		{&l.Heartbeat, &d.Heartbeat},
 		{&l.WriteTimeout, &d.WriteTimeout},
 		{&l.IdleTimeout, &d.IdleTimeout},
 		{&l.ActionTimeout, &d.ActionTimeout},
@@ -241,6 +246,7 @@ func (l Limits) validate() error {
 	for name, value := range map[string]time.Duration{
 		"HeaderTimeout": l.HeaderTimeout, "BodyTimeout": l.BodyTimeout, "WriteTimeout": l.WriteTimeout,
 		"IdleTimeout": l.IdleTimeout, "ActionTimeout": l.ActionTimeout, "AuthTimeout": l.AuthTimeout, "StreamAge": l.StreamAge,
+		"Heartbeat": l.Heartbeat,
 	} {
 		if value < 0 {
 			errs = append(errs, fmt.Errorf("field Limits.%s is negative", name))

@@ -90,6 +90,7 @@ func (s *settings) flags(output io.Writer) *flag.FlagSet {
 	f.DurationVar(&l.BodyTimeout, "body-timeout", l.BodyTimeout, "`time` for a request's body")
 	f.DurationVar(&l.AuthTimeout, "auth-timeout", l.AuthTimeout, "`time` for the authentication of a request")
 	f.DurationVar(&l.StreamAge, "max-stream-age", l.StreamAge, "`time` that a subscription lasts, give or take a tenth")
+	f.DurationVar(&l.Heartbeat, "heartbeat", l.Heartbeat, "longest `time` that a subscription is silent")
 	f.DurationVar(&l.WriteTimeout, "write-timeout", l.WriteTimeout, "`time` for one write to a subscriber")
 	f.DurationVar(&l.IdleTimeout, "idle-timeout", l.IdleTimeout, "`time` that a connection may be idle")
 	f.DurationVar(&l.ActionTimeout, "max-action-timeout", l.ActionTimeout, "longest `time` that a caller may give a call")

@@ -60,6 +60,7 @@ type router struct {
 	limits        Limits
 	auth          *authenticator
 	raw           *raw
+	events        *eventSource
 	noGet         bool // procedures do not answer HTTP GET
 	calls         gate
 	subscriptions gate
@@ -150,6 +151,8 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case !rt.admit(w, r, found):
+	case r.Method == http.MethodGet && rt.events.takes(r, found):
+		rt.events.serve(w, r, found)
 	case found.spec.StreamType == connect.StreamTypeUnary:
 		rt.serveUnary(w, r, found)
 	default:
@@ -224,7 +227,7 @@ func (rt *router) serveUnary(w http.ResponseWriter, r *http.Request, found *rout
 		return
 	}
 	defer rt.calls.leave()
-	share, ok := rt.principalCalls.enterPrincipal(r)
+	share, ok := rt.principalCalls.enterPrincipal(r.Context())
 	if !ok {
 		rt.refuse(w, r, retryAfter(callsOfPrincipal.errorf("the caller has %d calls in flight", rt.limits.CallsPerPrincipal), busyDelay))
 		return
@@ -266,15 +269,25 @@ func (rt *router) serveStream(w http.ResponseWriter, r *http.Request, found *rou
 
 // enterStream admits a stream, or refuses it.
 func (rt *router) enterStream(w http.ResponseWriter, r *http.Request) (share uint64, ok bool) {
+	share, err := rt.admitStream(r.Context())
+	if err != nil {
+		rt.refuse(w, r, err)
+	}
+	return share, err == nil
+}
+
+// admitStream gives a stream its place among those of the server and of its
+// principal. [router.leaveStream] must follow unless it refuses.
+func (rt *router) admitStream(ctx context.Context) (share uint64, err error) {
 	if !rt.subscriptions.enter() {
-		rt.refuse(w, r, retryAfter(tooManyStreams.errorf("this server has %d subscriptions", rt.limits.Subscriptions), time.Second))
-		return 0, false
+		return 0, retryAfter(tooManyStreams.errorf("this server has %d subscriptions", rt.limits.Subscriptions), time.Second)
 	}
-	if share, ok = rt.principalStreams.enterPrincipal(r); !ok {
+	share, ok := rt.principalStreams.enterPrincipal(ctx)
+	if !ok {
 		rt.subscriptions.leave()
-		rt.refuse(w, r, retryAfter(streamsOfSubject.errorf("the caller has %d subscriptions", rt.limits.SubscriptionsPerPrincipal), time.Second))
+		return 0, retryAfter(streamsOfSubject.errorf("the caller has %d subscriptions", rt.limits.SubscriptionsPerPrincipal), time.Second)
 	}
-	return share, ok
+	return share, nil
 }
 
 func (rt *router) leaveStream(share uint64) {
