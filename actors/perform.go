@@ -47,6 +47,9 @@ func (i *instance) prepare(t *turn) error {
 		if t.sleep {
 			return errAbsent
 		}
+		if t.asleep {
+			return i.prepareAsleep(t)
+		}
 		leave, err := i.host.wakes.enter()
 		if err != nil {
 			return err
@@ -301,7 +304,7 @@ func (i *instance) perform(t *turn) (*change, error) {
 
 // collect makes the change of a turn whose code went well.
 func (i *instance) collect(t *turn, b *body) (*change, error) {
-	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, log: b.log, dirty: t.destroy || len(t.rows) > 0}
+	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, log: b.log, dirty: t.destroy || len(t.rows) > 0, stored: b.record}
 	if t.refused != nil {
 		return nil, t.refused
 	}

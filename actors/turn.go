@@ -51,6 +51,7 @@ type turn struct {
 	kept     bool // the reply is to be kept for a repeated request
 	destroy  bool // the actor ends with the turn
 	sleep    bool // the actor leaves memory after the turn
+	asleep   bool // the actor may stay asleep: see prepareAsleep
 
 	params    proto.Message // of the connection that the call opens or stands for
 	conn      *Conn         // whom the call belongs to
