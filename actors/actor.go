@@ -122,6 +122,9 @@ func ConnState[C proto.Message](ctx context.Context) C {
 	var none C
 	if t := servedBy(ctx); t != nil {
 		if state, ok := t.connState.(C); ok {
+			if t.conn != nil {
+				t.conn.touch()
+			}
 			return state
 		}
 	}

@@ -95,11 +95,17 @@ func (c *couriers) settle(ctx context.Context, from store.Address, row store.Due
 
 // serve delivers a queue until nothing of it is due.
 func (c *couriers) serve(q queue) {
+	dispatcher := c.host.dispatchers[store.KindOutbox]
 	for {
+		lifts := c.host.lifts.Load()
 		more, err := c.round(q)
-		if err != nil && c.ctx.Err() == nil {
+		switch {
+		case err == nil || c.ctx.Err() != nil:
+		case needsLifting(err):
+			dispatcher.park(q.id, q.from, lifts, err)
+		default:
 			c.host.log.Error("messages could not be delivered", slog.String("actor", q.from.Type), slog.String("key", q.from.Key), slog.Any("error", err))
-			c.host.dispatchers[store.KindOutbox].expect(q.id.Shard(), time.Now().Add(dueRetry))
+			dispatcher.expect(q.id.Shard(), time.Now().Add(dueRetry))
 		}
 		c.mu.Lock()
 		if more = err == nil && (more || c.active[q]); more {

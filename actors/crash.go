@@ -199,6 +199,7 @@ func (i *instance) revive(t *turn, record store.Record) error {
 	switch {
 	case err == nil:
 		i.host.crashes.recovered(i.addr)
+		i.host.unpark(i.addr)
 		return nil
 	case err == errDiscarded || err == errDestroyedInWake: //nolint:errorlint // our own, never wrapped
 		return err

@@ -85,6 +85,8 @@ type Host struct {
 	startedAt   time.Time
 	dispatchers map[store.Kind]*dispatcher // of rows that fall due
 	crashes     *crashes
+	parked      atomic.Int64  // actors whose rows wait until they can be used again
+	lifts       atomic.Uint64 // how often somebody did something about an actor
 
 	tokens   sync.Pool // the channels of answered turns
 	inFlight atomic.Int64

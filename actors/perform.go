@@ -197,6 +197,7 @@ func (i *instance) enter(t *turn, b *body, migrated bool) (err error) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	defer func() { i.soles++ }() // what follows may change the connections anew
 	if t.generation != i.generation {
 		return errDiscarded
 	}
@@ -207,7 +208,9 @@ func (i *instance) enter(t *turn, b *body, migrated bool) (err error) {
 	}
 	if woken.dirty {
 		i.commitLocked(nil, woken, store.OpUpdate)
+		i.keepUndoLocked(t)
 	} else {
+		t.undo = nil
 		i.deliverLocked(woken)
 	}
 	i.body, t.body = b, b

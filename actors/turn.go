@@ -56,6 +56,7 @@ type turn struct {
 	conn      *Conn         // whom the call belongs to
 	opened    *Conn         // the connection that the turn opens
 	connState proto.Message
+	undo      []connUndo // of the connections that the turn may have changed
 
 	events    []pendingEvent
 	rows      overlay // what the turn writes besides the state

@@ -72,7 +72,8 @@ func (s *Server) build(validator *validator) error {
 		return err
 	}
 	codecs := newCodecs(s.cfg.StrictJSON)
-	rpc := connect.NewServer(guarded(s.cfg.Logger))
+	others := make(otherServices)
+	rpc := connect.NewServer(guarded(s.cfg.Logger, others))
 	edge := &edge{
 		runner: s.host, codecs: codecs, namespaces: newNamespaces(s.cfg.Namespaces), log: s.cfg.Logger,
 		replyBytes: s.cfg.Limits.ResponseBytes, fair: newFairness(s.cfg.Limits),
@@ -95,8 +96,16 @@ func (s *Server) build(validator *validator) error {
 	if err := s.health.register(rpc); err != nil {
 		return err
 	}
+	if err := others.register(rpc, s.cfg.Services); err != nil {
+		return err
+	}
 	for spec := range rpc.Specs() {
-		if _, ok := routes.routes[spec.Procedure]; !ok {
+		if _, ok := routes.routes[spec.Procedure]; ok {
+			continue
+		}
+		if others[spec.Procedure] {
+			routes.addOther(spec)
+		} else {
 			routes.add(spec, false)
 		}
 	}
@@ -165,10 +174,11 @@ func (s *Server) front(routes *router) http.Handler {
 		next = withCORS(s.cfg.CORSOrigins, next)
 	}
 	hosts := newHostList(s.cfg.Listen, s.cfg.AllowedHosts)
+	proxies, _ := newProxies(s.cfg.TrustedProxies) // checked with the configuration
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["X-Content-Type-Options"] = valueNoSniff
 		if hosts.allows(r.Host) {
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, proxies.reveal(r))
 		} else {
 			routes.refuseHost(w, r)
 		}
@@ -228,6 +238,7 @@ func (s *Server) Serve(listener net.Listener) error {
 		s.cfg.Logger.Warn("INSECURE SETTINGS", "count", len(warnings), "settings", warnings)
 	}
 	limited := limitListener(listener, s.cfg.Limits, s.cfg.TLS == nil, s.cfg.Logger)
+	limited.exempt, _ = newProxies(s.cfg.TrustedProxies) // checked with the configuration
 	var err error
 	if s.cfg.TLS != nil {
 		err = s.http.ServeTLS(limited, "", "")

@@ -111,7 +111,7 @@ class Carrier {
       this.end(clientError(`nothing came for ${Math.round(silentMs)} ms`, Code.Unavailable, "heartbeat_missed"));
     });
     // Connections that are made or made anew together are asked for together.
-    setTimeout(() => void this.run());
+    clock.setTimeout(() => void this.run(), 0);
   }
 
   get hasRoom(): boolean {
