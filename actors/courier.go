@@ -97,12 +97,15 @@ func (c *couriers) settle(ctx context.Context, from store.Address, row store.Due
 func (c *couriers) serve(q queue) {
 	for {
 		more, err := c.round(q)
+		if !c.host.admits(q.id.Shard()) { // whoever has it now, goes on
+			more, err = false, nil
+		}
 		if err != nil && c.ctx.Err() == nil {
 			c.host.log.Error("messages could not be delivered", slog.String("actor", q.from.Type), slog.String("key", q.from.Key), slog.Any("error", err))
 			c.host.dispatchers[store.KindOutbox].expect(q.id.Shard(), time.Now().Add(dueRetry))
 		}
 		c.mu.Lock()
-		if more = err == nil && (more || c.active[q]); more {
+		if more = err == nil && (more || c.active[q]) && c.host.admits(q.id.Shard()); more {
 			c.active[q] = false
 		} else {
 			delete(c.active, q)
@@ -221,6 +224,9 @@ func isVerdict(err error) bool {
 	refused, ok := errors.AsType[*refusalError](err)
 	if !ok {
 		return !errors.Is(err, errUnknownReceiver)
+	}
+	if info := errorInfo(refused.wire); info != nil && info.GetDomain() != runtimeDomain {
+		return true // its author's, from another node
 	}
 	for _, detail := range refused.wire.Details() {
 		switch outcome := new(troupev1.Outcome); detail.Type {

@@ -64,6 +64,7 @@ type dispatcher struct {
 	lanes   map[store.ID]*lane // guarded by mu; of the actors whose rows are in memory
 	backlog []uint16           // guarded by mu; shards with sleepers that did not fit, in order
 	behind  map[uint16]bool    // guarded by mu; those in backlog
+	busy    map[uint16]int     // guarded by mu; rows that are settled now, by shard
 }
 
 // never is a time at which nothing falls due.
@@ -95,6 +96,7 @@ func newDispatcher(h *Host, kind store.Kind, concurrent int, wakes *bucket, sett
 		next:     make([]int64, h.shards),
 		lanes:    make(map[store.ID]*lane),
 		behind:   make(map[uint16]bool),
+		busy:     make(map[uint16]int),
 	}
 	for shard := range d.next {
 		d.next[shard] = never
@@ -155,6 +157,9 @@ func (d *dispatcher) run(quit <-chan struct{}) {
 			return
 		default:
 		}
+		if !d.host.admits(shard) {
+			continue // see Host.Gained
+		}
 		if err := d.foresee(ctx, shard, nil); err != nil {
 			d.postpone(shard, err)
 		}
@@ -204,6 +209,9 @@ func (d *dispatcher) soonest() (uint16, time.Time) {
 }
 
 func (d *dispatcher) postpone(shard uint16, err error) {
+	if !d.host.admits(shard) {
+		return
+	}
 	d.host.log.Error("rows that are due cannot be read", slog.Int("shard", int(shard)), slog.Any("error", err))
 	d.expect(shard, time.Now().Add(dueRetry))
 }
@@ -214,6 +222,9 @@ func (d *dispatcher) read(ctx context.Context, shard uint16, quit <-chan struct{
 	d.mu.Lock()
 	d.next[shard] = never // what comes from here on counts
 	d.mu.Unlock()
+	if !d.host.admits(shard) {
+		return nil
+	}
 	var after *store.DueRow
 	for {
 		rows, err := d.host.store.Due(ctx, shard, d.kind, now, after, duePage)
@@ -234,6 +245,33 @@ func (d *dispatcher) read(ctx context.Context, shard uint16, quit <-chan struct{
 
 // lastID is after every id.
 var lastID = store.ID{255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255}
+
+// leave forgets the rows of shards that others settle from now on. Those that are
+// settled now go on: see [dispatcher.settling].
+func (d *dispatcher) leave(shards shardSet) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for shard := range shards {
+		d.next[shard] = never
+	}
+	for id, l := range d.lanes {
+		if shards.has(id.Shard()) {
+			l.waiting, l.more = nil, false
+		}
+	}
+}
+
+// settling returns how many rows of shards are settled now.
+func (d *dispatcher) settling(shards shardSet) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for shard, busy := range d.busy {
+		if shards.has(shard) {
+			n += busy
+		}
+	}
+	return n
+}
 
 // foresee finds out when a shard's first row after a place falls due.
 func (d *dispatcher) foresee(ctx context.Context, shard uint16, after *store.DueRow) error {

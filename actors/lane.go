@@ -32,6 +32,9 @@ type lane struct {
 // needs a slot; if too many of actors that sleep wait, the row stays in the store.
 // False means that the host stops.
 func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) bool {
+	if !d.host.admits(row.ID.Shard()) {
+		return true
+	}
 	awake := d.host.table.withID(row.ID) != nil
 	d.mu.Lock()
 	l := d.lanes[row.ID]
@@ -134,17 +137,21 @@ func (d *dispatcher) settleNext(l *lane) bool {
 		d.mu.Unlock()
 		return false
 	}
-	key := l.waiting[0]
+	key, shard := l.waiting[0], l.id.Shard()
 	l.waiting = l.waiting[1:]
+	d.busy[shard]++
 	d.mu.Unlock()
 
 	err := d.settleRow(context.Background(), l.id, key)
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.busy[shard]--; d.busy[shard] == 0 {
+		delete(d.busy, shard)
+	}
 	delete(l.due, string(key))
 	switch {
-	case err == nil, d.host.closing.Load():
+	case err == nil, d.host.closing.Load(), !d.host.admits(shard):
 	case errors.Is(err, errDueAgain):
 		d.expectLocked(l.id.Shard(), time.Now().UnixMicro())
 	default:
@@ -162,6 +169,9 @@ func (d *dispatcher) settleRow(ctx context.Context, id store.ID, key []byte) err
 		return err
 	}
 	defer h.leave()
+	if !h.admits(id.Shard()) {
+		return nil // whoever has it now, finds it
+	}
 	rows, err := h.store.Scan(ctx, id, d.kind, store.Range{From: key, To: append(slices.Clip(key), 0), Limit: 1})
 	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() || rows[0].Due.After(time.Now()) {
 		return err
