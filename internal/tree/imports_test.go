@@ -24,7 +24,7 @@ var ours = map[string][]string{
 	"actors/store":           {},
 	"actors/store/embedded":  {"actors/store", "internal"},
 	"actors/store/storetest": {"actors/store", "internal"},
-	"actors/placement":       {},
+	"actors/placement":       {"internal"},
 	"actors":                 {"actors/store", "actors/placement", "internal"},
 	"actors/actorstest":      {"server", "clients/go", "actors", "actors/store", "actors/store/embedded", "actors/store/storetest"}, // a kit of the whole house: only tests import it
 	"server":                 {"actors", "actors/store", "actors/store/embedded", "internal"},
@@ -62,7 +62,7 @@ var (
 		"go.uber.org/goleak":                      {"."},
 		"pgregory.net/rapid":                      {"."},
 	}
-	testKits = []string{"actors/store/storetest", "actors/actorstest", "test"}
+	testKits = []string{"actors/store/storetest", "actors/placement/placementtest", "actors/actorstest", "test"}
 )
 
 // never lists what a package must not even reach through others.
