@@ -77,7 +77,7 @@ type Host struct {
 	validate   func(proto.Message) error
 	log        *slog.Logger
 	heartbeat  time.Duration
-	checks     bool // Config.CheckReads
+	checks     bool     // Config.CheckReads
 	holding    *holding // nil runs everything
 	forward    Forwarder
 	streamAge  time.Duration

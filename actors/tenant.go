@@ -6,6 +6,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/troupe-dev/troupe/actors/placement"
@@ -39,25 +40,31 @@ func (h *Host) Gained(shards []uint16) {
 // Release implements [placement.Tenant]. Calls that wait are refused and go to the
 // next holder; turns that run end by themselves, their commits are settled, streams
 // are told to connect again, what runs beside the actors is cancelled, and the actors
-// sleep. The error says that ctx has ended first: the code of some turns still runs,
-// and can no longer commit.
+// sleep. The error says that ctx has ended first: what has not ended by then may still
+// take effect, and calls are refused until the shards are gained again, or lost.
 func (h *Host) Release(ctx context.Context, shards []uint16) error {
 	leaving := setOf(shards)
 	h.holding.set(shards, shardLeaving)
 	for _, d := range h.dispatchers {
 		d.leave(leaving)
 	}
-	h.table.inShards(leaving, (*instance).part)
+	var actors []*instance
+	h.table.inShards(leaving, func(i *instance) {
+		i.part()
+		actors = append(actors, i)
+	})
 	h.committer.flushBeside()
-	err := h.partFrom(ctx, leaving)
+	if err := h.partFrom(ctx, leaving, actors); err != nil {
+		return err
+	}
 	h.holding.set(shards, shardClosed)
-	h.table.inShards(leaving, (*instance).abandon)
-	return err
+	h.table.inShards(leaving, (*instance).abandon) // those of calls that came too late
+	return nil
 }
 
 // partFrom waits until the actors of shards have ended what they do, and puts them to
 // sleep.
-func (h *Host) partFrom(ctx context.Context, leaving shardSet) error {
+func (h *Host) partFrom(ctx context.Context, leaving shardSet, actors []*instance) error {
 	grace := time.Now().Add(partingGrace)
 	ticker := time.NewTicker(partingPoll)
 	defer ticker.Stop()
@@ -66,12 +73,8 @@ func (h *Host) partFrom(ctx context.Context, leaving shardSet) error {
 		for _, d := range h.dispatchers {
 			busy += d.settling(leaving)
 		}
-		h.table.inShards(leaving, func(i *instance) {
-			if !i.parted(polite) {
-				busy++
-			}
-		})
-		if busy == 0 {
+		actors = slices.DeleteFunc(actors, func(i *instance) bool { return i.parted(polite) })
+		if busy += len(actors); busy == 0 {
 			return nil
 		}
 		select {

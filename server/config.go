@@ -92,6 +92,10 @@ type Config struct {
 	// of services and everything under /actors/ stay the server's.
 	Handlers map[string]http.Handler
 
+	// Cluster, unless nil, makes the server one node of several. All of them have
+	// the same registry, namespaces and authentication, and one store.
+	Cluster *Cluster
+
 	// Limits bounds what the server takes on.
 	Limits Limits
 }
@@ -292,6 +296,9 @@ func (c Config) validate() error {
 	}
 	if c.TLS != nil && len(c.TLS.Certificates) == 0 && c.TLS.GetCertificate == nil && c.TLS.GetConfigForClient == nil {
 		errs = append(errs, errors.New("field TLS has no certificate"))
+	}
+	if c.Cluster != nil {
+		errs = append(errs, c.Cluster.validate())
 	}
 	errs = append(errs, c.Limits.validate())
 	return errors.Join(errs...)

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/placement"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -31,6 +32,8 @@ type health struct {
 	services map[string]bool
 	draining chan struct{} // closed when the server begins to stop
 	drain    func()
+
+	placement placement.Placement // nil on a server by itself
 }
 
 func newHealth() *health {
