@@ -110,13 +110,20 @@ func (c *cluster) close() {
 	c.http.CloseIdleConnections()
 }
 
-// unsentError is why a request was not sent: no connection came about.
+// unsentError is why nothing of a request can have been run: no connection came about,
+// or it had ended.
 type unsentError struct{ error }
 
 func (e *unsentError) Unwrap() error { return e.error }
 
 // Do implements [connecthttp.HTTPClient].
-func (c *cluster) Do(r *http.Request) (*http.Response, error) { return c.http.RoundTrip(r) }
+func (c *cluster) Do(r *http.Request) (*http.Response, error) {
+	response, err := c.http.RoundTrip(r)
+	if err != nil && saidGoodbye(err) {
+		err = &unsentError{err}
+	}
+	return response, err
+}
 
 // client returns what makes clients of the services of a node.
 func (c *cluster) client(node placement.Node) *connect.Client {

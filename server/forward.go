@@ -172,7 +172,7 @@ func (p *passing) try(node placement.Node) (done bool, verdict *connect.Error) {
 	defer cancel()
 	defer context.AfterFunc(p.stopping, cancel)()
 	out, body := p.request(ctx, node)
-	response, err := p.http.RoundTrip(out)
+	response, err := p.Do(out)
 	if err != nil {
 		failed := p.failure(p.r.Context(), node, err)
 		if _, unsent := errors.AsType[*unsentError](err); unsent && p.r.Context().Err() == nil && !body.begun() {

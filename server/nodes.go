@@ -176,13 +176,13 @@ func (s *Server) newNodeServer(handler http.Handler) *http.Server {
 	limits := s.cfg.Limits
 	return &http.Server{
 		Handler:           handler,
-		TLSConfig:         s.cfg.Cluster.TLS.Clone(),
 		Protocols:         protocols,
 		ReadHeaderTimeout: limits.HeaderTimeout,
 		IdleTimeout:       2 * nodeIdleTimeout,
 		MaxHeaderBytes:    limits.HeaderBytes + 64<<10,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 		ConnContext:       withSeat,
+		ConnState:         noteState,
 	}
 }
 
@@ -197,7 +197,7 @@ func (s *Server) ServeNodes(listener net.Listener) error {
 	if err := s.cluster.start(); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	if err := s.nodes.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.nodes.Serve(&nodeListener{listener, s.cfg.Cluster.TLS}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("server: the listener of the nodes: %w", err)
 	}
 	return nil
