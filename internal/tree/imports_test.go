@@ -21,8 +21,10 @@ const module = "github.com/troupe-dev/troupe/"
 // and so it is with what it lists.
 var ours = map[string][]string{
 	"internal":               {},
+	"internal/sim":           {"actors/placement", "internal"}, // a simulation: only tests import it
 	"actors/store":           {},
 	"actors/store/embedded":  {"actors/store", "internal"},
+	"actors/store/postgres":  {"actors/store", "internal"},
 	"actors/store/storetest": {"actors/store", "internal"},
 	"actors/placement":       {"internal"},
 	"actors":                 {"actors/store", "actors/placement", "internal"},
@@ -44,6 +46,7 @@ var theirs = map[string][]string{
 	"connectrpc.com/cors":                       {"server"},
 	"connectrpc.com/grpcreflect/v2":             {"server"},
 	"github.com/cockroachdb/pebble/v2":          {"actors/store/embedded"},
+	"github.com/jackc/pgx/v5":                   {"actors/store/postgres", "actors/placement/postgres"},
 	"github.com/netresearch/go-cron":            {"actors"},
 	"github.com/rs/cors":                        {"server"},
 	"golang.org/x/sys":                          {"actors/store/embedded", "server", "bench"},

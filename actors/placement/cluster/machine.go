@@ -384,10 +384,14 @@ func (m *Machine) answeredBeat(now Instant, in Answered, out *Effects) {
 	}
 	if a.Generation != q.Generation { // not renewed, but nothing was forgotten that is ours
 		m.generation, m.next[Beat] = a.Generation, now.Mono
+		m.forgetHands()
 		return
 	}
 	if q.Sent.Mono > m.lease.Mono {
 		m.lease = q.Sent
+		if seedbug.On(35) {
+			m.lease = now
+		}
 	}
 	m.next[Beat] = q.Sent.Mono + m.cfg.beatEvery()
 	m.next[List] = now.Mono + m.cfg.listEvery(len(m.nodes))

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/troupe-dev/troupe/actors/placement"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 )
 
 // stillHolds reports whether the authority knows of everything that this node holds.
@@ -32,7 +33,7 @@ func (m *Machine) stillHolds(in Answered) bool {
 // happened since it said so, they still are, but for those that this node has handed
 // over since.
 func (m *Machine) gain(a Answer, out *Effects) {
-	if !a.Settled {
+	if !a.Settled || a.Generation != m.generation {
 		return
 	}
 	for _, g := range a.Held {
@@ -46,9 +47,20 @@ func (m *Machine) gain(a Answer, out *Effects) {
 	}
 }
 
+// forgetHands has the node take back what it has handed over, should the authority say
+// that it is this node's: it has forgotten the handover. Nobody has gained by it once
+// the new generation has settled.
+func (m *Machine) forgetHands() {
+	for i := range m.slots {
+		if m.slots[i].state == away {
+			m.slots[i].epoch = 0
+		}
+	}
+}
+
 // decide looks at the whole cluster: what this node should take, what it should give.
 func (m *Machine) decide(now Instant, a Answer, out *Effects) {
-	if !a.Settled {
+	if !a.Settled || a.Generation != m.generation {
 		return
 	}
 	if n := room(a.Nodes, a.Orphans, m.node.ID); n > 0 && !m.draining && m.asked[Claim] == 0 {
@@ -152,6 +164,13 @@ func (m *Machine) handed(now Instant, in Answered, out *Effects) {
 		v.to = "" // whoever has room will claim them
 	case errors.Is(in.Err, ErrDead):
 		m.endStay(now, out)
+	case in.Err != nil && seedbug.On(32):
+		m.moves = slices.Delete(m.moves, at, at+1)
+		for _, g := range v.grants {
+			m.slots[g.Shard].state = held
+			m.held++
+		}
+		out.Gained = append(out.Gained, shardsOf(v.grants)...)
 	case in.Err != nil:
 		v.next += m.cfg.retryEvery()
 	default:

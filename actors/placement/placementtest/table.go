@@ -112,7 +112,7 @@ func (t *Table) Ask(now time.Duration, q cluster.Request) (cluster.Answer, error
 		}
 		a.Held = t.held(q.Node.ID)
 	case cluster.View:
-		a.Nodes, a.Orphans = t.view(now)
+		a.Nodes, a.Orphans = t.view(now, a.Settled)
 	case cluster.Claim:
 		if !alive {
 			return a, cluster.ErrDead
@@ -148,7 +148,7 @@ func (t *Table) held(node string) []cluster.Grant {
 	return held
 }
 
-func (t *Table) view(now time.Duration) ([]placement.NodeStatus, int) {
+func (t *Table) view(now time.Duration, settled bool) ([]placement.NodeStatus, int) {
 	counts := make(map[string]int)
 	for _, c := range t.shards {
 		counts[c.owner]++
@@ -160,10 +160,10 @@ func (t *Table) view(now time.Duration) ([]placement.NodeStatus, int) {
 			continue
 		}
 		left := n.expires - now
-		if left > 0 {
+		if !t.ended(n, now, settled) {
 			orphans -= counts[id]
 		} else {
-			left = min(left, -time.Millisecond)
+			left = min(left, -time.Millisecond) // or it has not been heard of in this generation
 		}
 		nodes = append(nodes, placement.NodeStatus{
 			Node: n.Node, Shards: counts[id], Draining: n.draining, LeaseMillis: left.Milliseconds(),
@@ -173,9 +173,16 @@ func (t *Table) view(now time.Duration) ([]placement.NodeStatus, int) {
 	return nodes, orphans
 }
 
+// ended reports whether a lease has ended. The clock of another generation may be far
+// behind, so a node that is not heard of in it need not be waited for: a generation
+// that is settled is older than any lease.
+func (t *Table) ended(n row, now time.Duration, settled bool) bool {
+	return n.expires <= now || settled && n.known != t.generation
+}
+
 func (t *Table) claim(now time.Duration, q cluster.Request) []cluster.Grant {
 	for id, n := range t.nodes {
-		if n.expires <= now || seedbug.On(31) && id != q.Node.ID && n.expires <= now+t.ttl*9/10 {
+		if t.ended(n, now, true) || seedbug.On(31) && id != q.Node.ID && n.expires <= now+t.ttl*9/10 {
 			n.dead = true
 			t.nodes[id] = n
 		}
