@@ -206,7 +206,7 @@ func (s *Server) ServeNodes(listener net.Listener) error {
 // leave hands over what the node runs. Calls go on meanwhile, from here to the nodes
 // that run their actors now.
 func (s *Server) leave(ctx context.Context) error {
-	if s.cfg.Cluster.LameDuck > 0 {
+	if s.cfg.Cluster.LameDuck > 0 && !s.hurry.Load() {
 		pause(ctx, s.cfg.Cluster.LameDuck)
 	}
 	if err := s.cluster.placement.Drain(ctx); err != nil {

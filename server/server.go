@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -34,6 +35,7 @@ type Server struct {
 
 	cluster *cluster     // nil on a server by itself
 	nodes   *http.Server // the listener of the nodes; nil on a server by itself
+	hurry   atomic.Bool  // stops without the lame duck
 }
 
 // New checks cfg, the registered types and the validation rules of their messages,
@@ -65,7 +67,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, host: host, health: newHealth(), cluster: cluster}
 	if cluster != nil {
 		cluster.host = host
-		s.health.placement = cluster.placement
+		s.health.lease = &lease{placement: cluster.placement, shards: cfg.Store.Info().Shards}
 	}
 	if err := s.build(validator); err != nil {
 		return nil, errors.Join(fmt.Errorf("server: %w", err), host.Shutdown(context.Background()))

@@ -35,7 +35,7 @@ type Search struct {
 // the node itself.
 func (s *Search) Elsewhere() (Node, bool) {
 	route, ok := s.Placement.Route(s.Shard)
-	if !ok || route.Node.ID == s.Placement.Self().ID {
+	if self := s.Placement.Self(); !ok || route.Node.ID == self.ID || route.Node.Address == self.Address {
 		return Node{}, false
 	}
 	return route.Node, true
