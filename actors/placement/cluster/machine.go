@@ -343,7 +343,12 @@ func (m *Machine) answered(now Instant, in Answered, out *Effects) {
 		} else {
 			m.endStay(now, out)
 		}
-	case Claim, Find:
+	case Claim:
+		m.gain(in.Answer, out)
+		if len(in.Answer.Held) < q.Limit { // others were at it
+			m.next[View] = min(m.next[View], now.Mono+m.cfg.retryEvery())
+		}
+	case Find:
 		m.gain(in.Answer, out)
 	case View:
 		m.nodes = in.Answer.Nodes
