@@ -59,8 +59,8 @@ const (
 	nodeMessageBytes    = 64 << 20
 )
 
-// cluster is the other nodes, as the edge sees them. It is safe for concurrent use.
-type cluster struct {
+// peers is the other nodes, as the edge sees them. It is safe for concurrent use.
+type peers struct {
 	placement placement.Placement
 	host      *actors.Host // set before the first request
 	http      *http.Transport
@@ -71,11 +71,11 @@ type cluster struct {
 	rpc sync.Map // connect.Transport by address
 }
 
-func newCluster(cfg Config) *cluster {
+func newPeers(cfg Config) *peers {
 	if cfg.Cluster == nil {
 		return nil
 	}
-	c := &cluster{placement: cfg.Cluster.Placement, log: cfg.Logger}
+	c := &peers{placement: cfg.Cluster.Placement, log: cfg.Logger}
 	c.stopping, c.stop = context.WithCancel(context.Background())
 	dialer := &net.Dialer{Timeout: nodeDialTimeout, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: nodeKeepAlive, Interval: nodeKeepAlive, Count: 3,
@@ -105,7 +105,7 @@ func newCluster(cfg Config) *cluster {
 }
 
 // close ends the streams that go through this node and its connections.
-func (c *cluster) close() {
+func (c *peers) close() {
 	c.stop()
 	c.http.CloseIdleConnections()
 }
@@ -117,7 +117,7 @@ type unsentError struct{ error }
 func (e *unsentError) Unwrap() error { return e.error }
 
 // Do implements [connecthttp.HTTPClient].
-func (c *cluster) Do(r *http.Request) (*http.Response, error) {
+func (c *peers) Do(r *http.Request) (*http.Response, error) {
 	response, err := c.http.RoundTrip(r)
 	if err != nil && saidGoodbye(err) {
 		err = &unsentError{err}
@@ -126,7 +126,7 @@ func (c *cluster) Do(r *http.Request) (*http.Response, error) {
 }
 
 // client returns what makes clients of the services of a node.
-func (c *cluster) client(node placement.Node) *connect.Client {
+func (c *peers) client(node placement.Node) *connect.Client {
 	if known, ok := c.rpc.Load(node.Address); ok {
 		return known.(*connect.Client) //nolint:forcetypeassert // the map's only type
 	}
@@ -137,7 +137,7 @@ func (c *cluster) client(node placement.Node) *connect.Client {
 }
 
 // failure is the error about a request that has got no answer from a node.
-func (c *cluster) failure(ctx context.Context, node placement.Node, err error) *connect.Error {
+func (c *peers) failure(ctx context.Context, node placement.Node, err error) *connect.Error {
 	_, unsent := errors.AsType[*unsentError](err)
 	switch {
 	case unsent && ctx.Err() == nil:
@@ -164,7 +164,7 @@ func ended(ctx context.Context, gone, late func(string, ...any) *connect.Error) 
 const moveDelay = 250 * time.Millisecond
 
 // start takes part in the cluster, once this node can be reached.
-func (c *cluster) start() error {
+func (c *peers) start() error {
 	self := c.placement.Self()
 	if self.Address == "" || strings.HasPrefix(self.Address, ":") {
 		return fmt.Errorf("server: the node %s is advertised under %q, where others do not reach it", self.ID, self.Address)

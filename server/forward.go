@@ -75,7 +75,7 @@ func (rt *router) place(w http.ResponseWriter, r *http.Request, procedure string
 }
 
 // misplaced answers a request that another node has passed on to the wrong one.
-func (c *cluster) misplaced(rt *router, w http.ResponseWriter, r *http.Request) *http.Request {
+func (c *peers) misplaced(rt *router, w http.ResponseWriter, r *http.Request) *http.Request {
 	w.Header()[headerMisrouted] = valueTrue
 	rt.refuse(w, r, notOwner())
 	return nil
@@ -83,7 +83,7 @@ func (c *cluster) misplaced(rt *router, w http.ResponseWriter, r *http.Request) 
 
 // passing is one request on its way to the node that runs its actor.
 type passing struct {
-	*cluster
+	*peers
 
 	router *router
 	w      http.ResponseWriter
@@ -98,11 +98,11 @@ type passing struct {
 // request has been answered. The request's body is not read if it is served here, and
 // whole says that it may be read before it is sent on: then it can be sent again, if
 // the actor moves.
-func (c *cluster) pass(router *router, w http.ResponseWriter, r *http.Request, target actors.Target, whole bool) *http.Request {
+func (c *peers) pass(router *router, w http.ResponseWriter, r *http.Request, target actors.Target, whole bool) *http.Request {
 	if c.host.Admits(&target) {
 		return r
 	}
-	p := &passing{cluster: c, router: router, w: w, r: r, target: target, whole: whole || r.ContentLength == 0}
+	p := &passing{peers: c, router: router, w: w, r: r, target: target, whole: whole || r.ContentLength == 0}
 	if p.whole && r.ContentLength != 0 {
 		if err := p.read(); err != nil {
 			router.refuse(w, r, err)

@@ -25,10 +25,10 @@ import (
 // nodeServicePrefix begins the paths of what nodes ask each other.
 const nodeServicePrefix = "/" + nodev1connect.NodeName + "/"
 
-var _ actors.Forwarder = (*cluster)(nil)
+var _ actors.Forwarder = (*peers)(nil)
 
 // Call implements [actors.Forwarder].
-func (c *cluster) Call(ctx context.Context, node placement.Node, call *actors.Call) (actors.Reply, error) {
+func (c *peers) Call(ctx context.Context, node placement.Node, call *actors.Call) (actors.Reply, error) {
 	encoded, err := encodeCall(call)
 	if err != nil {
 		return actors.Reply{}, err
@@ -46,7 +46,7 @@ func (c *cluster) Call(ctx context.Context, node placement.Node, call *actors.Ca
 
 // callFailure passes on what a node has answered, and says what it means that it has
 // answered nothing.
-func (c *cluster) callFailure(ctx context.Context, node placement.Node, err error) error {
+func (c *peers) callFailure(ctx context.Context, node placement.Node, err error) error {
 	if wire, ok := errors.AsType[*connect.Error](err); ok && wire.IsRemote() {
 		return wire
 	}
@@ -54,7 +54,7 @@ func (c *cluster) callFailure(ctx context.Context, node placement.Node, err erro
 }
 
 // Follow implements [actors.Forwarder].
-func (c *cluster) Follow(ctx context.Context, node placement.Node, call *actors.Call, opened func(*actors.Reply) error, send func([]byte) error) error {
+func (c *peers) Follow(ctx context.Context, node placement.Node, call *actors.Call, opened func(*actors.Reply) error, send func([]byte) error) error {
 	encoded, err := encodeCall(call)
 	if err != nil {
 		return err

@@ -24,12 +24,12 @@ import (
 
 // relay sends requests of the ActorService, whose address is in the message, to the
 // node that runs the actor. A request without an address is served where it came in.
-func (c *cluster) relay(next connect.ServerFunc) connect.ServerFunc {
+func (c *peers) relay(next connect.ServerFunc) connect.ServerFunc {
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
 		if !strings.HasPrefix(spec.Procedure, "/"+troupev1connect.ActorServiceName+"/") || forwarded(ctx) {
 			return next(ctx, spec, stream)
 		}
-		reading := &addressed{ServerStream: stream, cluster: c, ctx: ctx}
+		reading := &addressed{ServerStream: stream, peers: c, ctx: ctx}
 		err := next(ctx, spec, reading)
 		if reading.elsewhere == nil {
 			return err
@@ -42,7 +42,7 @@ func (c *cluster) relay(next connect.ServerFunc) connect.ServerFunc {
 // actor of another node does not get through.
 type addressed struct {
 	connect.ServerStream
-	*cluster
+	*peers
 
 	ctx       context.Context //nolint:containedctx // a stream is a call, and its methods take no context
 	elsewhere *actors.Target  // the actor that another node runs
@@ -85,7 +85,7 @@ func targetOfAddress(address *troupev1.Address) (target actors.Target, ok bool) 
 }
 
 // relayRequest has the node answer that runs the actor.
-func (c *cluster) relayRequest(ctx context.Context, spec connect.Spec, stream connect.ServerStream, read *addressed) error {
+func (c *peers) relayRequest(ctx context.Context, spec connect.Spec, stream connect.ServerStream, read *addressed) error {
 	peer := ""
 	if info, ok := connect.CallInfoForServerContext(ctx); ok {
 		peer = info.PeerAddr

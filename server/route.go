@@ -59,7 +59,7 @@ type router struct {
 	auth          *authenticator
 	raw           *raw
 	noGet         bool     // procedures do not answer HTTP GET
-	cluster       *cluster // nil on a server by itself
+	cluster       *peers // nil on a server by itself
 	fair          *fairness
 	forwarded     bool // serves what other nodes pass on
 	calls         *gate

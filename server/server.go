@@ -33,7 +33,7 @@ type Server struct {
 	http    *http.Server
 	health  *health
 
-	cluster *cluster     // nil on a server by itself
+	cluster *peers     // nil on a server by itself
 	nodes   *http.Server // the listener of the nodes; nil on a server by itself
 	hurry   atomic.Bool  // stops without the lame duck
 }
@@ -56,7 +56,7 @@ func New(cfg Config) (*Server, error) {
 		ScheduledTurns: cfg.ScheduledTurns, WakeRate: cfg.WakeRate,
 		ConcurrentWakes: cfg.ConcurrentWakes, MemoryLimit: cfg.MemoryLimit,
 	}
-	cluster := newCluster(cfg)
+	cluster := newPeers(cfg)
 	if cluster != nil {
 		settings.Placement, settings.Forward = cluster.placement, cluster
 	}
