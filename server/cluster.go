@@ -116,11 +116,14 @@ type unsentError struct{ error }
 
 func (e *unsentError) Unwrap() error { return e.error }
 
+var errFarewell = errors.New("the node has closed the connection")
+
 // Do implements [connecthttp.HTTPClient].
 func (c *peers) Do(r *http.Request) (*http.Response, error) {
 	response, err := c.http.RoundTrip(r)
-	if err != nil && saidGoodbye(err) {
-		err = &unsentError{err}
+	if err == nil && isFarewell(response) {
+		_ = response.Body.Close()
+		return nil, &unsentError{errFarewell}
 	}
 	return response, err
 }

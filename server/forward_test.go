@@ -4,7 +4,9 @@
 package server
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -251,4 +253,45 @@ func TestActorsCallEachOtherAcrossNodes(t *testing.T) {
 	if count := take(t, "event", followed); count != 10 {
 		t.Errorf("the event says %d, want 10", count)
 	}
+}
+
+// TestAConnectionOfNodesEndsWithAFarewell holds that a request which meets the end of
+// an idle connection learns that nothing has been run.
+func TestAConnectionOfNodesEndsWithAFarewell(t *testing.T) {
+	t.Parallel()
+	_, nodes := nodesOf(t, 1, nil)
+	secure, err := ClusterSecret(testSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := (&tls.Dialer{Config: secure}).DialContext(t.Context(), "tcp", nodes[0].placement.Self().Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	answers := bufio.NewReader(conn)
+	ask := func() *http.Response {
+		t.Helper()
+		if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n"+headerCaller+": CgA\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		return response
+	}
+	if response := ask(); isFarewell(response) {
+		t.Fatalf("a connection in use says goodbye: %v", response)
+	}
+	if err := nodes[0].Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(answers, nil)
+	if err != nil || !isFarewell(response) {
+		t.Fatalf("the connection ends with %v, %v", response, err)
+	}
+	_ = response.Body.Close()
 }

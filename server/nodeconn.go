@@ -5,12 +5,11 @@ package server
 
 import (
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // nodeListener accepts the connections of other nodes.
@@ -28,20 +27,27 @@ func (l *nodeListener) Accept() (net.Conn, error) {
 	return &nodeConn{Conn: tls.Server(conn, l.tls)}, nil
 }
 
-// nodeConn is a connection of another node. It says goodbye, as TLS does, only while no
-// request is being served: so that a node whose request meets the end of a connection
-// can tell that nothing has been run from that nobody knows. A request that comes at
-// that very moment may still be read, and is refused: a node that closes its
-// connections has handed everything over.
+// nodeConn is a connection of another node. It is closed with a farewell while no
+// request is being served, in the form of an answer: a node whose request meets it
+// knows that nothing has been run, which the bare end of a connection does not tell. A
+// request that comes at that very moment may still be read, and is refused: a node that
+// closes its connections has handed everything over.
 type nodeConn struct {
 	*tls.Conn
-	busy atomic.Bool
+	idle atomic.Bool
 }
+
+// farewell has the status that net/http expects on a connection that nobody uses.
+const farewell = "HTTP/1.1 408 Request Timeout\r\n" + headerMisrouted + ": true\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+// farewellTimeout bounds the writing of a farewell, which fits into a socket's buffer.
+const farewellTimeout = time.Second
 
 // Close implements [net.Conn].
 func (c *nodeConn) Close() error {
-	if c.busy.Load() {
-		return c.NetConn().Close()
+	if c.idle.Swap(false) && c.ConnectionState().HandshakeComplete {
+		_ = c.SetWriteDeadline(time.Now().Add(farewellTimeout))
+		_, _ = io.WriteString(c.Conn, farewell) // the other node may be gone
 	}
 	return c.Conn.Close()
 }
@@ -49,12 +55,11 @@ func (c *nodeConn) Close() error {
 // noteState is the ConnState of the nodes' server.
 func noteState(conn net.Conn, state http.ConnState) {
 	if c, ok := conn.(*nodeConn); ok {
-		c.busy.Store(state == http.StateActive)
+		c.idle.Store(state == http.StateNew || state == http.StateIdle)
 	}
 }
 
-// saidGoodbye reports whether a request has got no answer because the other node had
-// closed the connection while nothing was served on it.
-func saidGoodbye(err error) bool {
-	return errors.Is(err, io.EOF) || strings.HasSuffix(err.Error(), "http: server closed idle connection")
+// isFarewell reports whether an answer is the end of its connection.
+func isFarewell(response *http.Response) bool {
+	return response.StatusCode == http.StatusRequestTimeout && response.Header[headerMisrouted] != nil
 }

@@ -58,7 +58,7 @@ type router struct {
 	limits        Limits
 	auth          *authenticator
 	raw           *raw
-	noGet         bool     // procedures do not answer HTTP GET
+	noGet         bool   // procedures do not answer HTTP GET
 	cluster       *peers // nil on a server by itself
 	fair          *fairness
 	forwarded     bool // serves what other nodes pass on

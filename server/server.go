@@ -33,7 +33,7 @@ type Server struct {
 	http    *http.Server
 	health  *health
 
-	cluster *peers     // nil on a server by itself
+	cluster *peers       // nil on a server by itself
 	nodes   *http.Server // the listener of the nodes; nil on a server by itself
 	hurry   atomic.Bool  // stops without the lame duck
 }
