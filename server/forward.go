@@ -50,8 +50,8 @@ func targetOf(header http.Header, actorType string) (target actors.Target, ok bo
 // place has a request of an actor served where the actor runs, within what one address
 // may ask of one actor. It returns the request if that is here, and nil if it has been
 // answered. Unary says that it is no stream.
-func (rt *router) place(w http.ResponseWriter, r *http.Request, procedure string, unary bool) *http.Request {
-	target, ok := targetOf(r.Header, serviceName(procedure))
+func (rt *router) place(w http.ResponseWriter, r *http.Request, spec *connect.Spec, unary bool) *http.Request {
+	target, ok := targetOf(r.Header, serviceName(spec.Procedure))
 	if !ok || rt.cluster.host.Admits(&target) {
 		return r
 	}
@@ -71,7 +71,9 @@ func (rt *router) place(w http.ResponseWriter, r *http.Request, procedure string
 		rt.refuse(w, r, err)
 		return nil
 	}
-	return rt.cluster.pass(rt, w, r, target, true)
+	p := &passing{peers: rt.cluster, router: rt, w: w, r: r, target: target, whole: true}
+	p.again = spec.IdempotencyLevel == connect.IdempotencyNoSideEffects || unary && r.Header[wire.HeaderIdempotencyKey] != nil
+	return p.pass()
 }
 
 // misplaced answers a request that another node has passed on to the wrong one.
@@ -91,21 +93,18 @@ type passing struct {
 	target actors.Target
 	body   []byte // the whole body; nil if it is passed on as it comes
 	whole  bool   // it is in body
+	again  bool   // it may be sent again though it may have been run
 }
 
-// pass sends a request to the node that runs its actor and its answer back. A request
-// that this node runs is returned, to be served here; else pass returns nil, and the
-// request has been answered. The request's body is not read if it is served here, and
-// whole says that it may be read before it is sent on: then it can be sent again, if
-// the actor moves.
-func (c *peers) pass(router *router, w http.ResponseWriter, r *http.Request, target actors.Target, whole bool) *http.Request {
-	if c.host.Admits(&target) {
-		return r
-	}
-	p := &passing{peers: c, router: router, w: w, r: r, target: target, whole: whole || r.ContentLength == 0}
-	if p.whole && r.ContentLength != 0 {
+// pass sends the request to the node that runs its actor and its answer back. One that
+// this node runs after all is returned, to be served here; else pass returns nil, and
+// the request has been answered. A body that is whole is read before it is sent on, so
+// that it can be sent again if the actor moves.
+func (p *passing) pass() *http.Request {
+	p.whole = p.whole || p.r.ContentLength == 0
+	if p.whole && p.r.ContentLength != 0 {
 		if err := p.read(); err != nil {
-			router.refuse(w, r, err)
+			p.router.refuse(p.w, p.r, err)
 			return nil
 		}
 	}
@@ -166,16 +165,19 @@ func (p *passing) local() *http.Request {
 }
 
 // try sends the request to a node. It is not done if the node does not run the actor
-// or cannot be reached, and nothing of the body is gone.
+// or cannot be reached, and nothing of the body is gone; nor if the actor has moved
+// away from a node that does not answer, and the request does no harm a second time.
 func (p *passing) try(node placement.Node) (done bool, verdict *connect.Error) {
-	ctx, cancel := context.WithCancel(p.r.Context())
-	defer cancel()
-	defer context.AfterFunc(p.stopping, cancel)()
+	ctx, watch := p.watched(p.r.Context(), node, p.host.ShardOf(&p.target))
+	defer watch.stop()
+	defer context.AfterFunc(p.stopping, watch.stop)()
 	out, body := p.request(ctx, node)
 	response, err := p.Do(out)
+	watch.answered.Store(true)
 	if err != nil {
 		failed := p.failure(p.r.Context(), node, err)
-		if _, unsent := errors.AsType[*unsentError](err); unsent && p.r.Context().Err() == nil && !body.begun() {
+		_, unsent := errors.AsType[*unsentError](err)
+		if (unsent || p.again && watch.movedAway()) && p.r.Context().Err() == nil && !body.begun() {
 			return false, failed
 		}
 		p.router.refuse(p.w, p.r, failed)

@@ -34,8 +34,10 @@ func (c *peers) Call(ctx context.Context, node placement.Node, call *actors.Call
 		return actors.Reply{}, err
 	}
 	client := nodev1connect.NewNodeClient(c.client(node))
-	ctx, _ = connect.NewClientContext(ctx) // the caller's own is for the reply of the actor
-	response, err := client.Call(ctx, &nodev1.CallRequest{Call: encoded})
+	sent, watch := c.watched(ctx, node, c.host.ShardOf(&call.Target))
+	defer watch.stop()
+	sent, _ = connect.NewClientContext(sent) // the caller's own is for the reply of the actor
+	response, err := client.Call(sent, &nodev1.CallRequest{Call: encoded})
 	if err != nil {
 		return actors.Reply{}, c.callFailure(ctx, node, err)
 	}
@@ -59,17 +61,18 @@ func (c *peers) Follow(ctx context.Context, node placement.Node, call *actors.Ca
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ctx, _ = connect.NewClientContext(ctx)
+	sent, watch := c.watched(ctx, node, c.host.ShardOf(&call.Target))
+	defer watch.stop()
+	sent, _ = connect.NewClientContext(sent)
 	client := nodev1connect.NewNodeClient(c.client(node))
-	stream, err := client.Follow(ctx, &nodev1.FollowRequest{Call: encoded})
+	stream, err := client.Follow(sent, &nodev1.FollowRequest{Call: encoded})
 	if err != nil {
 		return c.callFailure(ctx, node, err)
 	}
 	defer func() { _ = stream.Close() }() // what it says does not matter any more
 	for {
 		piece, err := stream.Receive()
+		watch.answered.Store(true)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}

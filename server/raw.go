@@ -94,7 +94,7 @@ func (s *raw) serve(w http.ResponseWriter, r *http.Request, address *urlAddress)
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = x.body
 		}
-		if r = c.pass(s.router, x, r, call.Target, false); r == nil {
+		if r = (&passing{peers: c, router: s.router, w: x, r: r, target: call.Target}).pass(); r == nil {
 			return
 		}
 	}

@@ -98,9 +98,12 @@ func (c *peers) relayRequest(ctx context.Context, spec connect.Spec, stream conn
 			if err != nil {
 				return err
 			}
-			ctx, info := connect.NewClientContext(ctx)
+			sent, watch := c.watched(ctx, node, search.Shard)
+			sent, info := connect.NewClientContext(sent)
 			info.RequestHeader().Set(headerCaller, encodeCaller(ctx, peer))
-			if err = c.client(node).CallUnary(ctx, spec, read.request, response); err == nil {
+			err = c.client(node).CallUnary(sent, spec, read.request, response)
+			watch.stop()
+			if err == nil {
 				return stream.Send(response)
 			}
 			if verdict = rebuilt(c.callFailure(ctx, node, err)); !misrouted(verdict) {

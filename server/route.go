@@ -218,7 +218,7 @@ func (rt *router) serveUnary(w http.ResponseWriter, r *http.Request, found *rout
 	capTimeout(r.Header, rt.limits.ActionTimeout)
 	guard := newGuard(rt.guards, w, r, &rt.limits, rt.errors)
 	if rt.cluster != nil && found.actor {
-		if r = rt.place(guard, r, found.spec.Procedure, true); r == nil {
+		if r = rt.place(guard, r, &found.spec, true); r == nil {
 			guard.release()
 			return
 		}
@@ -253,7 +253,7 @@ func (rt *router) serveStream(w http.ResponseWriter, r *http.Request, found *rou
 	writer, r, guard := rt.openStream(w, r, found)
 	defer closeStream(writer, guard)
 	if rt.cluster != nil && found.actor {
-		if r = rt.place(writer, r, found.spec.Procedure, false); r == nil {
+		if r = rt.place(writer, r, &found.spec, false); r == nil {
 			return
 		}
 	}
