@@ -37,6 +37,7 @@ func newFleet(t *testing.T, n int) *fleet {
 		t: t, url: pgtest.Database(t), secret: "a secret that the nodes of these tests share",
 		path: program.Build(t, "github.com/troupe-dev/troupe/test/cluster/node"),
 	}
+	began := time.Now()
 	for range n {
 		f.nodes = append(f.nodes, f.start())
 	}
@@ -49,6 +50,7 @@ func newFleet(t *testing.T, n int) *fleet {
 			return err == nil
 		})
 	}
+	t.Logf("%d nodes took calls after %s", n, time.Since(began).Round(time.Millisecond))
 	return f
 }
 
