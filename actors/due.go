@@ -45,7 +45,7 @@ var shelved = time.Date(9999, time.January, 1, 0, 0, 0, 0, time.UTC)
 // dispatcher has the rows of one kind settled when they fall due.
 //
 // It keeps one time for each shard, that of its next row, however many rows there
-// are: it reads all shards once when it starts, a shard again when that time has
+// are: it learns of all shards once when it starts, reads a shard when that time has
 // come, and learns of new rows from the commits that hold them. What is due is read
 // a page at a time, and no faster than it is settled: see [lane].
 type dispatcher struct {
@@ -65,6 +65,9 @@ type dispatcher struct {
 	backlog []uint16           // guarded by mu; shards with sleepers that did not fit, in order
 	behind  map[uint16]bool    // guarded by mu; those in backlog
 	busy    map[uint16]int     // guarded by mu; rows that are settled now, by shard
+	parked  parking            // guarded by mu
+
+	surveyed bool // guarded by mu; next knows of what was stored before
 }
 
 // never is a time at which nothing falls due.
@@ -97,6 +100,7 @@ func newDispatcher(h *Host, kind store.Kind, concurrent int, wakes *bucket, sett
 		lanes:    make(map[store.ID]*lane),
 		behind:   make(map[uint16]bool),
 		busy:     make(map[uint16]int),
+		parked:   make(parking),
 	}
 	for shard := range d.next {
 		d.next[shard] = never
@@ -151,24 +155,15 @@ func (d *dispatcher) expectLocked(shard uint16, at int64) {
 func (d *dispatcher) run(quit <-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	for shard := range d.host.shards {
-		select {
-		case <-quit:
-			return
-		default:
-		}
-		if !d.host.admits(shard) {
-			continue // see Host.Gained
-		}
-		if err := d.foresee(ctx, shard, nil); err != nil {
-			d.postpone(shard, err)
-		}
-	}
 	timer := time.NewTimer(dueNap)
 	defer timer.Stop()
 	for {
+		surveyed := d.survey(ctx)
 		shard, at := d.soonest()
 		wait := time.Until(at)
+		if surveyed != nil {
+			wait = dueRetry
+		}
 		if wait <= 0 {
 			if err := d.read(ctx, shard, quit); err != nil {
 				d.postpone(shard, err)
@@ -190,6 +185,45 @@ func (d *dispatcher) run(quit <-chan struct{}) {
 		case <-timer.C:
 		case <-d.news:
 		}
+	}
+}
+
+// survey learns which shards have rows, and from when on to look at them, if that is
+// not known: when the host begins, and when its node has gained shards.
+func (d *dispatcher) survey(ctx context.Context) error {
+	d.mu.Lock()
+	known := d.surveyed
+	d.surveyed = true
+	d.mu.Unlock()
+	if known {
+		return nil
+	}
+	shards, err := d.host.store.DueShards(ctx, d.kind)
+	if err != nil {
+		d.host.log.Error("the rows that will be due cannot be found", slog.Any("error", err))
+		d.mu.Lock()
+		d.surveyed = false
+		d.mu.Unlock()
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range shards {
+		if s.From.Before(shelved) && d.host.admits(s.Shard) {
+			d.expectLocked(s.Shard, s.From.UnixMicro())
+		}
+	}
+	return nil
+}
+
+// resurvey has the shards surveyed again.
+func (d *dispatcher) resurvey() {
+	d.mu.Lock()
+	d.surveyed = false
+	d.mu.Unlock()
+	select {
+	case d.news <- struct{}{}:
+	default:
 	}
 }
 
@@ -257,6 +291,12 @@ func (d *dispatcher) leave(shards shardSet) {
 	for id, l := range d.lanes {
 		if shards.has(id.Shard()) {
 			l.waiting, l.more = nil, false
+		}
+	}
+	for id := range d.parked {
+		if shards.has(id.Shard()) {
+			delete(d.parked, id)
+			d.host.parked.Add(-1)
 		}
 	}
 }

@@ -29,11 +29,8 @@ func (h *Host) Gained(shards []uint16) {
 	gained := setOf(shards)
 	h.crashes.forgetShards(gained, h.shards) // others may have seen to them since
 	h.holding.set(shards, shardOpen)
-	now := time.Now()
 	for _, d := range h.dispatchers {
-		for _, shard := range shards {
-			d.expect(shard, now)
-		}
+		d.resurvey()
 	}
 }
 

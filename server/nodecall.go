@@ -13,9 +13,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// resolves are what a call says about an absent or present actor, as nodes tell each
+// nodeResolves are what a call says about an absent or present actor, as nodes tell each
 // other.
-var resolves = map[actors.Resolve]nodev1.Resolve{
+var nodeResolves = map[actors.Resolve]nodev1.Resolve{
 	actors.GetOrCreate: nodev1.Resolve_RESOLVE_UNSPECIFIED,
 	actors.Get:         nodev1.Resolve_RESOLVE_GET,
 	actors.Create:      nodev1.Resolve_RESOLVE_CREATE,
@@ -29,7 +29,7 @@ func encodeCall(call *actors.Call) (*nodev1.ForwardedCall, error) {
 	}
 	f := &nodev1.ForwardedCall{
 		Procedure: call.Method.Spec.Procedure,
-		Namespace: call.Address.Namespace, Key: call.Address.Key, Resolve: resolves[call.Resolve],
+		Namespace: call.Address.Namespace, Key: call.Address.Key, Resolve: nodeResolves[call.Resolve],
 		Request: request, Input: call.Input, Params: call.Params,
 		Conn: call.Conn, Resume: call.Resume, Events: call.Events,
 		Subject: call.Subject, IdempotencyKey: call.IdempotencyKey, Internal: call.Internal,
@@ -65,7 +65,7 @@ func (s *nodeService) decode(f *nodev1.ForwardedCall) (*actors.Call, error) {
 		Codec: s.codec,
 		Info:  &connect.CallInfo{Spec: method.Spec, Codec: s.codec.Name(), PeerAddr: f.GetPeer()},
 	}
-	for resolve, wire := range resolves {
+	for resolve, wire := range nodeResolves {
 		if wire == f.GetResolve() {
 			call.Resolve = resolve
 		}

@@ -151,7 +151,7 @@ func newNodeHandler(host *actors.Host, public *router, codecs codecs, log *slog.
 	for _, m := range host.Methods() {
 		service.methods[m.Spec.Procedure] = m
 	}
-	server := connect.NewServer(guarded(log))
+	server := connect.NewServer(guarded(log, nil))
 	nodev1connect.RegisterNodeHandler(server, service)
 	n := &nodeHandler{rpc: http.NewServeMux(), routes: &routes}
 	connecthttp.Mount(n.rpc, server, connecthttp.WithReadMaxBytes(nodeMessageBytes), connecthttp.WithCompressors())

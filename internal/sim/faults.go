@@ -61,6 +61,7 @@ func (w *world) goWrong(n *node) {
 		w.restart(n)
 	case 7:
 		w.trace("%s drains", n.name)
+		n.drains = true
 		n.run(func() { w.step(n, cluster.Drain{}) })
 		w.after(w.between(time.Second, 20*time.Second), func() {
 			n.run(func() { w.step(n, cluster.Close{}) })

@@ -35,7 +35,7 @@ type node struct {
 	paused   bool
 	backlog  []func() // what happens once it runs again
 	cut      placementtest.Cut
-	drained  bool
+	drains   bool // it was asked to
 
 	holds    []bool          // by shard: what Member.Holds would say, but for the lease
 	admits   []bool          // the tenant's: may turns begin
@@ -55,7 +55,9 @@ func (w *world) newNode(version uint64) *node {
 	w.nodes = append(w.nodes, n)
 	w.trace("%s starts, version %d", n.name, version)
 	w.tick(n)
-	w.work(n)
+	if !w.cfg.Large {
+		w.work(n)
+	}
 	return n
 }
 
@@ -124,7 +126,7 @@ func (w *world) step(n *node, in cluster.Input) {
 	for _, s := range out.Gained {
 		n.holds[s], n.admits[s] = true, true
 	}
-	w.alone(n)
+	w.alone(n, out.Gained)
 	if out.Ended {
 		w.trace("%s: the stay before %s ends, %d shards lost", n.name, n.machine.Self().ID, len(out.Lost))
 		clear(n.admits)
@@ -142,7 +144,6 @@ func (w *world) step(n *node, in cluster.Input) {
 	for _, q := range out.Requests {
 		w.after(w.between(0, time.Millisecond), func() { n.run(func() { w.send(n, q) }) })
 	}
-	n.drained = n.drained || out.Drained
 	if out.Closed {
 		w.trace("%s has left", n.name)
 		n.killed = true
@@ -150,12 +151,20 @@ func (w *world) step(n *node, in cluster.Input) {
 }
 
 // alone holds that nobody else holds what n does.
-func (w *world) alone(n *node) {
-	if !n.leased(w) {
+func (w *world) alone(n *node, gained []uint16) {
+	if !n.leased(w) || w.cfg.Large && len(gained) == 0 {
 		return
 	}
 	for _, other := range w.nodes {
 		if other == n || !other.leased(w) {
+			continue
+		}
+		if w.cfg.Large {
+			for _, s := range gained {
+				if other.holds[s] {
+					w.fault("two nodes hold shard %d at once", s)
+				}
+			}
 			continue
 		}
 		for s, held := range n.holds {
@@ -198,7 +207,7 @@ func (w *world) release(n *node, r cluster.Release) {
 		n.admits[s] = false
 	}
 	give := w.now + w.lease.TTL
-	stuck := w.chance(0.05)
+	stuck := !w.cfg.Large && w.chance(0.05)
 	var look func()
 	look = func() {
 		if !n.releases[r.ID] {

@@ -58,6 +58,7 @@ func (w *world) ask(p *primary, q cluster.Request) (cluster.Answer, error, bool)
 		return cluster.Answer{}, nil, false
 	}
 	answer, err := p.table.Ask(p.clock(w.now), q)
+	w.asked[q.Op]++
 	switch q.Op {
 	case cluster.Claim, cluster.Hand:
 		for s := range w.cfg.Shards {

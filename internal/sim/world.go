@@ -22,6 +22,10 @@ type Config struct {
 	// Failovers has the database replaced now and then by a copy that has lost the
 	// last commits.
 	Failovers bool
+	// Large says that there are many nodes and nothing goes wrong that is not asked
+	// for: no turns are taken, and that a shard has one holder is looked at when it is
+	// gained only.
+	Large bool
 	// Trace, unless nil, is told everything.
 	Trace func(line string)
 }
@@ -38,8 +42,9 @@ type world struct {
 	nodes   []*node
 	names   int
 	primary *primary
-	epochs  []uint64 // of the shards, when one was moved last
-	slow    float64  // how much slower the network is
+	epochs  []uint64              // of the shards, when one was moved last
+	asked   [cluster.Find + 1]int // requests that have come to a database, by Op
+	slow    float64               // how much slower the network is
 
 	faults []string // invariants that did not hold
 	Stats

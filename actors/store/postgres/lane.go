@@ -368,9 +368,12 @@ func (l *lane) open(ctx context.Context, n *node) error {
 	if err != nil {
 		return err
 	}
-	l.prepared, err = conn.Prepare(ctx, "commit", commitSQL)
+	l.prepared, err = conn.Prepare(ctx, "commit_batch", commitSQL) // not "commit": pgx would take that for this one
 	if err != nil {
 		return errors.Join(fmt.Errorf("prepare the commit: %w", err), conn.Close(ctx))
+	}
+	if err := confirm(ctx, conn, n); err != nil {
+		return errors.Join(err, conn.Close(ctx))
 	}
 	l.conn = conn
 	l.store.metrics.connected.Add(1)
