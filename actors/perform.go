@@ -163,6 +163,10 @@ func (i *instance) create(t *turn) (err error) {
 	}
 	created.dirty = true
 	i.mu.Lock()
+	if t.generation != i.generation {
+		i.mu.Unlock()
+		return errDiscarded
+	}
 	i.commitLocked(nil, created, store.OpCreate)
 	i.mu.Unlock()
 	t.reply.Created = true

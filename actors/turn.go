@@ -47,6 +47,7 @@ type turn struct {
 	readOnly bool
 	borrows  bool // runs on its caller's goroutine
 	shared   bool // runs beside other read-only turns
+	rests    bool // its answer rests on no commit of its own
 	exists   bool // resolve wants it absent; only a reply given before can answer
 	kept     bool // the reply is to be kept for a repeated request
 	destroy  bool // the actor ends with the turn
