@@ -67,8 +67,7 @@ var (
 		"go.uber.org/goleak":                       {"."},
 		"pgregory.net/rapid":                       {"."},
 	}
-	testKits = []string{"actors/store/storetest", "actors/actorstest", "clients/scenarios", "test"}
-	testKits = []string{"actors/store/storetest", "actors/placement/placementtest", "actors/actorstest", "test"}
+	testKits = []string{"actors/store/storetest", "actors/placement/placementtest", "actors/actorstest", "clients/scenarios", "test"}
 )
 
 // never lists what a package must not even reach through others.

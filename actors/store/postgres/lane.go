@@ -368,7 +368,7 @@ func (l *lane) open(ctx context.Context, n *node) error {
 	if err != nil {
 		return err
 	}
-	l.prepared, err = conn.Prepare(ctx, "commit_batch", commitSQL) // not "commit": pgx would take that for this one
+	l.prepared, err = conn.Prepare(ctx, commitName, commitSQL)
 	if err != nil {
 		return errors.Join(fmt.Errorf("prepare the commit: %w", err), conn.Close(ctx))
 	}

@@ -66,5 +66,9 @@ SELECT $1, $2, $3, CASE WHEN cardinality(all_won.ids) < $4::integer THEN all_won
 FROM fence, (SELECT won.ids || ARRAY (SELECT id FROM destroyed) AS ids FROM won) AS all_won
 RETURNING won`
 
+// commitName is what a session calls it. (The driver takes the text of a statement for a
+// name if there is one like it, and "commit" is what ends a transaction.)
+const commitName = "troupe_commit"
+
 // commitParams is the number of its parameters.
 const commitParams = 40
