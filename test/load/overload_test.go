@@ -114,6 +114,7 @@ func TestP46_Overload(t *testing.T) {
 }
 
 func (a *answers) call(t *testing.T, client *http.Client, url string) {
+	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader([]byte(`{"amount":1}`)))
 	if err != nil {
 		t.Error(err)
