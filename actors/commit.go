@@ -217,7 +217,7 @@ func (i *instance) commitLocked(t *turn, c *change, op store.Op) {
 	i.eventHead = c.eventHead
 	i.coverLocked(c.rows, i.entry)
 	i.undurable++
-	c.body.snapshot, c.body.log = c.state, c.log
+	c.body.snapshot, c.body.log, c.body.usage = c.state, c.log, c.usage
 	i.destroying = op == store.OpDestroy
 	if seedbug.On(3) && t != nil {
 		t.finish(nil)

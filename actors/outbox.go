@@ -200,6 +200,7 @@ func (t *turn) enqueueMessage(queue []byte, number uint64, m *storagev1.OutboxMe
 	if !behind {
 		row.Due = time.Now()
 	}
+	t.saw(store.KindOutbox, string(row.Key), 0) // its number is new
 	t.putRow(store.KindOutbox, row)
 	return nil
 }
