@@ -115,7 +115,7 @@ func (l *lane) reach(ctx context.Context, target uint64) error {
 func (l *lane) finish(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.finished += uint64(n) //nolint:gosec // a length
+	l.finished += uint64(n)
 	if l.progress != nil {
 		close(l.progress)
 		l.progress = nil
@@ -368,7 +368,7 @@ func (l *lane) open(ctx context.Context, n *node) error {
 	if err != nil {
 		return err
 	}
-	l.prepared, err = conn.Prepare(ctx, "commit_batch", commitSQL) // not "commit": pgx would take that for this one
+	l.prepared, err = conn.Prepare(ctx, commitName, commitSQL)
 	if err != nil {
 		return errors.Join(fmt.Errorf("prepare the commit: %w", err), conn.Close(ctx))
 	}
