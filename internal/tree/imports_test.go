@@ -31,6 +31,7 @@ var ours = map[string][]string{
 	"actors/actorstest":      {"server", "clients/go", "actors", "actors/store", "actors/store/embedded", "actors/store/storetest"}, // a kit of the whole house: only tests import it
 	"server":                 {"actors", "actors/store", "actors/store/embedded", "internal"},
 	"clients/go":             {"internal"},
+	"clients/scenarios":      {"."},
 	"cmd":                    {"."},
 	"examples":               {"."},
 	"bench":                  {"."},
@@ -58,14 +59,15 @@ var theirs = map[string][]string{
 // kits.
 var (
 	theirsInTests = map[string][]string{
-		"buf.build/gen/go/bufbuild/protovalidate": {"clients/go"},
-		"buf.build/go/protovalidate":              {"clients/go"},
-		"github.com/coder/websocket":              {"server", "clients/go"},
-		"github.com/google/go-cmp":                {"."},
-		"go.uber.org/goleak":                      {"."},
-		"pgregory.net/rapid":                      {"."},
+		"buf.build/gen/go/bufbuild/protovalidate":  {"clients/go"},
+		"buf.build/go/protovalidate":               {"clients/go"},
+		"github.com/coder/websocket":               {"server", "clients/go", "clients/scenarios"},
+		"github.com/google/go-cmp":                 {"."},
+		"github.com/santhosh-tekuri/jsonschema/v6": {"server"},
+		"go.uber.org/goleak":                       {"."},
+		"pgregory.net/rapid":                       {"."},
 	}
-	testKits = []string{"actors/store/storetest", "actors/placement/placementtest", "actors/actorstest", "test"}
+	testKits = []string{"actors/store/storetest", "actors/placement/placementtest", "actors/actorstest", "clients/scenarios", "test"}
 )
 
 // never lists what a package must not even reach through others.
