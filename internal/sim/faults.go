@@ -53,14 +53,14 @@ func (w *world) goWrong(n *node) {
 			n.jumps = true
 			jump := w.between(-time.Hour, time.Hour)
 			n.wall += jump
-			w.trace("%s: the wall clock jumps by %v", n.name, jump)
+			w.tracef("%s: the wall clock jumps by %v", n.name, jump)
 		}
 	case 6:
-		w.trace("%s is killed", n.name)
+		w.tracef("%s is killed", n.name)
 		n.killed = true
 		w.restart(n)
 	case 7:
-		w.trace("%s drains", n.name)
+		w.tracef("%s drains", n.name)
 		n.drains = true
 		n.run(func() { w.step(n, cluster.Drain{}) })
 		w.after(w.between(time.Second, 20*time.Second), func() {
@@ -77,7 +77,7 @@ func (w *world) goWrong(n *node) {
 		n.run(func() { w.step(n, cluster.Move{Shards: []uint16{shard}, To: to}) })
 	case 10:
 		w.slow = 8
-		w.trace("the database is slow")
+		w.tracef("the database is slow")
 		w.after(w.between(time.Second, 10*time.Second), func() { w.slow = 1 })
 	case 11:
 		if w.cfg.Failovers {
@@ -109,13 +109,13 @@ func (w *world) stand(n *node, suspend bool, d time.Duration) {
 	if suspend {
 		n.suspend(w.now, true)
 	}
-	w.trace("%s stands still for %v, suspended: %t", n.name, d, suspend)
+	w.tracef("%s stands still for %v, suspended: %t", n.name, d, suspend)
 	w.after(d, func() {
 		n.paused = false
 		if suspend {
 			n.suspend(w.now, false)
 		}
-		w.trace("%s goes on", n.name)
+		w.tracef("%s goes on", n.name)
 		backlog := n.backlog
 		n.backlog = nil
 		for _, do := range backlog {
@@ -129,7 +129,7 @@ func (w *world) cutOff(n *node) {
 	if w.chance(0.5) {
 		n.cut = placementtest.CutAnswers
 	}
-	w.trace("%s is cut off, %d", n.name, n.cut)
+	w.tracef("%s is cut off, %d", n.name, n.cut)
 	w.after(w.between(time.Second, 2*w.lease.TTL), func() { n.cut = placementtest.CutNothing })
 }
 

@@ -53,7 +53,7 @@ func (w *world) newNode(version uint64) *node {
 	}
 	n.machine = cluster.NewMachine(w.lease, placement.Node{ID: n.name, Version: version})
 	w.nodes = append(w.nodes, n)
-	w.trace("%s starts, version %d", n.name, version)
+	w.tracef("%s starts, version %d", n.name, version)
 	w.tick(n)
 	if !w.cfg.Large {
 		w.work(n)
@@ -128,7 +128,7 @@ func (w *world) step(n *node, in cluster.Input) {
 	}
 	w.alone(n, out.Gained)
 	if out.Ended {
-		w.trace("%s: the stay before %s ends, %d shards lost", n.name, n.machine.Self().ID, len(out.Lost))
+		w.tracef("%s: the stay before %s ends, %d shards lost", n.name, n.machine.Self().ID, len(out.Lost))
 		clear(n.admits)
 		clear(n.releases)
 		w.after(w.between(0, 200*time.Millisecond), func() {
@@ -136,7 +136,7 @@ func (w *world) step(n *node, in cluster.Input) {
 		})
 	}
 	if len(out.Gained) > 0 {
-		w.trace("%s gains %v", n.machine.Self().ID, out.Gained)
+		w.tracef("%s gains %v", n.machine.Self().ID, out.Gained)
 	}
 	for _, r := range out.Release {
 		w.release(n, r)
@@ -145,7 +145,7 @@ func (w *world) step(n *node, in cluster.Input) {
 		w.after(w.between(0, time.Millisecond), func() { n.run(func() { w.send(n, q) }) })
 	}
 	if out.Closed {
-		w.trace("%s has left", n.name)
+		w.tracef("%s has left", n.name)
 		n.killed = true
 	}
 }
@@ -162,14 +162,14 @@ func (w *world) alone(n *node, gained []uint16) {
 		if w.cfg.Large {
 			for _, s := range gained {
 				if other.holds[s] {
-					w.fault("two nodes hold shard %d at once", s)
+					w.faultf("two nodes hold shard %d at once", s)
 				}
 			}
 			continue
 		}
 		for s, held := range n.holds {
 			if held && other.holds[s] {
-				w.fault("%s and %s hold shard %d at once", n.machine.Self().ID, other.machine.Self().ID, s)
+				w.faultf("%s and %s hold shard %d at once", n.machine.Self().ID, other.machine.Self().ID, s)
 			}
 		}
 	}
@@ -193,7 +193,7 @@ func (w *world) send(n *node, q cluster.Request) {
 	}
 	p := w.primary
 	w.after(w.latency(), func() {
-		a, err, ok := w.ask(p, q)
+		a, ok, err := w.ask(p, q)
 		if ok && n.cut == placementtest.CutNothing {
 			w.after(w.latency(), func() { answer(a, err) })
 		}

@@ -53,11 +53,11 @@ func (w *world) keep(apart time.Duration) {
 
 // ask has the database answer. A request that was on its way to a database that has
 // been replaced is lost.
-func (w *world) ask(p *primary, q cluster.Request) (cluster.Answer, error, bool) {
+func (w *world) ask(p *primary, q cluster.Request) (answer cluster.Answer, reached bool, err error) {
 	if p != w.primary {
-		return cluster.Answer{}, nil, false
+		return cluster.Answer{}, false, nil
 	}
-	answer, err := p.table.Ask(p.clock(w.now), q)
+	answer, err = p.table.Ask(p.clock(w.now), q)
 	w.asked[q.Op]++
 	switch q.Op {
 	case cluster.Claim, cluster.Hand:
@@ -75,7 +75,7 @@ func (w *world) ask(p *primary, q cluster.Request) (cluster.Answer, error, bool)
 		w.keep(500 * time.Millisecond)
 	default:
 	}
-	return answer, err, true
+	return answer, true, err
 }
 
 // failover replaces the database by a copy that may lack its last seconds. Its clock
@@ -92,7 +92,7 @@ func (w *world) failover() {
 	shown := old.clock(w.now) + w.between(-time.Minute, time.Minute)
 	table.Fail(shown, old.table.Generation()+1)
 	w.primary = w.newPrimary(table, shown)
-	w.trace("failover: the last %v are lost", lost)
+	w.tracef("failover: the last %v are lost", lost)
 }
 
 // commit is a commit of a turn on its way.
@@ -120,7 +120,7 @@ func (w *world) arrive(p *primary, c commit, settled func()) {
 	}
 	write := func() {
 		if owner, epoch := p.table.Holder(c.shard); owner != c.stay && p == w.primary {
-			w.fault("%s commits to shard %d, which %q holds under epoch %d", c.stay, c.shard, owner, epoch)
+			w.faultf("%s commits to shard %d, which %q holds under epoch %d", c.stay, c.shard, owner, epoch)
 		}
 		w.Commits++
 		settled()

@@ -52,7 +52,7 @@ func (w *world) heal() {
 		w.newNode(1)
 	}
 	w.nodes, w.slow = w.alive(), 0
-	w.trace("all is well from here on, with %d nodes", len(w.nodes))
+	w.tracef("all is well from here on, with %d nodes", len(w.nodes))
 }
 
 // settle holds that every shard finds a holder again, and all takers have alike.
@@ -65,7 +65,7 @@ func (w *world) settle() {
 		}
 	}
 	if why := w.unheld() + w.uneven(); why != "" && len(w.faults) == 0 {
-		w.fault("five leases after the last fault: %s", why)
+		w.faultf("five leases after the last fault: %s", why)
 	}
 }
 
@@ -108,7 +108,7 @@ func (w *world) rest() {
 	moves := w.Moves
 	w.runUntil(w.now + 3*w.lease.TTL)
 	if w.Moves != moves && len(w.faults) == 0 {
-		w.fault("%d shards moved though nothing had happened", w.Moves-moves)
+		w.faultf("%d shards moved though nothing had happened", w.Moves-moves)
 	}
 }
 
@@ -122,11 +122,11 @@ func (w *world) join() {
 	n := w.newNode(newest)
 	w.runUntil(w.now + 5*w.lease.TTL)
 	if why := w.unheld() + w.uneven(); why != "" {
-		w.fault("after a node had joined: %s", why)
+		w.faultf("after a node had joined: %s", why)
 	}
 	// Releases may fail, so a shard that was to move stays, but none moves twice.
 	if moved := w.Moves - moves; moved > n.count()+1 && len(w.faults) == 0 {
-		w.fault("%d shards moved for a node that has got %d", moved, n.count())
+		w.faultf("%d shards moved for a node that has got %d", moved, n.count())
 	}
 }
 
@@ -135,15 +135,15 @@ func (w *world) leave() {
 	victim := w.nodes[w.rand.IntN(len(w.nodes))]
 	had, moves := victim.count(), w.Moves
 	victim.killed = true
-	w.trace("%s is killed, with %d shards", victim.name, had)
+	w.tracef("%s is killed, with %d shards", victim.name, had)
 	w.runUntil(w.now + 5*w.lease.TTL)
 	w.nodes = w.alive()
 	if why := w.unheld() + w.uneven(); why != "" {
-		w.fault("after a node had died: %s", why)
+		w.faultf("after a node had died: %s", why)
 	}
 	// With older nodes about, those that are left may have to give or get some more.
 	if moved := w.Moves - moves; moved != had && !w.mixed(victim) && len(w.faults) == 0 {
-		w.fault("%d shards moved for a node that had %d", moved, had)
+		w.faultf("%d shards moved for a node that had %d", moved, had)
 	}
 }
 

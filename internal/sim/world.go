@@ -64,12 +64,14 @@ type event struct {
 
 type events []event
 
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
-	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].ordinal < e[j].ordinal
+func (e *events) Len() int { return len(*e) }
+
+func (e *events) Less(i, j int) bool {
+	a, b := (*e)[i], (*e)[j]
+	return a.at < b.at || a.at == b.at && a.ordinal < b.ordinal
 }
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) } //nolint:forcetypeassert // heap's own
+func (e *events) Swap(i, j int) { (*e)[i], (*e)[j] = (*e)[j], (*e)[i] }
+func (e *events) Push(x any)    { *e = append(*e, x.(event)) } //nolint:forcetypeassert // heap's own
 func (e *events) Pop() any {
 	old := *e
 	last := old[len(old)-1]
@@ -93,15 +95,15 @@ func (w *world) runUntil(end time.Duration) {
 	w.now = max(w.now, end)
 }
 
-func (w *world) trace(format string, args ...any) {
+func (w *world) tracef(format string, args ...any) {
 	if w.cfg.Trace != nil {
 		w.cfg.Trace(fmt.Sprintf("%10.3fs ", w.now.Seconds()) + fmt.Sprintf(format, args...))
 	}
 }
 
-func (w *world) fault(format string, args ...any) {
+func (w *world) faultf(format string, args ...any) {
 	w.faults = append(w.faults, fmt.Sprintf("at %v: ", w.now)+fmt.Sprintf(format, args...))
-	w.trace("FAULT %s", w.faults[len(w.faults)-1])
+	w.tracef("FAULT %s", w.faults[len(w.faults)-1])
 }
 
 // between is a duration in [low, high).

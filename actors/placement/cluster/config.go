@@ -62,7 +62,7 @@ func (c Config) listEvery(nodes int) time.Duration {
 }
 
 func (c Config) viewEvery(nodes int) time.Duration {
-	return max(c.TTL*3/10, time.Duration(nodes)*20*time.Millisecond)
+	return max(c.TTL*3/10, time.Duration(nodes)*8*time.Millisecond)
 }
 
 const (

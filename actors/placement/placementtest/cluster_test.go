@@ -179,9 +179,9 @@ func TestAMovedShardIsHeldWhereItWent(t *testing.T) {
 			if err := c.Move(t.Context(), 5, nodes[to]); err != nil {
 				t.Fatal(err)
 			}
-			route, ok := nodes[1-to].Route(5)
-			if !ok || route.Node.ID != nodes[to].Self().ID {
-				t.Errorf("the other node believes it at %q, %t", route.Node.ID, ok)
+			route, ok, err := nodes[1-to].Refresh(t.Context(), 5)
+			if err != nil || !ok || route.Node.ID != nodes[to].Self().ID {
+				t.Errorf("the other node believes it at %q, %t, %v", route.Node.ID, ok, err)
 			}
 			if !nodes[to].Holds(5) || nodes[1-to].Holds(5) {
 				t.Error("the wrong node holds it")

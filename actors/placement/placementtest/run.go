@@ -89,9 +89,9 @@ func (n *stay) must(q cluster.Request) cluster.Answer {
 	return answer
 }
 
-func (n *stay) beat(draining bool) cluster.Answer {
+func (n *stay) beat(draining bool) {
 	n.s.Helper()
-	return n.must(cluster.Request{Op: cluster.Beat, Generation: n.generation, Draining: draining})
+	n.must(cluster.Request{Op: cluster.Beat, Generation: n.generation, Draining: draining})
 }
 
 func (n *stay) claim(limit int) []cluster.Grant {

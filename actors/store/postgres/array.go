@@ -43,13 +43,13 @@ func (a *array) param() []byte {
 		return a.data[:12]
 	}
 	binary.BigEndian.PutUint32(a.data, 1)
-	binary.BigEndian.PutUint32(a.data[12:], uint32(a.n)) //nolint:gosec // bounded by the size of a statement
+	binary.BigEndian.PutUint32(a.data[12:], uint32(a.n))
 	binary.BigEndian.PutUint32(a.data[16:], 1)
 	return a.data
 }
 
 func (a *array) grow(size int) {
-	a.data = binary.BigEndian.AppendUint32(a.data, uint32(size)) //nolint:gosec // bounded by maxMessage
+	a.data = binary.BigEndian.AppendUint32(a.data, uint32(size))
 	a.n++
 }
 
@@ -65,12 +65,12 @@ func (a *array) int8(v int64) {
 
 func (a *array) int4(v int32) {
 	a.grow(4)
-	a.data = binary.BigEndian.AppendUint32(a.data, uint32(v)) //nolint:gosec // the same bits
+	a.data = binary.BigEndian.AppendUint32(a.data, uint32(v))
 }
 
 func (a *array) int2(v int16) {
 	a.grow(2)
-	a.data = binary.BigEndian.AppendUint16(a.data, uint16(v)) //nolint:gosec // the same bits
+	a.data = binary.BigEndian.AppendUint16(a.data, uint16(v))
 }
 
 func (a *array) bool(v bool) {

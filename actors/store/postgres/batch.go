@@ -5,9 +5,8 @@ package postgres
 
 import (
 	"bytes"
-	"slices"
-
 	"encoding/binary"
+	"slices"
 
 	"github.com/troupe-dev/troupe/actors/store"
 )
@@ -38,11 +37,11 @@ type batch struct {
 
 // The places of the groups of parameters in arrays.
 const (
-	atCreate  = 5 - 5
-	atUpdate  = 17 - 5
-	atDestroy = 27 - 5
-	atPut     = 30 - 5
-	atRemove  = 37 - 5
+	atCreate  = 0
+	atUpdate  = atCreate + 12
+	atDestroy = atUpdate + 10
+	atPut     = atDestroy + 3
+	atRemove  = atPut + 7
 )
 
 var arrayTypes = [commitParams - 4]uint32{
@@ -69,8 +68,8 @@ func (b *batch) fill(n *node, lane int, items []item) {
 		b.arrays[i].reset(arrayTypes[i])
 	}
 	b.head[0] = append(b.head[0][:0], n.id[:]...)
-	b.head[1] = binary.BigEndian.AppendUint16(b.head[1][:0], uint16(lane))       //nolint:gosec // at most maxLanes
-	b.head[3] = binary.BigEndian.AppendUint32(b.head[3][:0], uint32(len(items))) //nolint:gosec // at most maxActors
+	b.head[1] = binary.BigEndian.AppendUint16(b.head[1][:0], uint16(lane))
+	b.head[3] = binary.BigEndian.AppendUint32(b.head[3][:0], uint32(len(items)))
 	b.rows = 0
 	for i := range items {
 		w := items[i].write

@@ -97,7 +97,7 @@ func (c *connector) pool(name string, conns int) (*pgxpool.Pool, error) {
 		return nil, fmt.Errorf("postgres store: %w", err)
 	}
 	c.prepare(config.ConnConfig, name)
-	config.MaxConns = int32(min(conns, 1<<15)) //nolint:gosec // bounded
+	config.MaxConns = int32(min(conns, 1<<15))
 	config.MinConns = 0
 	config.MaxConnIdleTime = 5 * time.Minute
 	return pgxpool.NewWithConfig(context.Background(), config)
@@ -231,8 +231,7 @@ func fateOf(err error) fate {
 
 // refusal is the error of a write that was rolled back.
 func refusal(err error) error {
-	var server *pgconn.PgError
-	if errors.As(err, &server) {
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch server.Code {
 		case "53100", "53200": // disk full, out of memory
 			return fmt.Errorf("%w: %w", store.ErrFull, err)

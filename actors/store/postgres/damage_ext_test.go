@@ -51,7 +51,7 @@ func TestP14_ChangedValues(t *testing.T) {
 		`actor_row SET key = 'l' WHERE actor = $1`:         {"Scan", "Due"},
 		`actor_row SET sum = 0 WHERE actor = $1`:           {"Scan", "Due"},
 	} {
-		exec(t, conn, `CREATE TEMPORARY TABLE kept_actor AS SELECT * FROM actor; CREATE TEMPORARY TABLE kept_row AS SELECT * FROM actor_row`)
+		exec(t, conn, `CREATE TEMPORARY TABLE kept_actor AS TABLE actor; CREATE TEMPORARY TABLE kept_row AS TABLE actor_row`)
 		exec(t, conn, `UPDATE `+change, id)
 		for name, err := range read(a) {
 			if want := slices.Contains(noticed, name); want != errors.Is(err, store.ErrCorrupt) || !want && err != nil {
@@ -63,7 +63,7 @@ func TestP14_ChangedValues(t *testing.T) {
 				t.Errorf("%s: %s of the neighbour: %v", change, name, err)
 			}
 		}
-		exec(t, conn, `DELETE FROM actor; DELETE FROM actor_row; INSERT INTO actor SELECT * FROM kept_actor; INSERT INTO actor_row SELECT * FROM kept_row; DROP TABLE kept_actor, kept_row`)
+		exec(t, conn, `DELETE FROM actor; DELETE FROM actor_row; INSERT INTO actor TABLE kept_actor; INSERT INTO actor_row TABLE kept_row; DROP TABLE kept_actor, kept_row`)
 	}
 	for name, err := range read(a) {
 		if err != nil {

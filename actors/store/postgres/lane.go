@@ -115,7 +115,7 @@ func (l *lane) reach(ctx context.Context, target uint64) error {
 func (l *lane) finish(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.finished += uint64(n) //nolint:gosec // a length
+	l.finished += uint64(n)
 	if l.progress != nil {
 		close(l.progress)
 		l.progress = nil

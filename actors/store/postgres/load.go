@@ -68,7 +68,7 @@ func scanRecord(row pgx.Row, withState bool) (store.Record, error) {
 		return r, err
 	}
 	r.Namespace, r.Type, r.Key = string(namespace), string(typ), string(key)
-	r.Revision, r.StateVersion, r.EventHead = bits(revision), uint32(bits(version)), bits(head) //nolint:gosec // stored from a uint32; the checksum tells
+	r.Revision, r.StateVersion, r.EventHead = bits(revision), uint32(bits(version)), bits(head)
 	r.CreatedAt = time.UnixMilli(created).UTC()
 	r.State, r.StateBytes = state, len(state)
 	if !withState {

@@ -28,8 +28,8 @@ type metrics struct {
 
 func (m *metrics) commit(writes, rows int, took time.Duration) {
 	m.statements.Add(1)
-	m.writes.Add(uint64(writes)) //nolint:gosec // a length
-	m.rows.Add(uint64(rows))     //nolint:gosec // a length
+	m.writes.Add(uint64(writes))
+	m.rows.Add(uint64(rows))
 	m.nanoseconds.Add(int64(took))
 	i := 0
 	for i < len(latencyBounds) && took > latencyBounds[i] {
@@ -106,7 +106,7 @@ func poolMetrics(p *pgxpool.Pool) PoolMetrics {
 	stat := p.Stat()
 	return PoolMetrics{
 		Open: int(stat.TotalConns()), InUse: int(stat.AcquiredConns()), Max: int(stat.MaxConns()),
-		Waited:      uint64(max(stat.EmptyAcquireCount(), 0)), //nolint:gosec // not negative
+		Waited:      uint64(max(stat.EmptyAcquireCount(), 0)),
 		WaitSeconds: stat.EmptyAcquireWaitTime().Seconds(),
 	}
 }

@@ -103,7 +103,7 @@ func migrate(ctx context.Context, conn *pgx.Conn, opts Options) (m meta, err err
 	if err := conn.QueryRow(ctx, `SELECT generation, shards, shard_hash FROM store`).Scan(&m.generation, &shards, &m.hash); err != nil {
 		return m, fmt.Errorf("postgres store: read what the store is: %w", err)
 	}
-	m.shards = uint16(shards) //nolint:gosec // the table holds it to 1 to 65535
+	m.shards = uint16(shards)
 	switch {
 	case m.hash != hashName:
 		return m, fmt.Errorf("%w: its actors are placed by the hash %q and this program uses %q", store.ErrFormat, m.hash, hashName)
@@ -202,8 +202,8 @@ func describe(ctx context.Context, tx pgx.Tx, shards uint16) error {
 	var generation int64
 	for generation == 0 {
 		var b [8]byte
-		_, _ = rand.Read(b[:])                            // never fails: see crypto/rand
-		generation = int64(binary.BigEndian.Uint64(b[:])) //nolint:gosec // the same bits
+		_, _ = rand.Read(b[:]) // never fails: see crypto/rand
+		generation = int64(binary.BigEndian.Uint64(b[:]))
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO store (generation, shards, shard_hash) VALUES ($1, $2, $3)`,
 		generation, int32(shards), hashName); err != nil {

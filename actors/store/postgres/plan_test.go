@@ -52,7 +52,7 @@ func TestPlanOfTheCommit(t *testing.T) {
 	empty := plan()
 	if _, err := conn.Exec(t.Context(), `
 		SET statement_timeout = 0;
-		INSERT INTO actor SELECT gen_random_uuid(), gen_random_uuid(), 1, 1, false, 0, 0, 0, 'a', 'b', int4send(n), 'state' FROM generate_series(1, 50000) n;
+		INSERT INTO actor SELECT gen_random_uuid(), md5(n::text)::uuid, 1, 1, false, 0, 0, 0, 'a', 'b', int4send(n), 'state' FROM generate_series(1, 50000) n;
 		INSERT INTO actor_row SELECT id, 1, int4send(n), n, 0, 0, 'value' FROM actor, generate_series(1, 2) n;
 		ANALYZE`); err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ type proxy struct {
 
 func newProxy(t testing.TB, server string) *proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed with the test
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func (p *proxy) accept() {
 			_ = client.Close() // that is the refusal
 			continue
 		}
-		server, err := net.Dial("tcp", p.server) //nolint:noctx // ended by closing
+		server, err := net.Dial("tcp", p.server)
 		if err != nil {
 			_ = client.Close() // the server is down
 			continue

@@ -25,8 +25,10 @@ WITH fence AS MATERIALIZED (
 	FOR UPDATE OF l
 ), created AS (
 	INSERT INTO actor (id, digest, revision, state_version, quarantined, event_head, created_at, sum, state, namespace, type, key)
-	SELECT c.* FROM fence, unnest($5::uuid[], $6::uuid[], $7::bigint[], $8::bigint[], $9::boolean[], $10::bigint[],
-		$11::bigint[], $12::bigint[], $13::bytea[], $14::bytea[], $15::bytea[], $16::bytea[]) AS c
+	SELECT c.id, c.digest, c.revision, c.state_version, c.quarantined, c.event_head, c.created_at, c.sum, c.state, c.namespace, c.type, c.key
+	FROM fence, unnest($5::uuid[], $6::uuid[], $7::bigint[], $8::bigint[], $9::boolean[], $10::bigint[],
+		$11::bigint[], $12::bigint[], $13::bytea[], $14::bytea[], $15::bytea[], $16::bytea[])
+		AS c (id, digest, revision, state_version, quarantined, event_head, created_at, sum, state, namespace, type, key)
 	ON CONFLICT DO NOTHING
 	RETURNING id
 ), updated AS (
@@ -47,7 +49,8 @@ WITH fence AS MATERIALIZED (
 	FROM (SELECT id FROM created UNION ALL SELECT id FROM updated) x
 ), put AS (
 	INSERT INTO actor_row (actor, kind, key, due, shard, sum, value)
-	SELECT r.* FROM won, unnest($30::uuid[], $31::smallint[], $32::bytea[], $33::bigint[], $34::integer[], $35::integer[], $36::bytea[])
+	SELECT r.actor, r.kind, r.key, r.due, r.shard, r.sum, r.value
+	FROM won, unnest($30::uuid[], $31::smallint[], $32::bytea[], $33::bigint[], $34::integer[], $35::integer[], $36::bytea[])
 		AS r (actor, kind, key, due, shard, sum, value)
 	WHERE won.ids[width_bucket(r.actor, won.ids)] = r.actor
 	ON CONFLICT (actor, kind, key) DO UPDATE SET due = excluded.due, sum = excluded.sum, value = excluded.value

@@ -29,7 +29,7 @@ func digest(addr store.Address) (sum [16]byte) {
 
 func appendAddress(b []byte, addr store.Address) []byte {
 	for _, part := range [...]string{addr.Namespace, addr.Type, addr.Key} {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(part))) //nolint:gosec // bounded by valid
+		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}
 	return b
@@ -49,7 +49,7 @@ func recordSum(r *store.Record, stateSum uint32) int64 {
 		flags = 1
 	}
 	b = append(b, flags)
-	b = binary.BigEndian.AppendUint64(b, uint64(r.StateBytes)) //nolint:gosec // a length
+	b = binary.BigEndian.AppendUint64(b, uint64(r.StateBytes))
 	b = binary.BigEndian.AppendUint32(b, stateSum)
 	b = appendAddress(b, r.Address)
 	return signed(uint64(crc32.Checksum(b, castagnoli))<<32 | uint64(stateSum))
@@ -60,7 +60,7 @@ func stateSum(state []byte) uint32 { return crc32.Checksum(state, castagnoli) }
 // checkRecord refuses a record that is not the one that was stored. Without its state,
 // StateBytes is set and the state's checksum is taken on trust.
 func checkRecord(r *store.Record, sum int64, withState bool) error {
-	known := uint32(bits(sum)) //nolint:gosec // the lower half
+	known := uint32(bits(sum))
 	if withState && stateSum(r.State) != known {
 		return fmt.Errorf("%w: the state of actor %s fails its checksum", store.ErrCorrupt, r.ID)
 	}
@@ -75,7 +75,7 @@ func rowSum(id store.ID, kind store.Kind, key []byte, due *int64, value []byte) 
 	var space [64 + maxRowKey]byte
 	b := append(space[:0], id[:]...)
 	b = append(b, byte(kind))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(key))) //nolint:gosec // bounded by valid
+	b = binary.BigEndian.AppendUint32(b, uint32(len(key)))
 	b = append(b, key...)
 	if due != nil {
 		b = append(b, 1)
@@ -84,7 +84,7 @@ func rowSum(id store.ID, kind store.Kind, key []byte, due *int64, value []byte) 
 		b = append(b, 0)
 	}
 	sum := crc32.Update(crc32.Checksum(b, castagnoli), castagnoli, value)
-	return int32(sum) //nolint:gosec // the same bits
+	return int32(sum)
 }
 
 // checkRow makes a row of what was read, or refuses it.
@@ -101,5 +101,5 @@ func checkRow(id store.ID, kind store.Kind, key, value []byte, due *int64, sum i
 
 // signed and bits turn a number without a sign into the stored one of the same bits,
 // and back.
-func signed(n uint64) int64 { return int64(n) }  //nolint:gosec // the same bits
-func bits(n int64) uint64   { return uint64(n) } //nolint:gosec // the same bits
+func signed(n uint64) int64 { return int64(n) }
+func bits(n int64) uint64   { return uint64(n) }

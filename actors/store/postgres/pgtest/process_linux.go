@@ -21,7 +21,7 @@ func children(id int) []int {
 		return nil
 	}
 	var all []int
-	for _, field := range strings.Fields(string(list)) {
+	for field := range strings.FieldsSeq(string(list)) {
 		if child, err := strconv.Atoi(field); err == nil {
 			all = append(all, child)
 		}
