@@ -56,6 +56,10 @@ type Call struct {
 	// Events, unless empty, names the events that a subscription wants, with
 	// commas between: fields of the event union, as in the schema or in JSON.
 	Events string
+	// Shared says that a subscription shares its stream with others. The stream
+	// has a heartbeat of its own: the subscription sends one only when its cursor
+	// has moved without an event.
+	Shared bool
 	// Subject is who calls; empty is anonymous. A connection belongs to the
 	// subject that opened it.
 	Subject string

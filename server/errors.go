@@ -45,6 +45,7 @@ var (
 	badIdempotencyKey = refusal{connect.CodeInvalidArgument, "bad_idempotency_key"}
 	badNamespace      = refusal{connect.CodeInvalidArgument, "bad_namespace"}
 	badPageToken      = refusal{connect.CodeInvalidArgument, "bad_page_token"}
+	badSubscription   = refusal{connect.CodeInvalidArgument, "bad_subscription"}
 	badURLAddress     = refusal{connect.CodeInvalidArgument, "bad_url_address"}
 	addressConflict   = refusal{connect.CodeInvalidArgument, "address_conflict"}
 	badBody           = refusal{connect.CodeInvalidArgument, "bad_request_body"}
@@ -61,7 +62,10 @@ var (
 	callsOfPrincipal  = refusal{connect.CodeResourceExhausted, "too_many_calls_of_principal"}
 	callsOfAddress    = refusal{connect.CodeResourceExhausted, "too_many_calls_of_address"}
 	streamsOfSubject  = refusal{connect.CodeResourceExhausted, "too_many_subscriptions_of_principal"}
+	tooManyCarried    = refusal{connect.CodeResourceExhausted, "too_many_subscriptions_of_stream"}
 	rateLimited       = refusal{connect.CodeResourceExhausted, "rate_limited"}
+	streamGone        = refusal{connect.CodeFailedPrecondition, "stream_gone"}
+	stopping          = refusal{connect.CodeUnavailable, "shutting_down"}
 	unknownNamespace  = refusal{connect.CodeNotFound, "unknown_namespace"}
 	unknownType       = refusal{connect.CodeNotFound, "unknown_actor_type"}
 	noRawHandler      = refusal{connect.CodeNotFound, "no_raw_handler"}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/troupe-dev/troupe/actors/store"
 )
 
@@ -62,6 +63,40 @@ func (s *Store) Due(ctx context.Context, shard uint16, kind store.Kind, until ti
 		return nil, err
 	}
 	return found, nil
+}
+
+// firstRows looks once into the due index for each shard.
+const firstRows = `SELECT s.shard, first.due FROM shard s CROSS JOIN LATERAL (
+		SELECT r.due FROM actor_row r WHERE r.shard = s.shard AND r.kind = $1 AND r.due IS NOT NULL
+		ORDER BY r.due LIMIT 1
+	) first ORDER BY s.shard`
+
+// DueShards implements [store.Store].
+func (s *Store) DueShards(ctx context.Context, kind store.Kind) (found []store.DueShard, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for _, l := range s.lanes {
+		if err := l.settled(ctx); err != nil {
+			return nil, err
+		}
+	}
+	err = s.retry(ctx, "find the shards with due rows", func(ctx context.Context) error {
+		rows, err := s.reads.Query(ctx, firstRows, int16(kind))
+		if err != nil {
+			return err
+		}
+		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.DueShard, error) {
+			var (
+				shard int32
+				due   int64
+			)
+			err := row.Scan(&shard, &due)
+			return store.DueShard{Shard: uint16(shard), From: time.UnixMicro(due)}, err //nolint:gosec // the tables hold no more
+		})
+		return err
+	})
+	return found, err
 }
 
 // expireRows waits for nobody: what a commit holds is left for the next time.

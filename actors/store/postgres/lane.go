@@ -377,6 +377,9 @@ func (l *lane) open(ctx context.Context, n *node) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("prepare the commit: %w", err), conn.Close(ctx))
 	}
+	if err := confirm(ctx, conn, n); err != nil {
+		return errors.Join(err, conn.Close(ctx))
+	}
 	l.conn = conn
 	l.store.metrics.connected.Add(1)
 	return nil
