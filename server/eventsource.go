@@ -72,7 +72,7 @@ func (s *eventSource) serve(w http.ResponseWriter, r *http.Request, found *route
 // feed opens the subscription and writes it, or says why it does not open.
 func (s *eventSource) feed(w http.ResponseWriter, r *http.Request, x *exchange) (opened bool, err error) {
 	ctx := r.Context()
-	defer judge(ctx, s.edge.log, x.call.Method.Spec.Procedure, &err)
+	defer judge(ctx, s.edge.log, nil, x.call.Method.Spec.Procedure, &err)
 	subscription, err := s.edge.runner.Subscribe(ctx, &x.call)
 	if err != nil {
 		return false, err //nolint:wrapcheck // ready for the wire
