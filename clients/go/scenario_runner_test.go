@@ -22,7 +22,6 @@ import (
 	"github.com/troupe-dev/troupe/gen/go/stage/v1/stagev1connect"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // stageHandle is a named handle of a scenario.
@@ -148,11 +147,7 @@ func (p *performance) handle(ctx context.Context, s *step) error {
 		if err := fromJSON(s.Input, input); err != nil {
 			return err
 		}
-		if proto.Size(input) <= 4096 {
-			h.address.Input = input
-		} else if err := p.createAhead(ctx, h, input); err != nil {
-			return err
-		}
+		h.address.Input = input
 	}
 	h.bound = h.client.Bind(h.address)
 	h.stage = stagev1connect.NewStageClient(h.bound)
@@ -161,30 +156,14 @@ func (p *performance) handle(ctx context.Context, s *step) error {
 	return nil
 }
 
-// createAhead is what a Go program does with an input too large for a header.
-func (p *performance) createAhead(ctx context.Context, h *stageHandle, input proto.Message) error {
-	packed, err := anypb.New(input)
-	if err != nil {
-		return err
-	}
-	_, err = h.client.Actors().GetOrCreate(ctx, &troupev1.GetOrCreateRequest{Address: h.wire(), Input: packed})
-	return err
-}
-
 func (p *performance) create(ctx context.Context, s *step) error {
 	input := new(stagev1.StageInput)
 	if err := fromJSON(s.Input, input); err != nil {
 		return err
 	}
-	packed, err := anypb.New(input)
-	if err != nil {
-		return err
-	}
-	made, err := p.client.Actors().Create(ctx, &troupev1.CreateRequest{
-		Address: p.client.Address(stagev1connect.StageName, s.Key...), Input: packed,
-	})
+	id, err := p.client.CreateActor(ctx, stagev1connect.StageName, troupe.Address{Key: s.Key, Input: input})
 	if err == nil {
-		h := &stageHandle{client: p.client, address: troupe.Address{ID: made.GetActor().GetId()}}
+		h := &stageHandle{client: p.client, address: troupe.Address{ID: id}}
 		h.bound = p.client.Bind(h.address)
 		h.stage = stagev1connect.NewStageClient(h.bound)
 		p.handles[s.As] = h
@@ -194,9 +173,9 @@ func (p *performance) create(ctx context.Context, s *step) error {
 
 func (p *performance) resolve(ctx context.Context, s *step) error {
 	h := p.handles[s.Handle]
-	reply, err := h.client.Actors().Resolve(ctx, &troupev1.ResolveRequest{Address: h.wire()})
-	if err == nil && s.Is != "" && reply.GetId() != p.text(s.Is) {
-		return fmt.Errorf("the id is %s, want %s", reply.GetId(), p.text(s.Is))
+	id, err := h.client.Resolve(ctx, stagev1connect.StageName, h.address.Key...)
+	if err == nil && s.Is != "" && id != p.text(s.Is) {
+		return fmt.Errorf("the id is %s, want %s", id, p.text(s.Is))
 	}
 	return verdict(s, nil, err)
 }

@@ -65,6 +65,7 @@ var (
 		"github.com/google/go-cmp":                 {"."},
 		"github.com/santhosh-tekuri/jsonschema/v6": {"server"},
 		"go.uber.org/goleak":                       {"."},
+		"google.golang.org/grpc":                   {"test/tools"},
 		"pgregory.net/rapid":                       {"."},
 	}
 	testKits = []string{"actors/store/storetest", "actors/placement/placementtest", "actors/actorstest", "clients/scenarios", "test"}
