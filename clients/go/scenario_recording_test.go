@@ -5,7 +5,6 @@ package troupe_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -165,6 +164,6 @@ func (r *recording) expectEvent(ctx context.Context, want entry) error {
 }
 
 func brief(got map[string]any) string {
-	text, _ := json.Marshal(got)
-	return string(text[:min(len(text), 300)])
+	text := fmt.Sprint(got)
+	return text[:min(len(text), 300)]
 }

@@ -72,7 +72,7 @@ func (p *performance) text(text string) string {
 }
 
 // perform does one step.
-func (p *performance) perform(ctx context.Context, base context.Context, s *step) error { //nolint:cyclop,revive // one case for each step
+func (p *performance) perform(ctx, base context.Context, s *step) error { //nolint:cyclop // one case for each step
 	switch s.Do {
 	case "handle":
 		return p.handle(ctx, s)
@@ -232,7 +232,7 @@ func (p *performance) callOnce(ctx context.Context, s *step) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err, failed := results[1].Interface().(error); failed {
+	if err, failed := reflect.TypeAssert[error](results[1]); failed && err != nil {
 		return nil, err
 	}
 	headers := info.ResponseHeader()
@@ -245,7 +245,7 @@ func (p *performance) callOnce(ctx context.Context, s *step) (any, error) {
 	if s.SaveCursor != "" {
 		p.saved[s.SaveCursor] = headers.Get("actor-cursor")
 	}
-	reply, _ := results[0].Interface().(proto.Message)
+	reply, _ := reflect.TypeAssert[proto.Message](results[0])
 	return asJSON(reply), nil
 }
 
@@ -265,7 +265,7 @@ func (p *performance) invoke(ctx context.Context, s *step) ([]reflect.Value, err
 		return nil, fmt.Errorf("there is no method %s", s.Method)
 	}
 	request := reflect.New(method.Type().In(1).Elem())
-	message, _ := request.Interface().(proto.Message)
+	message, _ := reflect.TypeAssert[proto.Message](request)
 	if err := fromJSON(s.Request, message); err != nil {
 		return nil, err
 	}
@@ -277,8 +277,8 @@ func (p *performance) stream(ctx context.Context, s *step) error {
 	if err != nil {
 		return err
 	}
-	stream, _ := results[0].Interface().(stagev1connect.StageCountClientStream)
-	err, _ = results[1].Interface().(error)
+	stream, _ := reflect.TypeAssert[stagev1connect.StageCountClientStream](results[0])
+	err, _ = reflect.TypeAssert[error](results[1])
 	var got []any
 	if err == nil {
 		defer func() { _ = stream.Close() }()
@@ -376,7 +376,7 @@ func (p *performance) socket(ctx context.Context, s *step) error {
 	if err != nil {
 		return err
 	}
-	socket, _, err := websocket.Dial(ctx, url, nil) //nolint:bodyclose // the library closes it
+	socket, _, err := websocket.Dial(ctx, url, nil)
 	if err != nil {
 		return err
 	}
