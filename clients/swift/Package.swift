@@ -41,6 +41,9 @@ package.targets += [
             .product(name: "SwiftProtobuf", package: "swift-protobuf"),
         ]
     ),
-    .target(name: "TroupeUI", dependencies: ["Troupe"]),
+    .target(
+        name: "TroupeUI",
+        dependencies: ["Troupe", "TroupeCore", .product(name: "Connect", package: "connect-swift")]
+    ),
 ]
 #endif
