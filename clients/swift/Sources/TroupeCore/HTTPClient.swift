@@ -130,7 +130,12 @@ public final class HTTPClient: Sendable {
 
     /// A WebSocket to an actor's own handler. Resume it.
     public func webSocket(_ request: URLRequest) -> URLSessionWebSocketTask {
-        session.webSocketTask(with: request)
+        #if canImport(FoundationNetworking)
+        // On Linux URLSession asks to keep the connection alive, in place of an upgrade.
+        var request = request
+        request.setValue("Upgrade", forHTTPHeaderField: "Connection")
+        #endif
+        return session.webSocketTask(with: request)
     }
 
     /// Sends one request and returns the messages of its answer, as they come. The stream
