@@ -3,6 +3,7 @@
 
 import Connect
 import Foundation
+import SwiftProtobuf
 import SwiftUI
 import Troupe
 import TroupeCore
