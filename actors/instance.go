@@ -22,13 +22,16 @@ import (
 // the body to itself, and is the only one to change the identity fields; turns
 // that read together share the body.
 type instance struct {
-	host *Host
-	typ  *actorType
-	addr store.Address
+	host  *Host
+	typ   *actorType
+	addr  store.Address
+	shard uint16 // 0 on a host that runs everything
 
 	mu       sync.Mutex
 	queue    mailbox
 	writing  bool
+	sole     *turn  // the one that runs by itself; nil if none does
+	soles    uint64 // how many such turns there were
 	readers  int
 	body     *body // nil while the actor is not in memory
 	lastUsed time.Time
@@ -55,6 +58,8 @@ type instance struct {
 	destroying bool        // a turn has destroyed the actor; its commit is under way
 	gone       bool        // no longer in the host's table
 	conns      []*Conn
+	undo       []connUndo // of turns that are not durable
+	undoDue    bool       // they will not be: undo them before the next turn
 }
 
 // enqueue puts a turn at the end of the mailbox and starts it if it may run. A turn
@@ -62,7 +67,7 @@ type instance struct {
 func (i *instance) enqueue(t *turn) (mine bool, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if t.call == nil || t.call.Detach == nil || i.gone || i.queue.head != nil {
+	if t.call == nil || t.call.Detach == nil || i.gone || i.queue.head != nil || i.refusesLocked(t) {
 		return false, i.enqueueLocked(t)
 	}
 	t.inst = i
@@ -75,6 +80,10 @@ func (i *instance) enqueueLocked(t *turn) error {
 	t.inst = i
 	if i.gone {
 		return errIncarnationGone
+	}
+	if i.refusesLocked(t) {
+		i.forgetLocked()
+		return errNotOwner
 	}
 	if (t.call != nil && !t.call.ours || t.enters != nil) && !seedbug.On(18) {
 		if err := i.overloadedLocked(t); err != nil {
@@ -115,7 +124,9 @@ func (i *instance) nextLocked() *turn {
 		if t.shared {
 			i.readers++
 		} else {
-			i.writing = true
+			i.writing, i.sole = true, t
+			i.soles++
+			i.undoConnsLocked()
 		}
 		return t
 	}
@@ -146,6 +157,9 @@ func (i *instance) conclude(t *turn, change *change, err error) *turn {
 
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if !t.shared && (change == nil || t.generation != i.generation) {
+		t.undoConns()
+	}
 	i.settleLocked(t, change, err)
 	if t.sleep {
 		i.dropLocked() // also for who waits: the hook has undone what OnWake set up
@@ -153,7 +167,7 @@ func (i *instance) conclude(t *turn, change *change, err error) *turn {
 	if t.shared {
 		i.readers--
 	} else {
-		i.writing = false
+		i.writing, i.sole = false, nil
 	}
 	if t.enters == nil {
 		i.lastUsed = t.queuedAt

@@ -32,8 +32,15 @@ type lane struct {
 // needs a slot; if too many of actors that sleep wait, the row stays in the store.
 // False means that the host stops.
 func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) bool {
+	if !d.host.admits(row.ID.Shard()) {
+		return true
+	}
 	awake := d.host.table.withID(row.ID) != nil
 	d.mu.Lock()
+	if _, parked := d.parked[row.ID]; parked {
+		d.mu.Unlock()
+		return true
+	}
 	l := d.lanes[row.ID]
 	fresh := l == nil
 	if fresh {
@@ -134,17 +141,27 @@ func (d *dispatcher) settleNext(l *lane) bool {
 		d.mu.Unlock()
 		return false
 	}
-	key := l.waiting[0]
+	key, shard := l.waiting[0], l.id.Shard()
 	l.waiting = l.waiting[1:]
+	d.busy[shard]++
 	d.mu.Unlock()
+	lifts := d.host.lifts.Load()
 
-	err := d.settleRow(context.Background(), l.id, key)
+	ctx := context.Background()
+	err := d.settleRow(ctx, l.id, key)
+	if needsLifting(err) {
+		addr, _ := d.host.addressOf(ctx, l.id) // unknown if its record is damaged
+		d.park(l.id, addr, lifts, err)
+	}
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.busy[shard]--; d.busy[shard] == 0 {
+		delete(d.busy, shard)
+	}
 	delete(l.due, string(key))
 	switch {
-	case err == nil, d.host.closing.Load():
+	case err == nil, needsLifting(err), d.host.closing.Load(), !d.host.admits(shard):
 	case errors.Is(err, errDueAgain):
 		d.expectLocked(l.id.Shard(), time.Now().UnixMicro())
 	default:
@@ -162,14 +179,20 @@ func (d *dispatcher) settleRow(ctx context.Context, id store.ID, key []byte) err
 		return err
 	}
 	defer h.leave()
+	if !h.admits(id.Shard()) {
+		return nil // whoever has it now, finds it
+	}
 	rows, err := h.store.Scan(ctx, id, d.kind, store.Range{From: key, To: append(slices.Clip(key), 0), Limit: 1})
 	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() || rows[0].Due.After(time.Now()) {
 		return err
 	}
 	addr, err := h.addressOf(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		return nil
-	} else if err != nil {
+	case errors.Is(err, store.ErrCorrupt):
+		return (&crash{unusable: reasonDataLoss}).refusal(time.Time{})
+	case err != nil:
 		return err
 	}
 	if h.types[addr.Type] == nil {

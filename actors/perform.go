@@ -28,6 +28,7 @@ type change struct {
 	writes     []store.RowWrite // what only the store reads
 	works      []*work          // begin beside the actor
 	log        eventLog
+	usage      usage
 	stored     *store.Record // what a turn that did not wake the actor makes of its record
 }
 
@@ -46,6 +47,9 @@ func (i *instance) prepare(t *turn) error {
 	if t.body == nil {
 		if t.sleep {
 			return errAbsent
+		}
+		if t.asleep {
+			return i.prepareAsleep(t)
 		}
 		leave, err := i.host.wakes.enter()
 		if err != nil {
@@ -160,6 +164,10 @@ func (i *instance) create(t *turn) (err error) {
 	}
 	created.dirty = true
 	i.mu.Lock()
+	if t.generation != i.generation {
+		i.mu.Unlock()
+		return errDiscarded
+	}
 	i.commitLocked(nil, created, store.OpCreate)
 	i.mu.Unlock()
 	t.reply.Created = true
@@ -197,6 +205,7 @@ func (i *instance) enter(t *turn, b *body, migrated bool) (err error) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	defer func() { i.soles++ }() // what follows may change the connections anew
 	if t.generation != i.generation {
 		return errDiscarded
 	}
@@ -207,7 +216,9 @@ func (i *instance) enter(t *turn, b *body, migrated bool) (err error) {
 	}
 	if woken.dirty {
 		i.commitLocked(nil, woken, store.OpUpdate)
+		i.keepUndoLocked(t)
 	} else {
+		t.undo = nil
 		i.deliverLocked(woken)
 	}
 	i.body, t.body = b, b
@@ -298,7 +309,7 @@ func (i *instance) perform(t *turn) (*change, error) {
 
 // collect makes the change of a turn whose code went well.
 func (i *instance) collect(t *turn, b *body) (*change, error) {
-	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, log: b.log, dirty: t.destroy || len(t.rows) > 0}
+	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, log: b.log, usage: b.usage, dirty: t.destroy || len(t.rows) > 0, stored: b.record}
 	if t.refused != nil {
 		return nil, t.refused
 	}
@@ -325,11 +336,16 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 			c.state, c.dirty = state, true
 		}
 	}
+	if len(t.rows) > 0 {
+		if err := t.account(b, c); err != nil {
+			return nil, err
+		}
+	}
 	if err := i.collectEvents(t, b, c); err != nil {
 		return nil, err
 	}
 	// The turn may go on with another part.
-	t.events, t.published, t.rows, t.rowBytes, t.kvKeys, t.sent = nil, 0, nil, 0, 0, nil
+	t.events, t.published, t.rows, t.sizes, t.rowBytes, t.kvKeys, t.sent = nil, 0, nil, nil, 0, 0, nil
 	c.works = t.takeWorks()
 	return c, nil
 }

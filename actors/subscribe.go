@@ -14,7 +14,6 @@ import (
 
 	"connectrpc.com/connect/v2"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
-	"github.com/troupe-dev/troupe/internal/wire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -29,6 +28,7 @@ type Subscription struct {
 	host       *Host
 	method     *Method
 	conn       *Conn
+	shared     bool     // Call.Shared
 	behind     bool     // what the peer gets next is in the log
 	frames     []*Frame // taken out of the connection's queue
 	considered uint64   // how far the peer has seen the actor's log
@@ -52,7 +52,7 @@ func (h *Host) Subscribe(ctx context.Context, call *Call) (*Subscription, error)
 		return nil, wireError(ctx, h.log, call.Method, err)
 	}
 	h.subscribers.Add(1) // while in flight: Shutdown waits for both, in this order
-	return &Subscription{Reply: reply, host: h, method: call.Method, conn: conn, behind: conn.behind, considered: conn.from}, nil
+	return &Subscription{Reply: reply, host: h, method: call.Method, conn: conn, shared: call.Shared, behind: conn.behind, considered: conn.from}, nil
 }
 
 // Close takes the connection away from its actor and runs the disconnect hook.
@@ -109,17 +109,15 @@ func (o *opening) open(t *turn, b *body) error {
 		return err
 	}
 	conn.state = t.connState
+	hello := &troupev1.ConnectionOpened{ConnectionId: conn.id, Connection: conn.token(), ActorId: i.idText, Resumed: o.resumes}
+	if !t.call.Shared {
+		hello.HeartbeatInterval = durationpb.New(i.host.heartbeat)
+	}
 	opened, err := i.typ.events.controlFrame(&troupev1.EventInfo{
-		Cursor: cursorText(i.cursors, from),
-		Time:   timestamppb.Now(),
-		Head:   i.eventHead,
-		Control: &troupev1.EventInfo_Opened{Opened: &troupev1.ConnectionOpened{
-			ConnectionId:      conn.id,
-			Connection:        conn.token(),
-			ActorId:           i.idText,
-			Resumed:           o.resumes,
-			HeartbeatInterval: durationpb.New(i.host.heartbeat),
-		}},
+		Cursor:  cursorText(i.cursors, from),
+		Time:    timestamppb.Now(),
+		Head:    i.eventHead,
+		Control: &troupev1.EventInfo_Opened{Opened: hello},
 	})
 	if err != nil {
 		return err
@@ -231,41 +229,6 @@ func (s *Subscription) send(sink Sink, frames []*Frame) error {
 	return nil
 }
 
-// skippedFrames is how many events that a subscriber does not want pass before it
-// gets a heartbeat for its cursor's sake.
-const skippedFrames = 128
-
-// beat sends a heartbeat if nothing was sent for its interval, or if the log has
-// gone far ahead of what was sent. The pulse is set anew when it has come, not with
-// every event.
-func (s *Subscription) beat(sink Sink) error {
-	now := time.Now()
-	ahead := s.conn.skipped.Load() >= skippedFrames
-	if now.Before(s.pulseAt) && !ahead {
-		return nil
-	}
-	if s.expire(now) {
-		return nil
-	}
-	if now.Sub(s.sentAt) >= s.host.heartbeat || ahead {
-		head := s.conn.inst.head() // every event up to it is in the queue or has been sent
-		if s.conn.waits() {
-			return nil
-		}
-		if !s.behind {
-			s.considered = head
-		}
-		s.sentAt = now
-		s.conn.skipped.Store(0)
-		if err := s.control(sink, &troupev1.EventInfo{Control: &troupev1.EventInfo_Heartbeat{Heartbeat: new(troupev1.Heartbeat)}}); err != nil {
-			return err
-		}
-	}
-	s.pulseAt = s.nextPulse()
-	s.pulse.Reset(s.pulseAt.Sub(now))
-	return nil
-}
-
 // end sends the last frame of a stream. Its cursor is what the peer has seen: a
 // slow peer's queue was dropped.
 func (s *Subscription) end(sink Sink, why *closing) error {
@@ -319,28 +282,6 @@ func (h *Host) params(typ *actorType, encoded []byte) (proto.Message, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s has no subscription", typ.name)
-}
-
-// beforeConnect runs the hook that may refuse a caller before anything is made.
-func beforeConnect(ctx context.Context, typ *actorType, call *Call, params proto.Message) error {
-	if typ.hooks.beforeConnect == nil {
-		return nil
-	}
-	attempt := Attempt{Namespace: call.Address.Namespace, Subject: call.Subject, Internal: call.Internal, host: call.host}
-	if call.ID.IsZero() {
-		attempt.Key, _ = wire.DecodeKey(call.Address.Key) // canonical already
-	}
-	if call.Info != nil {
-		attempt.Header = call.Info.RequestHeader()
-	}
-	limit := typ.limits.hooks.Connect
-	bounded, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err := protect(func() error { return typ.hooks.beforeConnect(bounded, attempt, params) })
-	if bounded.Err() != nil && ctx.Err() == nil {
-		return hookTimeout("before-connect", limit)
-	}
-	return err
 }
 
 // join gives a call's turn its connection, or the state that a connection with its

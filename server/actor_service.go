@@ -40,6 +40,7 @@ type actorService struct {
 	check      func(proto.Message) error
 	trusted    func(ctx context.Context) bool // whether the caller has the server role
 	log        *slog.Logger                   // for the audit
+	watches    *watches
 }
 
 var (

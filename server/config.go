@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/store"
 	"github.com/troupe-dev/troupe/internal/wire"
@@ -55,6 +56,12 @@ type Config struct {
 	// own address and the loopback names, so that a web site cannot reach it
 	// under a name of its own. "*" allows every one.
 	AllowedHosts []string
+	// TrustedProxies are the networks, such as 10.0.0.0/8, and addresses of the
+	// proxies in front of the server. A request that one of them hands on counts
+	// as that of the client that it names in X-Forwarded-For or Forwarded, for the
+	// limits by address and for the role of loopback callers, and the proxies are
+	// exempt from Limits.ConnectionsPerIP. Nobody else is believed.
+	TrustedProxies []string
 	// CORSOrigins are the origins, such as https://app.example.com, whose
 	// pages may call. Empty means none.
 	CORSOrigins []string
@@ -91,6 +98,15 @@ type Config struct {
 	// Handlers serve other content, by patterns of [http.ServeMux]. The paths
 	// of services and everything under /actors/ stay the server's.
 	Handlers map[string]http.Handler
+	// Services, unless nil, registers Connect services that are not actors. They
+	// share the server's listener, authentication, codecs and limits. Of their
+	// errors a *[connect.Error] leaves as it is, any other as internal. They are
+	// called without an address, and a principal of any namespace may call them.
+	Services func(rpc *connect.Server)
+
+	// Cluster, unless nil, makes the server one node of several. All of them have
+	// the same registry, namespaces and authentication, and one store.
+	Cluster *Cluster
 
 	// Limits bounds what the server takes on.
 	Limits Limits
@@ -148,6 +164,9 @@ type Limits struct {
 	// StreamAge is how long a subscription lasts, give or take a tenth. It
 	// then ends with CLOSE_REASON_EXPIRED and a cursor to go on from: 1 h.
 	StreamAge time.Duration
+	// Heartbeat is the longest silence of a subscription: 15 s. Proxies that cut
+	// silent streams sooner need it shorter.
+	Heartbeat time.Duration
 	// WriteTimeout is how long one write to a subscriber may take: 10 s.
 	WriteTimeout time.Duration
 	// IdleTimeout is how long a connection may be idle: 120 s.
@@ -175,6 +194,7 @@ func DefaultLimits() Limits {
 		BodyTimeout:          15 * time.Second,
 		AuthTimeout:          5 * time.Second,
 		StreamAge:            time.Hour,
+		Heartbeat:            15 * time.Second,
 		WriteTimeout:         10 * time.Second,
 		IdleTimeout:          120 * time.Second,
 		ActionTimeout:        300 * time.Second,
@@ -202,6 +222,7 @@ func (l Limits) withDefaults() Limits {
 		{&l.BodyTimeout, &d.BodyTimeout},
 		{&l.AuthTimeout, &d.AuthTimeout},
 		{&l.StreamAge, &d.StreamAge},
+		{&l.Heartbeat, &d.Heartbeat},
 		{&l.WriteTimeout, &d.WriteTimeout},
 		{&l.IdleTimeout, &d.IdleTimeout},
 		{&l.ActionTimeout, &d.ActionTimeout},
@@ -229,6 +250,7 @@ func (l Limits) validate() error {
 	for name, value := range map[string]time.Duration{
 		"HeaderTimeout": l.HeaderTimeout, "BodyTimeout": l.BodyTimeout, "WriteTimeout": l.WriteTimeout,
 		"IdleTimeout": l.IdleTimeout, "ActionTimeout": l.ActionTimeout, "AuthTimeout": l.AuthTimeout, "StreamAge": l.StreamAge,
+		"Heartbeat": l.Heartbeat,
 	} {
 		if value < 0 {
 			errs = append(errs, fmt.Errorf("field Limits.%s is negative", name))
@@ -282,6 +304,9 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("field Namespaces: %w", err))
 		}
 	}
+	if _, err := newProxies(c.TrustedProxies); err != nil {
+		errs = append(errs, fmt.Errorf("field TrustedProxies: %w", err))
+	}
 	for _, origin := range c.CORSOrigins {
 		if err := checkOrigin(origin); err != nil {
 			errs = append(errs, fmt.Errorf("field CORSOrigins: %w", err))
@@ -292,6 +317,9 @@ func (c Config) validate() error {
 	}
 	if c.TLS != nil && len(c.TLS.Certificates) == 0 && c.TLS.GetCertificate == nil && c.TLS.GetConfigForClient == nil {
 		errs = append(errs, errors.New("field TLS has no certificate"))
+	}
+	if c.Cluster != nil {
+		errs = append(errs, c.Cluster.validate())
 	}
 	errs = append(errs, c.Limits.validate())
 	return errors.Join(errs...)

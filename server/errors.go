@@ -45,6 +45,7 @@ var (
 	badIdempotencyKey = refusal{connect.CodeInvalidArgument, "bad_idempotency_key"}
 	badNamespace      = refusal{connect.CodeInvalidArgument, "bad_namespace"}
 	badPageToken      = refusal{connect.CodeInvalidArgument, "bad_page_token"}
+	badSubscription   = refusal{connect.CodeInvalidArgument, "bad_subscription"}
 	badURLAddress     = refusal{connect.CodeInvalidArgument, "bad_url_address"}
 	addressConflict   = refusal{connect.CodeInvalidArgument, "address_conflict"}
 	badBody           = refusal{connect.CodeInvalidArgument, "bad_request_body"}
@@ -61,7 +62,10 @@ var (
 	callsOfPrincipal  = refusal{connect.CodeResourceExhausted, "too_many_calls_of_principal"}
 	callsOfAddress    = refusal{connect.CodeResourceExhausted, "too_many_calls_of_address"}
 	streamsOfSubject  = refusal{connect.CodeResourceExhausted, "too_many_subscriptions_of_principal"}
+	tooManyCarried    = refusal{connect.CodeResourceExhausted, "too_many_subscriptions_of_stream"}
 	rateLimited       = refusal{connect.CodeResourceExhausted, "rate_limited"}
+	streamGone        = refusal{connect.CodeFailedPrecondition, "stream_gone"}
+	stopping          = refusal{connect.CodeUnavailable, "shutting_down"}
 	unknownNamespace  = refusal{connect.CodeNotFound, "unknown_namespace"}
 	unknownType       = refusal{connect.CodeNotFound, "unknown_actor_type"}
 	noRawHandler      = refusal{connect.CodeNotFound, "no_raw_handler"}
@@ -75,7 +79,16 @@ var (
 	reservedSubject   = refusal{connect.CodeUnauthenticated, "reserved_subject"}
 	crossOrigin       = refusal{connect.CodePermissionDenied, "cross_origin"}
 	needsServerRole   = refusal{connect.CodePermissionDenied, "server_role_required"}
+	nodeUnreachable   = refusal{connect.CodeUnavailable, "node_unreachable"}
+	answerLost        = refusal{connect.CodeUnavailable, "answer_lost"}
+	streamMoved       = refusal{connect.CodeUnavailable, "shutting_down"}
+	badForwarded      = refusal{connect.CodeInternal, "bad_forwarded_call"}
 )
+
+// notOwner is the error about an actor that no node runs as far as this one knows.
+func notOwner() *connect.Error {
+	return retryAfter(refusal{connect.CodeUnavailable, "not_owner"}.errorf("the actor is moving to another node; try again"), moveDelay)
+}
 
 // errorf makes the error. The text is for the caller: it must not hold anything
 // that the caller may not know.
@@ -83,6 +96,13 @@ func (r refusal) errorf(format string, args ...any) *connect.Error {
 	err := connect.Errorf(r.code, format, args...)
 	err = withDetail(err, &errdetails.ErrorInfo{Reason: r.reason, Domain: errorDomain})
 	return withDetail(err, &troupev1.Outcome{Outcome: troupev1.Outcome_OUTCOME_NOT_EXECUTED})
+}
+
+// unknownf is errorf for a call that may have been executed.
+func (r refusal) unknownf(format string, args ...any) *connect.Error {
+	err := connect.Errorf(r.code, format, args...)
+	err = withDetail(err, &errdetails.ErrorInfo{Reason: r.reason, Domain: errorDomain})
+	return withDetail(err, &troupev1.Outcome{Outcome: troupev1.Outcome_OUTCOME_UNKNOWN})
 }
 
 // replyTooLarge is the error about a reply that the server may not send. The turn

@@ -4,7 +4,7 @@
 package server
 
 import (
-	"net/http"
+	"context"
 	"time"
 
 	"github.com/troupe-dev/troupe/actors"
@@ -71,13 +71,13 @@ func (f *fairness) leave(key uint64) {
 	}
 }
 
-// enterPrincipal gives r's principal a place, or reports that there is none. Who has
-// no subject needs none: the key is 0 then.
-func (s *shares) enterPrincipal(r *http.Request) (key uint64, ok bool) {
+// enterPrincipal gives a request's principal a place, or reports that there is none.
+// Who has no subject needs none: the key is 0 then.
+func (s *shares) enterPrincipal(ctx context.Context) (key uint64, ok bool) {
 	if s.limit == 0 {
 		return 0, true
 	}
-	subject := principalOf(r.Context()).subject()
+	subject := principalOf(ctx).subject()
 	if subject == "" {
 		return 0, true
 	}

@@ -21,6 +21,7 @@ import (
 // say, in this order of weight.
 type settings struct {
 	Config
+	clusterSettings
 
 	dataDir          string
 	minFree          int64
@@ -49,6 +50,7 @@ func (s *settings) flags(output io.Writer) *flag.FlagSet {
 	f.StringVar(&s.Listen, "listen", DefaultListen, "`address` to listen on")
 	f.StringVar(&s.dataDir, "data-dir", "troupe-data", "`directory` of the embedded store; made if absent")
 	f.Int64Var(&s.minFree, "min-free-bytes", 256<<20, "`bytes` of the disk that are kept free: with less, changes are refused; negative keeps none")
+	s.clusterSettings.flags(f)
 	f.StringVar(&s.configFile, "config", "", "JSON `file` of flags: {\"listen\": \"127.0.0.1:8080\", \"namespaces\": [\"default\"]}")
 	f.Var(list{&s.Namespaces}, "namespaces", "comma-separated `names` of the tenants; * is any (default \"default\")")
 
@@ -56,6 +58,7 @@ func (s *settings) flags(output io.Writer) *flag.FlagSet {
 	f.StringVar(&s.tlsKey, "tls-key", "", "private key `file` (PEM) of -tls-cert")
 	f.BoolVar(&s.InsecureAnonymous, "insecure-anonymous", false, "allow anonymous callers on an address that is not loopback")
 	f.Var(list{&s.AllowedHosts}, "allowed-hosts", "comma-separated `names` that the server answers to besides its own address; * is any")
+	f.Var(list{&s.TrustedProxies}, "trusted-proxies", "comma-separated `networks` of proxies whose X-Forwarded-For or Forwarded is believed, such as 10.0.0.0/8")
 	f.Var(list{&s.CORSOrigins}, "cors-origins", "comma-separated `origins` whose pages may call, such as https://app.example.com")
 	f.BoolVar(&s.NoHTTPGet, "no-http-get", false, "refuse HTTP GET for read-only methods, which puts requests into URLs")
 	f.BoolVar(&s.StrictJSON, "strict-json", false, "refuse requests in JSON that have fields unknown to the schema")
@@ -89,6 +92,7 @@ func (s *settings) flags(output io.Writer) *flag.FlagSet {
 	f.DurationVar(&l.BodyTimeout, "body-timeout", l.BodyTimeout, "`time` for a request's body")
 	f.DurationVar(&l.AuthTimeout, "auth-timeout", l.AuthTimeout, "`time` for the authentication of a request")
 	f.DurationVar(&l.StreamAge, "max-stream-age", l.StreamAge, "`time` that a subscription lasts, give or take a tenth")
+	f.DurationVar(&l.Heartbeat, "heartbeat", l.Heartbeat, "longest `time` that a subscription is silent")
 	f.DurationVar(&l.WriteTimeout, "write-timeout", l.WriteTimeout, "`time` for one write to a subscriber")
 	f.DurationVar(&l.IdleTimeout, "idle-timeout", l.IdleTimeout, "`time` that a connection may be idle")
 	f.DurationVar(&l.ActionTimeout, "max-action-timeout", l.ActionTimeout, "longest `time` that a caller may give a call")
@@ -171,7 +175,7 @@ func (s *settings) finish() error {
 		}
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	}
-	return nil
+	return s.clusterSettings.finish()
 }
 
 // logger makes the log that the flags ask for.

@@ -111,6 +111,16 @@ func TestStreamAge(t *testing.T) {
 	}
 }
 
+func TestHeartbeat(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(cfg *Config) { cfg.Limits.Heartbeat = time.Millisecond })
+	stream := b.subscribe(t, "a")
+	beat, err := stream.Receive()
+	if err != nil || beat.GetInfo().GetHeartbeat() == nil {
+		t.Errorf("got %v, %v", beat, err)
+	}
+}
+
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	l := newRateLimit(60, 5)

@@ -73,7 +73,7 @@ func (s *raw) serve(w http.ResponseWriter, r *http.Request, address *urlAddress)
 		err = s.checkOrigin(r)
 	}
 	if err == nil {
-		_, err = s.edge.fair.count(&call.Target, r.RemoteAddr)
+		_, err = s.edge.fairnessOf(r.Context()).count(&call.Target, r.RemoteAddr)
 	}
 	if err != nil {
 		s.router.refuse(w, r, err)
@@ -84,6 +84,20 @@ func (s *raw) serve(w http.ResponseWriter, r *http.Request, address *urlAddress)
 		return
 	}
 	defer s.router.leaveStream(share)
+	if c := s.router.cluster; c != nil && !c.host.Admits(&call.Target) {
+		if s.router.forwarded {
+			c.misplaced(s.router, w, r)
+			return
+		}
+		x := newRawExchange(r.Context(), w, r.Body, &s.router.limits)
+		defer x.release()
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = x.body
+		}
+		if r = (&passing{peers: c, router: s.router, w: x, r: r, target: call.Target}).pass(); r == nil {
+			return
+		}
+	}
 	if err := s.runner.Beside(r.Context(), call, func(ctx context.Context, actor any, reply *actors.Reply) {
 		s.run(ctx, actor.(http.Handler), reply, w, r, address) //nolint:forcetypeassert // see newRaw
 	}); err != nil {
@@ -153,14 +167,21 @@ func (s *raw) checkOrigin(r *http.Request) error {
 	if err := s.csrf.Check(r); err != nil {
 		return crossOrigin.errorf("a page of another origin may not send this request: name its origin in -cors-origins")
 	}
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") || s.trusts(r) {
+		return nil
+	}
+	return crossOrigin.errorf("a page of %s may not open a WebSocket: name the origin in -cors-origins", r.Header.Get("Origin"))
+}
+
+// trusts reports whether a request does not come from a page, or from one of the
+// server's own origin or of one that may call.
+func (s *raw) trusts(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
-	if origin == "" || s.origins[origin] || !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		return nil
+	if origin == "" || s.origins[origin] {
+		return true
 	}
-	if from, err := url.Parse(origin); err == nil && strings.EqualFold(from.Host, r.Host) {
-		return nil
-	}
-	return crossOrigin.errorf("a page of %s may not open a WebSocket: name the origin in -cors-origins", origin)
+	from, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(from.Host, r.Host)
 }
 
 // run runs the actor's handler beside the actor, until it returns or panics. A

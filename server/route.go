@@ -44,6 +44,7 @@ type route struct {
 	spec    connect.Spec
 	actor   bool // one of an actor type
 	open    bool // needs no authentication
+	other   bool // one of a service of the program's own: Connect answers what it does not take
 	accepts map[string]bool
 }
 
@@ -52,15 +53,20 @@ type route struct {
 type router struct {
 	routes   map[string]*route
 	services map[string]bool
-	extra    *http.ServeMux // health and the content of others
+	others   map[string]http.Handler // answers unknown methods of the program's own services
+	extra    *http.ServeMux          // health and the content of others
 	errors   *connecthttp.ErrorWriter
 
 	limits        Limits
 	auth          *authenticator
 	raw           *raw
-	noGet         bool // procedures do not answer HTTP GET
-	calls         gate
-	subscriptions gate
+	events        *eventSource
+	noGet         bool   // procedures do not answer HTTP GET
+	cluster       *peers // nil on a server by itself
+	fair          *fairness
+	forwarded     bool // serves what other nodes pass on
+	calls         *gate
+	subscriptions *gate
 	guards        *sync.Pool
 
 	principalCalls, principalStreams *shares
@@ -70,11 +76,12 @@ func newRouter(limits Limits, errors *connecthttp.ErrorWriter) *router {
 	return &router{
 		routes:        make(map[string]*route),
 		services:      make(map[string]bool),
+		others:        make(map[string]http.Handler),
 		extra:         http.NewServeMux(),
 		errors:        errors,
 		limits:        limits,
-		calls:         gate{limit: int64(limits.Calls)},
-		subscriptions: gate{limit: int64(limits.Subscriptions)},
+		calls:         newGate(limits.Calls),
+		subscriptions: newGate(limits.Subscriptions),
 		guards:        newGuards(),
 
 		principalCalls:   newShares(limits.CallsPerPrincipal),
@@ -84,11 +91,21 @@ func newRouter(limits Limits, errors *connecthttp.ErrorWriter) *router {
 
 // Handle implements [connecthttp.ServeMux], to collect what Connect mounts. The
 // routes of the procedures are there already; Connect's own handler for unknown
-// methods, whose pattern ends in a slash, is left out for ours.
+// methods, whose pattern ends in a slash, is left out for ours, but for the services
+// that are the program's own.
 func (rt *router) Handle(pattern string, handler http.Handler) {
 	if r, ok := rt.routes[pattern]; ok {
 		r.handler = handler
+	} else if service := serviceName(pattern); rt.others[service] != nil && pattern == "/"+service+"/" {
+		rt.others[service] = handler
 	}
+}
+
+// addOther makes a route of a service of the program's own.
+func (rt *router) addOther(spec connect.Spec) {
+	rt.add(spec, false)
+	rt.routes[spec.Procedure].other = true
+	rt.others[serviceName(spec.Procedure)] = http.NotFoundHandler() // until Connect mounts its own
 }
 
 // add makes a route, which mounting then gives its handler.
@@ -137,6 +154,8 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case !rt.admit(w, r, found):
+	case r.Method == http.MethodGet && rt.events.takes(r, found):
+		rt.events.serve(w, r, found)
 	case found.spec.StreamType == connect.StreamTypeUnary:
 		rt.serveUnary(w, r, found)
 	default:
@@ -146,6 +165,11 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveElse serves what is no known procedure.
 func (rt *router) serveElse(w http.ResponseWriter, r *http.Request) {
+	if handler := rt.others[serviceName(r.URL.Path)]; handler != nil {
+		rt.limitBody(w, r)
+		handler.ServeHTTP(w, r)
+		return
+	}
 	_, pattern := rt.extra.Handler(r)
 	if (pattern == "" || pattern == "/") && isRPC(r) {
 		rt.refuse(w, r, rt.unknown(r.URL.Path))
@@ -186,7 +210,7 @@ func (rt *router) admit(w http.ResponseWriter, r *http.Request, found *route) bo
 		header.Set("Allow", http.MethodPost)
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return false
-	case r.Method == http.MethodPost:
+	case r.Method == http.MethodPost && !found.other:
 		if !found.acceptsType(r) {
 			rt.refuseType(w, r, found)
 			return false
@@ -206,7 +230,7 @@ func (rt *router) serveUnary(w http.ResponseWriter, r *http.Request, found *rout
 		return
 	}
 	defer rt.calls.leave()
-	share, ok := rt.principalCalls.enterPrincipal(r)
+	share, ok := rt.principalCalls.enterPrincipal(r.Context())
 	if !ok {
 		rt.refuse(w, r, retryAfter(callsOfPrincipal.errorf("the caller has %d calls in flight", rt.limits.CallsPerPrincipal), busyDelay))
 		return
@@ -214,6 +238,12 @@ func (rt *router) serveUnary(w http.ResponseWriter, r *http.Request, found *rout
 	defer rt.principalCalls.leavePrincipal(share)
 	capTimeout(r.Header, rt.limits.ActionTimeout)
 	guard := newGuard(rt.guards, w, r, &rt.limits, rt.errors)
+	if rt.cluster != nil && found.actor {
+		if r = rt.place(guard, r, &found.spec, true); r == nil {
+			guard.release()
+			return
+		}
+	}
 	var place *seat
 	if r.ProtoMajor == 1 {
 		if place, _ = r.Context().Value(seatKey{}).(*seat); place != nil {
@@ -243,20 +273,35 @@ func (rt *router) serveStream(w http.ResponseWriter, r *http.Request, found *rou
 	defer rt.leaveStream(share)
 	writer, r, guard := rt.openStream(w, r, found)
 	defer closeStream(writer, guard)
+	if rt.cluster != nil && found.actor {
+		if r = rt.place(writer, r, &found.spec, false); r == nil {
+			return
+		}
+	}
 	found.handler.ServeHTTP(writer, r)
 }
 
 // enterStream admits a stream, or refuses it.
 func (rt *router) enterStream(w http.ResponseWriter, r *http.Request) (share uint64, ok bool) {
+	share, err := rt.admitStream(r.Context())
+	if err != nil {
+		rt.refuse(w, r, err)
+	}
+	return share, err == nil
+}
+
+// admitStream gives a stream its place among those of the server and of its
+// principal. [router.leaveStream] must follow unless it refuses.
+func (rt *router) admitStream(ctx context.Context) (share uint64, err error) {
 	if !rt.subscriptions.enter() {
-		rt.refuse(w, r, retryAfter(tooManyStreams.errorf("this server has %d subscriptions", rt.limits.Subscriptions), time.Second))
-		return 0, false
+		return 0, retryAfter(tooManyStreams.errorf("this server has %d subscriptions", rt.limits.Subscriptions), time.Second)
 	}
-	if share, ok = rt.principalStreams.enterPrincipal(r); !ok {
+	share, ok := rt.principalStreams.enterPrincipal(ctx)
+	if !ok {
 		rt.subscriptions.leave()
-		rt.refuse(w, r, retryAfter(streamsOfSubject.errorf("the caller has %d subscriptions", rt.limits.SubscriptionsPerPrincipal), time.Second))
+		return 0, retryAfter(streamsOfSubject.errorf("the caller has %d subscriptions", rt.limits.SubscriptionsPerPrincipal), time.Second)
 	}
-	return share, ok
+	return share, nil
 }
 
 func (rt *router) leaveStream(share uint64) {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -31,6 +32,11 @@ type Server struct {
 	handler http.Handler
 	http    *http.Server
 	health  *health
+	watches *watches
+
+	cluster *peers       // nil on a server by itself
+	nodes   *http.Server // the listener of the nodes; nil on a server by itself
+	hurry   atomic.Bool  // stops without the lame duck
 }
 
 // New checks cfg, the registered types and the validation rules of their messages,
@@ -45,16 +51,25 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	host, err := actors.NewHost(actors.Config{
+	settings := actors.Config{
 		Registry: cfg.Registry, Store: cfg.Store, Validate: validator.check, Logger: cfg.Logger,
-		CheckReads: cfg.Development, MaxStreamAge: cfg.Limits.StreamAge,
+		CheckReads: cfg.Development, MaxStreamAge: cfg.Limits.StreamAge, Heartbeat: cfg.Limits.Heartbeat,
 		ScheduledTurns: cfg.ScheduledTurns, WakeRate: cfg.WakeRate,
 		ConcurrentWakes: cfg.ConcurrentWakes, MemoryLimit: cfg.MemoryLimit,
-	})
+	}
+	cluster := newPeers(cfg)
+	if cluster != nil {
+		settings.Placement, settings.Forward = cluster.placement, cluster
+	}
+	host, err := actors.NewHost(settings)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, host: host, health: newHealth()}
+	s := &Server{cfg: cfg, host: host, health: newHealth(), cluster: cluster}
+	if cluster != nil {
+		cluster.host = host
+		s.health.lease = &lease{placement: cluster.placement, shards: cfg.Store.Info().Shards}
+	}
 	if err := s.build(validator); err != nil {
 		return nil, errors.Join(fmt.Errorf("server: %w", err), host.Shutdown(context.Background()))
 	}
@@ -71,7 +86,12 @@ func (s *Server) build(validator *validator) error {
 		return err
 	}
 	codecs := newCodecs(s.cfg.StrictJSON)
-	rpc := connect.NewServer(guarded(s.cfg.Logger))
+	others := make(otherServices)
+	interceptors := []connect.ServerInterceptor{guarded(s.cfg.Logger, others)}
+	if s.cluster != nil {
+		interceptors = append(interceptors, s.cluster.relay)
+	}
+	rpc := connect.NewServer(interceptors...)
 	edge := &edge{
 		runner: s.host, codecs: codecs, namespaces: newNamespaces(s.cfg.Namespaces), log: s.cfg.Logger,
 		replyBytes: s.cfg.Limits.ResponseBytes, fair: newFairness(s.cfg.Limits),
@@ -79,11 +99,15 @@ func (s *Server) build(validator *validator) error {
 	routes := newRouter(s.cfg.Limits, connecthttp.NewErrorWriter())
 	routes.auth = auth
 	routes.noGet = s.cfg.NoHTTPGet
+	routes.cluster, routes.fair = s.cluster, edge.fair
 	routes.raw = newRaw(s.host, routes, edge, s.cfg.CORSOrigins)
+	routes.events = newEventSource(routes, edge, s.host.Methods())
 	for _, m := range s.host.Methods() {
 		rpc.Register(connect.Method{Spec: m.Spec, Handler: edge.handler(m)})
 		routes.add(m.Spec, true)
 	}
+	s.watches = newWatches(edge, routes, lifecycle, s.host.Methods(), s.cfg.Limits)
+	lifecycle.watches = s.watches
 	troupev1connect.RegisterActorServiceHandler(rpc, lifecycle)
 	if s.cfg.reflects() {
 		grpcreflect.Register(rpc)
@@ -91,8 +115,16 @@ func (s *Server) build(validator *validator) error {
 	if err := s.health.register(rpc); err != nil {
 		return err
 	}
+	if err := others.register(rpc, s.cfg.Services); err != nil {
+		return err
+	}
 	for spec := range rpc.Specs() {
-		if _, ok := routes.routes[spec.Procedure]; !ok {
+		if _, ok := routes.routes[spec.Procedure]; ok {
+			continue
+		}
+		if others[spec.Procedure] {
+			routes.addOther(spec)
+		} else {
 			routes.add(spec, false)
 		}
 	}
@@ -113,8 +145,32 @@ func (s *Server) build(validator *validator) error {
 	if err := s.mountExtra(routes.extra); err != nil {
 		return err
 	}
+	if err := s.describe(routes.extra, append(services, lifecycle.schema())); err != nil {
+		return err
+	}
 	s.handler = s.front(routes)
 	s.http = s.newHTTPServer()
+	if s.cluster != nil {
+		s.nodes = s.newNodeServer(newNodeHandler(s.host, routes, codecs, s.cfg.Logger))
+	}
+	return nil
+}
+
+// describe serves the description of the services, where reflection is on and nobody
+// else has the path.
+func (s *Server) describe(mux *http.ServeMux, services []protoreflect.ServiceDescriptor) error {
+	if _, taken := s.cfg.Handlers["GET "+openAPIPath]; taken || s.cfg.Handlers[openAPIPath] != nil || !s.cfg.reflects() {
+		return nil
+	}
+	subscriptions, internal := make(map[string]bool), make(map[string]bool)
+	for _, m := range s.host.Methods() {
+		subscriptions[m.Spec.Procedure], internal[m.Spec.Procedure] = m.Subscription, m.Internal
+	}
+	document, err := openAPI(services, subscriptions, internal, !s.cfg.NoHTTPGet)
+	if err != nil {
+		return err
+	}
+	mux.HandleFunc("GET "+openAPIPath, serveOpenAPI(document))
 	return nil
 }
 
@@ -140,10 +196,11 @@ func (s *Server) front(routes *router) http.Handler {
 		next = withCORS(s.cfg.CORSOrigins, next)
 	}
 	hosts := newHostList(s.cfg.Listen, s.cfg.AllowedHosts)
+	proxies, _ := newProxies(s.cfg.TrustedProxies) // checked with the configuration
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["X-Content-Type-Options"] = valueNoSniff
 		if hosts.allows(r.Host) {
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, proxies.reveal(r))
 		} else {
 			routes.refuseHost(w, r)
 		}
@@ -203,6 +260,7 @@ func (s *Server) Serve(listener net.Listener) error {
 		s.cfg.Logger.Warn("INSECURE SETTINGS", "count", len(warnings), "settings", warnings)
 	}
 	limited := limitListener(listener, s.cfg.Limits, s.cfg.TLS == nil, s.cfg.Logger)
+	limited.exempt, _ = newProxies(s.cfg.TrustedProxies) // checked with the configuration
 	var err error
 	if s.cfg.TLS != nil {
 		err = s.http.ServeTLS(limited, "", "")
@@ -217,9 +275,23 @@ func (s *Server) Serve(listener net.Listener) error {
 
 // Shutdown stops accepting, ends subscriptions with a closing frame, waits for the
 // calls that run, and puts the actors to sleep. When ctx ends first it cuts what is
-// left.
+// left. A node of a cluster hands its actors over to the others first, and goes on
+// with calls meanwhile.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.health.drain()
+	if s.cluster == nil {
+		return s.stop(ctx)
+	}
+	draining, cancel := timeToDrain(ctx)
+	defer cancel()
+	err := s.leave(draining)
+	s.cluster.stop() // streams that go through this node
+	return errors.Join(err, s.stop(ctx), s.part(ctx))
+}
+
+// stop ends the public listener and the host.
+func (s *Server) stop(ctx context.Context) error {
+	s.watches.stop()
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.http.Shutdown(ctx) }()
 	hostErr := s.host.Shutdown(ctx)

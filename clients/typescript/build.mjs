@@ -4,7 +4,7 @@
 // Compiles the package into dist, or into the directory given.
 
 import { spawnSync } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { emptyRules, emptyRulesTypes } from "./empty-rules.mjs";
@@ -19,5 +19,6 @@ if (status === 0) {
   const rules = join(dist, "gen/ts/buf/validate/validate_pb");
   writeFileSync(`${rules}.js`, emptyRules);
   writeFileSync(`${rules}.d.ts`, emptyRulesTypes);
+  copyFileSync(join(here, "../../LICENSE"), join(dist, "LICENSE"));
 }
 process.exitCode = status ?? 1;

@@ -8,6 +8,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer as createSite } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -46,12 +47,12 @@ export function defer(t, clean) {
   all.push(clean);
 }
 
-/** Builds a program of the tree and returns its path. */
-export function buildProgram(name) {
+/** Builds a program of the tree, an example unless its folder is given, and returns its path. */
+export function buildProgram(name, folder = `examples/${name}`) {
   const bin = join(root, "node_modules/.cache/troupe-e2e");
   mkdirSync(bin, { recursive: true });
   const path = join(bin, name);
-  execFileSync("go", ["build", "-o", path, `./examples/${name}`], {
+  execFileSync("go", ["build", "-o", path, `./${folder}`], {
     cwd: root,
     stdio: ["ignore", "ignore", "inherit"],
   });
@@ -96,6 +97,46 @@ export async function startServer(t, program, { port, dataDir, args = [] }) {
     await fetch(url).then((response) => response.arrayBuffer());
   }, "the server takes connections");
   return { url, log: () => log, kill: () => end("SIGKILL"), stop: () => end("SIGTERM") };
+}
+
+/** Starts the server of clients/scenarios; the test's end ends it. Returns the URL of its control. */
+export async function startScenarioServer(t) {
+  const child = spawn(buildProgram("scenarios", "clients/scenarios/server"), { stdio: ["pipe", "pipe", "inherit"] });
+  const exited = once(child, "exit");
+  defer(t, async () => {
+    child.stdin.end();
+    await exited;
+  });
+  const [line] = await once(child.stdout, "data");
+  return JSON.parse(line).control;
+}
+
+/** Makes a run of the scenarios' server, for tests that are no scenario. */
+export async function startRun(t, control, settings = {}) {
+  const post = async (url, body) => {
+    const response = await fetch(url, { method: "POST", body });
+    assert.ok(response.ok, `${url}: ${response.status}`);
+    return response;
+  };
+  const { id, url, direct } = await (await post(`${control}/runs`, JSON.stringify(settings))).json();
+  defer(t, () => fetch(`${control}/runs/${id}`, { method: "DELETE" }));
+  return { url, direct, act: (act) => post(`${control}/runs/${id}/${act}`) };
+}
+
+/** Serves a page whose only content is a script; the test's end ends it. Returns the page's origin. */
+export async function startPage(t, script) {
+  const site = createSite((request, response) => {
+    const isScript = request.url === "/script.js";
+    response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
+    response.end(
+      isScript
+        ? script
+        : '<!doctype html><link rel="icon" href="data:,"><title>page</title><script type="module" src="/script.js"></script>',
+    );
+  });
+  await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
+  defer(t, () => site.close());
+  return `http://127.0.0.1:${site.address().port}`;
 }
 
 /** A browser with a profile of its own; the test's end closes it. */

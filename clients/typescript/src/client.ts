@@ -1,7 +1,7 @@
 // Copyright 2026 The Troupe Authors
 // SPDX-License-Identifier: Apache-2.0
 
-import type { DescService, Message } from "@bufbuild/protobuf";
+import { createMutableRegistry, type DescService, type Message, type MutableRegistry } from "@bufbuild/protobuf";
 import {
   type CallOptions,
   type Client,
@@ -12,19 +12,20 @@ import {
 import { createConnectTransport } from "@connectrpc/connect-web";
 import { ActorService } from "../../../gen/ts/troupe/v1/actor_service_pb.js";
 import { type Clock, systemClock } from "./backoff.js";
+import { Carriers } from "./carrier.js";
 import { clientError } from "./errors.js";
 import { type ActorHandle, type Address, type Context, createHandle, type HandleOptions, packInput } from "./handle.js";
 import { encodeKey, keySegments } from "./key.js";
 import { type RetryOptions, RetryPolicy } from "./retry.js";
-import { bindTransport } from "./transport.js";
+import { type Binding, bindTransport } from "./transport.js";
 import type { Key } from "./types.js";
 import { checkNamespace, encodeInput } from "./wire.js";
 
 /** Where the server is, and how to speak to it. */
 export interface ClientOptions {
-  /** The server's URL. Required unless a transport is given. */
+  /** The server's URL. Required unless a transport is given, and for the URLs of handles. */
   baseUrl?: string;
-  /** Any Connect transport, instead of baseUrl, fetch and json. */
+  /** Any Connect transport, instead of the one over baseUrl, fetch and json. */
   transport?: Transport;
   /** The tenant. Default "default". */
   namespace?: string;
@@ -42,6 +43,15 @@ export interface ClientOptions {
    * is unknown. Default true.
    */
   idempotencyKeys?: boolean;
+  /**
+   * Has all connections of this client share one stream, for each 64 of them. A
+   * browser opens six connections to an origin over HTTP/1.1, and no more: without
+   * it, a page's sixth connection to an actor would stop every call. Default: in
+   * a browser, if baseUrl is http, because browsers speak HTTP/2 over TLS only.
+   */
+  sharedStream?: boolean;
+  /** Used instead of the global WebSocket, which Node has from version 22. */
+  webSocket?: typeof globalThis.WebSocket;
   /** @internal */
   clock?: Clock;
 }
@@ -71,7 +81,8 @@ export function createClient(options: ClientOptions): ActorClient {
   const clock = options.clock ?? systemClock;
   const namespace = options.namespace ?? "default";
   checkNamespace(namespace);
-  const transport = options.transport ?? defaultTransport(options);
+  const inputs = createMutableRegistry();
+  const transport = options.transport ?? defaultTransport(options, inputs);
   const retry = new RetryPolicy(clock, options.retry ?? {});
   const shared = {
     transport,
@@ -82,7 +93,15 @@ export function createClient(options: ClientOptions): ActorClient {
     headers: () => userHeaders(options.headers),
   };
   const lifecycle = createStockClient(ActorService, bindTransport({ ...shared, idempotencyKeys: false }));
-  const context: Context = { ...shared, lifecycle };
+  const context: Context = {
+    ...shared,
+    lifecycle,
+    carriers: (options.sharedStream ?? fewSockets(options.baseUrl)) ? carriers(shared, lifecycle) : undefined,
+    inputs,
+    baseUrl: options.baseUrl,
+    fetch: options.fetch,
+    webSocket: options.webSocket,
+  };
 
   return {
     lifecycle,
@@ -95,7 +114,7 @@ export function createClient(options: ClientOptions): ActorClient {
       key: Key,
       { input, signal, ...handleOptions }: HandleOptions<S> & { signal?: AbortSignal } = {},
     ) {
-      const request = { address: wireAddress(namespace, service, key), input: optionalInput(service, input) };
+      const request = { address: wireAddress(namespace, service, key), input: optionalInput(inputs, service, input) };
       const { actor } = await lifecycle.create(request, signal ? { signal } : {});
       return createHandle<S>(context, service, byId(actor?.id ?? ""), handleOptions as HandleOptions<S>);
     },
@@ -105,13 +124,26 @@ export function createClient(options: ClientOptions): ActorClient {
   };
 }
 
-function defaultTransport(options: ClientOptions): Transport {
+/** Whether this is a browser that speaks HTTP/1.1 to the server. */
+function fewSockets(baseUrl: string | undefined): boolean {
+  const page = globalThis.location?.href;
+  return baseUrl !== undefined && page !== undefined && new URL(baseUrl, page).protocol === "http:";
+}
+
+function carriers(shared: Binding & { clock: Clock }, calls: Client<typeof ActorService>): Carriers {
+  // Whoever wants a stream tries again itself.
+  const once = { ...shared, idempotencyKeys: false, retry: new RetryPolicy(shared.clock, false) };
+  return new Carriers(createStockClient(ActorService, bindTransport(once)), calls, shared.clock);
+}
+
+function defaultTransport(options: ClientOptions, registry: MutableRegistry): Transport {
   if (options.baseUrl === undefined) {
     throw new TypeError("createClient needs a baseUrl or a transport");
   }
   return createConnectTransport({
     baseUrl: options.baseUrl,
     useBinaryFormat: !options.json,
+    jsonOptions: { registry },
     ...(options.fetch ? { fetch: options.fetch } : {}),
   });
 }
@@ -140,6 +172,6 @@ function wireAddress(namespace: string, service: DescService, key: Key) {
   return { namespace, type: service.typeName, key: [...keySegments(key)] };
 }
 
-function optionalInput(service: DescService, input: Message | undefined) {
-  return input === undefined ? undefined : packInput(encodeInput(service, input));
+function optionalInput(registry: MutableRegistry, service: DescService, input: Message | undefined) {
+  return input === undefined ? undefined : packInput(registry, encodeInput(service, input));
 }

@@ -20,6 +20,7 @@ import {
   type OpenInfo,
 } from "./options.js";
 import { EventQueue } from "./queue.js";
+import type { Source } from "./source.js";
 import { type Binding, bindTransport, withKey } from "./transport.js";
 import type { Actions, ActorEvent, ActorEvents } from "./types.js";
 import { findSubscription, header, type Subscription } from "./wire.js";
@@ -82,6 +83,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
   /** @internal Connections are made by the connect method of a handle. */
   constructor(
     private readonly binding: Binding,
+    private readonly source: Source,
     private readonly clock: Clock,
     service: S,
     params: ConnectParamsSource<S> | undefined,
@@ -203,6 +205,10 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
   /** Ends the connection. Loops over it end; calls that wait for it fail. */
   readonly dispose = (): void => this.close({ reason: "disposed", message: "" });
 
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.dispose();
   }
@@ -236,7 +242,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
       this.setStatus("connecting");
       const resume = this.wasOpen && this.options.resume === false ? undefined : this.cursor;
       const end = await runLink({
-        binding: this.binding,
+        source: this.source,
         clock: this.clock,
         subscription: this.subscription,
         params: this.params,

@@ -82,13 +82,33 @@ export class ActorError extends Error {
     }
     const error = ConnectError.from(thrown);
     const details = readDetails(error);
-    // fetch reports a connection that failed or broke as a TypeError, and
-    // Connect's transports a reply that stops too early as a string.
-    const broken = error.cause instanceof TypeError || typeof error.cause === "string";
+    // fetch reports a connection that failed or broke as a TypeError, Node's
+    // sockets by their codes, and Connect's transports a reply that stops too
+    // early as a string.
+    const broken = error.cause instanceof TypeError || typeof error.cause === "string" || isOfSocket(error.cause);
     const code =
       broken && (error.code === Code.Unknown || error.code === Code.Internal) ? Code.Unavailable : error.code;
     return new ActorError(error.rawMessage, code, { ...details, cause: error });
   }
+}
+
+/** Whether an error of Node's says that a socket broke, such as EPIPE. */
+function isOfSocket(cause: unknown): boolean {
+  if (!(cause instanceof Error)) {
+    return false;
+  }
+  const { code } = cause as { code?: unknown };
+  return typeof code === "string" && /^(E[A-Z0-9]+|ERR_HTTP2_\w+|ERR_STREAM_\w+)$/.test(code);
+}
+
+/**
+ * Over HTTP/2 a call whose connection breaks looks as if it was canceled. It was
+ * not, unless its signal is aborted or the server says so.
+ */
+export function unlessCanceled(error: ActorError, signal: AbortSignal | undefined): ActorError {
+  return error.code === Code.Canceled && error.domain === "" && !signal?.aborted
+    ? new ActorError(error.rawMessage, Code.Unavailable, { ...error, cause: error.cause })
+    : error;
 }
 
 /** Whether thrown is an ActorError, with this reason if one is given. */

@@ -6,15 +6,13 @@ import { Code } from "@connectrpc/connect";
 import type { ConnectionClosing, ConnectionOpened, EventInfo } from "../../../gen/ts/troupe/v1/events_pb.js";
 import type { Clock } from "./backoff.js";
 import { ActorError, clientError } from "./errors.js";
-import type { Binding } from "./transport.js";
-import { header, type Subscription } from "./wire.js";
-
-/** A link is cut after this many heartbeat intervals of silence. */
-const missedHeartbeats = 2.5;
+import type { Source } from "./source.js";
+import { missedHeartbeats, Watchdog } from "./watchdog.js";
+import type { Subscription } from "./wire.js";
 
 /** How one stream of a connection is opened, and who listens. */
 export interface LinkOptions {
-  readonly binding: Binding;
+  readonly source: Source;
   readonly clock: Clock;
   readonly subscription: Subscription;
   readonly params: () => Promise<MessageInitShape<DescMessage>>;
@@ -72,21 +70,11 @@ export async function runLink(options: LinkOptions): Promise<LinkEnd> {
 }
 
 async function follow(options: LinkOptions, signal: AbortSignal, watchdog: Watchdog): Promise<LinkEnd> {
-  const { method, infoField, oneof } = options.subscription;
-  const request = create(method.input, await options.params());
-  const headers = await options.binding.headers(signal);
-  if (options.resume !== undefined) {
-    headers.set(header.resume, options.resume);
-  }
-  if (options.events?.length) {
-    headers.set(header.events, options.events.join(","));
-  }
-  const requests = (async function* () {
-    yield request;
-  })();
-  // 0: no time limit, whatever the transport's default is.
-  const response = await options.binding.transport.stream(method, signal, 0, headers, requests);
-  for await (const message of response.message) {
+  const { subscription, resume, events } = options;
+  const { method, infoField, oneof } = subscription;
+  const params = create(method.input, await options.params());
+  const messages = await options.source({ subscription, params, resume, events }, signal);
+  for await (const message of messages) {
     if (signal.aborted) {
       break;
     }
@@ -128,45 +116,4 @@ async function follow(options: LinkOptions, signal: AbortSignal, watchdog: Watch
 /** A protobuf duration in milliseconds. */
 export function durationMs(duration: { seconds: bigint; nanos: number }): number {
   return Number(duration.seconds) * 1000 + duration.nanos / 1e6;
-}
-
-/** Calls bark after a silence. Frames only note the time, so that each stays cheap. */
-class Watchdog {
-  private limitMs = 0;
-  private last = 0;
-  private timer: unknown;
-
-  constructor(
-    private readonly clock: Clock,
-    private readonly bark: (silentMs: number) => void,
-  ) {}
-
-  /** Barks after limitMs of silence from now on; 0: never. */
-  expect(limitMs: number): void {
-    this.stop();
-    this.limitMs = limitMs;
-    this.last = this.clock.now();
-    if (limitMs > 0) {
-      this.timer = this.clock.setTimeout(() => this.check(), limitMs);
-    }
-  }
-
-  /** Notes that something came. */
-  fed(): void {
-    this.last = this.clock.now();
-  }
-
-  stop(): void {
-    this.clock.clearTimeout(this.timer);
-    this.timer = undefined;
-  }
-
-  private check(): void {
-    const silent = this.clock.now() - this.last;
-    if (silent >= this.limitMs) {
-      this.bark(silent);
-    } else {
-      this.timer = this.clock.setTimeout(() => this.check(), this.limitMs - silent);
-    }
-  }
 }

@@ -74,7 +74,8 @@ export interface CloseInfo {
     | "slow"
     | "destroyed"
     | "disconnected"
-    | "expired";
+    | "expired"
+    | "restarted";
   /** For people; may be empty. */
   readonly message: string;
   /** With disconnected: why, as the actor's author put it for programs. */

@@ -5,7 +5,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { Backoff, type Clock, sleep } from "./backoff.js";
-import { ActorError, doubted } from "./errors.js";
+import { ActorError, doubted, unlessCanceled } from "./errors.js";
 
 /** How a client repeats failed calls by itself. */
 export interface RetryOptions {
@@ -61,7 +61,7 @@ export class RetryPolicy {
       try {
         return await attempt(left());
       } catch (thrown) {
-        const error = ActorError.from(thrown);
+        const error = unlessCanceled(ActorError.from(thrown), signal);
         if (n >= this.maxAttempts || this.budget < 1 || signal?.aborted || !mayRetry(error, method, idempotencyKey)) {
           throw whole(error);
         }

@@ -13,7 +13,6 @@ import {
   type MessageInitShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { base64Encode } from "@bufbuild/protobuf/wire";
 import { action, actor } from "../../../gen/ts/troupe/v1/annotations_pb.js";
 
 /** The metadata that addresses an actor. */
@@ -81,7 +80,7 @@ function infoFieldOf(union: DescMessage): string | undefined {
  * Encodes the input of a creation. The message must be of the type that the
  * service names as its input. Throws a TypeError otherwise.
  */
-export function encodeInput(service: DescService, input: Message): { typeName: string; bytes: Uint8Array } {
+export function encodeInput(service: DescService, input: Message): { desc: DescMessage; bytes: Uint8Array } {
   const name = hasOption(service, actor) ? getOption(service, actor).input : "";
   if (name === "") {
     throw new TypeError(`${service.typeName} takes no input`);
@@ -94,11 +93,11 @@ export function encodeInput(service: DescService, input: Message): { typeName: s
   if (input.$typeName !== desc.typeName) {
     throw new TypeError(`the input of ${service.typeName} is a ${desc.typeName}, not a ${input.$typeName}`);
   }
-  return { typeName: desc.typeName, bytes: toBinary(desc, input) };
+  return { desc, bytes: toBinary(desc, input) };
 }
 
 /** Encodes connection parameters for the actor-params-bin header. */
-export function encodeParams(service: DescService, params: MessageInitShape<DescMessage>): string {
+export function encodeParams(service: DescService, params: MessageInitShape<DescMessage>): Uint8Array {
   const method = findSubscription(service)?.method;
   if (method === undefined) {
     throw new TypeError(`${service.typeName} has no subscription and so takes no parameters`);
@@ -107,7 +106,7 @@ export function encodeParams(service: DescService, params: MessageInitShape<Desc
   if (bytes.length > maxBinaryHeaderBytes) {
     throw new RangeError(`parameters have at most ${maxBinaryHeaderBytes} bytes, these have ${bytes.length}`);
   }
-  return base64Encode(bytes, "std_raw");
+  return bytes;
 }
 
 function findMessage(file: DescFile, typeName: string, seen = new Set<DescFile>()): DescMessage | undefined {

@@ -2680,7 +2680,7 @@ var File_troupe_v1_actor_service_proto protoreflect.FileDescriptor
 
 const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1dtroupe/v1/actor_service.proto\x12\ttroupe.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"]\n" +
+	"\x1dtroupe/v1/actor_service.proto\x12\ttroupe.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15troupe/v1/watch.proto\"]\n" +
 	"\aAddress\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x10\n" +
@@ -2864,8 +2864,7 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\fLiftResponse\x12&\n" +
 	"\x05actor\x18\x01 \x01(\v2\x10.troupe.v1.ActorR\x05actor\"\x10\n" +
 	"\x0eCompactRequest\"\x11\n" +
-	"\x0fCompactResponse2\xc1\n" +
-	"\n" +
+	"\x0fCompactResponse2\xc3\f\n" +
 	"\fActorService\x12=\n" +
 	"\x06Create\x12\x18.troupe.v1.CreateRequest\x1a\x19.troupe.v1.CreateResponse\x12Q\n" +
 	"\vGetOrCreate\x12\x1d.troupe.v1.GetOrCreateRequest\x1a\x1e.troupe.v1.GetOrCreateResponse\"\x03\x90\x02\x02\x129\n" +
@@ -2885,7 +2884,10 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\n" +
 	"Quarantine\x12\x1c.troupe.v1.QuarantineRequest\x1a\x1d.troupe.v1.QuarantineResponse\"\x03\x90\x02\x02\x12<\n" +
 	"\x04Lift\x12\x16.troupe.v1.LiftRequest\x1a\x17.troupe.v1.LiftResponse\"\x03\x90\x02\x02\x12E\n" +
-	"\aCompact\x12\x19.troupe.v1.CompactRequest\x1a\x1a.troupe.v1.CompactResponse\"\x03\x90\x02\x02B8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
+	"\aCompact\x12\x19.troupe.v1.CompactRequest\x1a\x1a.troupe.v1.CompactResponse\"\x03\x90\x02\x02\x129\n" +
+	"\x05Watch\x12\x17.troupe.v1.WatchRequest\x1a\x15.troupe.v1.WatchFrame0\x01\x12]\n" +
+	"\x0fAddSubscription\x12!.troupe.v1.AddSubscriptionRequest\x1a\".troupe.v1.AddSubscriptionResponse\"\x03\x90\x02\x02\x12f\n" +
+	"\x12RemoveSubscription\x12$.troupe.v1.RemoveSubscriptionRequest\x1a%.troupe.v1.RemoveSubscriptionResponse\"\x03\x90\x02\x02B8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
 
 var (
 	file_troupe_v1_actor_service_proto_rawDescOnce sync.Once
@@ -2902,51 +2904,57 @@ func file_troupe_v1_actor_service_proto_rawDescGZIP() []byte {
 var file_troupe_v1_actor_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_troupe_v1_actor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_troupe_v1_actor_service_proto_goTypes = []any{
-	(Actor_Status)(0),                 // 0: troupe.v1.Actor.Status
-	(Row_Kind)(0),                     // 1: troupe.v1.Row.Kind
-	(*Address)(nil),                   // 2: troupe.v1.Address
-	(*Actor)(nil),                     // 3: troupe.v1.Actor
-	(*Row)(nil),                       // 4: troupe.v1.Row
-	(*CreateRequest)(nil),             // 5: troupe.v1.CreateRequest
-	(*CreateResponse)(nil),            // 6: troupe.v1.CreateResponse
-	(*GetOrCreateRequest)(nil),        // 7: troupe.v1.GetOrCreateRequest
-	(*GetOrCreateResponse)(nil),       // 8: troupe.v1.GetOrCreateResponse
-	(*GetRequest)(nil),                // 9: troupe.v1.GetRequest
-	(*GetResponse)(nil),               // 10: troupe.v1.GetResponse
-	(*ResolveRequest)(nil),            // 11: troupe.v1.ResolveRequest
-	(*ResolveResponse)(nil),           // 12: troupe.v1.ResolveResponse
-	(*DestroyRequest)(nil),            // 13: troupe.v1.DestroyRequest
-	(*DestroyResponse)(nil),           // 14: troupe.v1.DestroyResponse
-	(*ListRequest)(nil),               // 15: troupe.v1.ListRequest
-	(*ListResponse)(nil),              // 16: troupe.v1.ListResponse
-	(*DeadSchedule)(nil),              // 17: troupe.v1.DeadSchedule
-	(*ListDeadSchedulesRequest)(nil),  // 18: troupe.v1.ListDeadSchedulesRequest
-	(*ListDeadSchedulesResponse)(nil), // 19: troupe.v1.ListDeadSchedulesResponse
-	(*RetryScheduleRequest)(nil),      // 20: troupe.v1.RetryScheduleRequest
-	(*RetryScheduleResponse)(nil),     // 21: troupe.v1.RetryScheduleResponse
-	(*DropScheduleRequest)(nil),       // 22: troupe.v1.DropScheduleRequest
-	(*DropScheduleResponse)(nil),      // 23: troupe.v1.DropScheduleResponse
-	(*DeadMessage)(nil),               // 24: troupe.v1.DeadMessage
-	(*ListDeadMessagesRequest)(nil),   // 25: troupe.v1.ListDeadMessagesRequest
-	(*ListDeadMessagesResponse)(nil),  // 26: troupe.v1.ListDeadMessagesResponse
-	(*RetryMessageRequest)(nil),       // 27: troupe.v1.RetryMessageRequest
-	(*RetryMessageResponse)(nil),      // 28: troupe.v1.RetryMessageResponse
-	(*DropMessageRequest)(nil),        // 29: troupe.v1.DropMessageRequest
-	(*DropMessageResponse)(nil),       // 30: troupe.v1.DropMessageResponse
-	(*ExportRequest)(nil),             // 31: troupe.v1.ExportRequest
-	(*ExportResponse)(nil),            // 32: troupe.v1.ExportResponse
-	(*RepairRequest)(nil),             // 33: troupe.v1.RepairRequest
-	(*RepairResponse)(nil),            // 34: troupe.v1.RepairResponse
-	(*ResetRequest)(nil),              // 35: troupe.v1.ResetRequest
-	(*ResetResponse)(nil),             // 36: troupe.v1.ResetResponse
-	(*QuarantineRequest)(nil),         // 37: troupe.v1.QuarantineRequest
-	(*QuarantineResponse)(nil),        // 38: troupe.v1.QuarantineResponse
-	(*LiftRequest)(nil),               // 39: troupe.v1.LiftRequest
-	(*LiftResponse)(nil),              // 40: troupe.v1.LiftResponse
-	(*CompactRequest)(nil),            // 41: troupe.v1.CompactRequest
-	(*CompactResponse)(nil),           // 42: troupe.v1.CompactResponse
-	(*timestamppb.Timestamp)(nil),     // 43: google.protobuf.Timestamp
-	(*anypb.Any)(nil),                 // 44: google.protobuf.Any
+	(Actor_Status)(0),                  // 0: troupe.v1.Actor.Status
+	(Row_Kind)(0),                      // 1: troupe.v1.Row.Kind
+	(*Address)(nil),                    // 2: troupe.v1.Address
+	(*Actor)(nil),                      // 3: troupe.v1.Actor
+	(*Row)(nil),                        // 4: troupe.v1.Row
+	(*CreateRequest)(nil),              // 5: troupe.v1.CreateRequest
+	(*CreateResponse)(nil),             // 6: troupe.v1.CreateResponse
+	(*GetOrCreateRequest)(nil),         // 7: troupe.v1.GetOrCreateRequest
+	(*GetOrCreateResponse)(nil),        // 8: troupe.v1.GetOrCreateResponse
+	(*GetRequest)(nil),                 // 9: troupe.v1.GetRequest
+	(*GetResponse)(nil),                // 10: troupe.v1.GetResponse
+	(*ResolveRequest)(nil),             // 11: troupe.v1.ResolveRequest
+	(*ResolveResponse)(nil),            // 12: troupe.v1.ResolveResponse
+	(*DestroyRequest)(nil),             // 13: troupe.v1.DestroyRequest
+	(*DestroyResponse)(nil),            // 14: troupe.v1.DestroyResponse
+	(*ListRequest)(nil),                // 15: troupe.v1.ListRequest
+	(*ListResponse)(nil),               // 16: troupe.v1.ListResponse
+	(*DeadSchedule)(nil),               // 17: troupe.v1.DeadSchedule
+	(*ListDeadSchedulesRequest)(nil),   // 18: troupe.v1.ListDeadSchedulesRequest
+	(*ListDeadSchedulesResponse)(nil),  // 19: troupe.v1.ListDeadSchedulesResponse
+	(*RetryScheduleRequest)(nil),       // 20: troupe.v1.RetryScheduleRequest
+	(*RetryScheduleResponse)(nil),      // 21: troupe.v1.RetryScheduleResponse
+	(*DropScheduleRequest)(nil),        // 22: troupe.v1.DropScheduleRequest
+	(*DropScheduleResponse)(nil),       // 23: troupe.v1.DropScheduleResponse
+	(*DeadMessage)(nil),                // 24: troupe.v1.DeadMessage
+	(*ListDeadMessagesRequest)(nil),    // 25: troupe.v1.ListDeadMessagesRequest
+	(*ListDeadMessagesResponse)(nil),   // 26: troupe.v1.ListDeadMessagesResponse
+	(*RetryMessageRequest)(nil),        // 27: troupe.v1.RetryMessageRequest
+	(*RetryMessageResponse)(nil),       // 28: troupe.v1.RetryMessageResponse
+	(*DropMessageRequest)(nil),         // 29: troupe.v1.DropMessageRequest
+	(*DropMessageResponse)(nil),        // 30: troupe.v1.DropMessageResponse
+	(*ExportRequest)(nil),              // 31: troupe.v1.ExportRequest
+	(*ExportResponse)(nil),             // 32: troupe.v1.ExportResponse
+	(*RepairRequest)(nil),              // 33: troupe.v1.RepairRequest
+	(*RepairResponse)(nil),             // 34: troupe.v1.RepairResponse
+	(*ResetRequest)(nil),               // 35: troupe.v1.ResetRequest
+	(*ResetResponse)(nil),              // 36: troupe.v1.ResetResponse
+	(*QuarantineRequest)(nil),          // 37: troupe.v1.QuarantineRequest
+	(*QuarantineResponse)(nil),         // 38: troupe.v1.QuarantineResponse
+	(*LiftRequest)(nil),                // 39: troupe.v1.LiftRequest
+	(*LiftResponse)(nil),               // 40: troupe.v1.LiftResponse
+	(*CompactRequest)(nil),             // 41: troupe.v1.CompactRequest
+	(*CompactResponse)(nil),            // 42: troupe.v1.CompactResponse
+	(*timestamppb.Timestamp)(nil),      // 43: google.protobuf.Timestamp
+	(*anypb.Any)(nil),                  // 44: google.protobuf.Any
+	(*WatchRequest)(nil),               // 45: troupe.v1.WatchRequest
+	(*AddSubscriptionRequest)(nil),     // 46: troupe.v1.AddSubscriptionRequest
+	(*RemoveSubscriptionRequest)(nil),  // 47: troupe.v1.RemoveSubscriptionRequest
+	(*WatchFrame)(nil),                 // 48: troupe.v1.WatchFrame
+	(*AddSubscriptionResponse)(nil),    // 49: troupe.v1.AddSubscriptionResponse
+	(*RemoveSubscriptionResponse)(nil), // 50: troupe.v1.RemoveSubscriptionResponse
 }
 var file_troupe_v1_actor_service_proto_depIdxs = []int32{
 	43, // 0: troupe.v1.Actor.created_at:type_name -> google.protobuf.Timestamp
@@ -3009,26 +3017,32 @@ var file_troupe_v1_actor_service_proto_depIdxs = []int32{
 	37, // 57: troupe.v1.ActorService.Quarantine:input_type -> troupe.v1.QuarantineRequest
 	39, // 58: troupe.v1.ActorService.Lift:input_type -> troupe.v1.LiftRequest
 	41, // 59: troupe.v1.ActorService.Compact:input_type -> troupe.v1.CompactRequest
-	6,  // 60: troupe.v1.ActorService.Create:output_type -> troupe.v1.CreateResponse
-	8,  // 61: troupe.v1.ActorService.GetOrCreate:output_type -> troupe.v1.GetOrCreateResponse
-	10, // 62: troupe.v1.ActorService.Get:output_type -> troupe.v1.GetResponse
-	12, // 63: troupe.v1.ActorService.Resolve:output_type -> troupe.v1.ResolveResponse
-	14, // 64: troupe.v1.ActorService.Destroy:output_type -> troupe.v1.DestroyResponse
-	16, // 65: troupe.v1.ActorService.List:output_type -> troupe.v1.ListResponse
-	19, // 66: troupe.v1.ActorService.ListDeadSchedules:output_type -> troupe.v1.ListDeadSchedulesResponse
-	21, // 67: troupe.v1.ActorService.RetrySchedule:output_type -> troupe.v1.RetryScheduleResponse
-	23, // 68: troupe.v1.ActorService.DropSchedule:output_type -> troupe.v1.DropScheduleResponse
-	26, // 69: troupe.v1.ActorService.ListDeadMessages:output_type -> troupe.v1.ListDeadMessagesResponse
-	28, // 70: troupe.v1.ActorService.RetryMessage:output_type -> troupe.v1.RetryMessageResponse
-	30, // 71: troupe.v1.ActorService.DropMessage:output_type -> troupe.v1.DropMessageResponse
-	32, // 72: troupe.v1.ActorService.Export:output_type -> troupe.v1.ExportResponse
-	34, // 73: troupe.v1.ActorService.Repair:output_type -> troupe.v1.RepairResponse
-	36, // 74: troupe.v1.ActorService.Reset:output_type -> troupe.v1.ResetResponse
-	38, // 75: troupe.v1.ActorService.Quarantine:output_type -> troupe.v1.QuarantineResponse
-	40, // 76: troupe.v1.ActorService.Lift:output_type -> troupe.v1.LiftResponse
-	42, // 77: troupe.v1.ActorService.Compact:output_type -> troupe.v1.CompactResponse
-	60, // [60:78] is the sub-list for method output_type
-	42, // [42:60] is the sub-list for method input_type
+	45, // 60: troupe.v1.ActorService.Watch:input_type -> troupe.v1.WatchRequest
+	46, // 61: troupe.v1.ActorService.AddSubscription:input_type -> troupe.v1.AddSubscriptionRequest
+	47, // 62: troupe.v1.ActorService.RemoveSubscription:input_type -> troupe.v1.RemoveSubscriptionRequest
+	6,  // 63: troupe.v1.ActorService.Create:output_type -> troupe.v1.CreateResponse
+	8,  // 64: troupe.v1.ActorService.GetOrCreate:output_type -> troupe.v1.GetOrCreateResponse
+	10, // 65: troupe.v1.ActorService.Get:output_type -> troupe.v1.GetResponse
+	12, // 66: troupe.v1.ActorService.Resolve:output_type -> troupe.v1.ResolveResponse
+	14, // 67: troupe.v1.ActorService.Destroy:output_type -> troupe.v1.DestroyResponse
+	16, // 68: troupe.v1.ActorService.List:output_type -> troupe.v1.ListResponse
+	19, // 69: troupe.v1.ActorService.ListDeadSchedules:output_type -> troupe.v1.ListDeadSchedulesResponse
+	21, // 70: troupe.v1.ActorService.RetrySchedule:output_type -> troupe.v1.RetryScheduleResponse
+	23, // 71: troupe.v1.ActorService.DropSchedule:output_type -> troupe.v1.DropScheduleResponse
+	26, // 72: troupe.v1.ActorService.ListDeadMessages:output_type -> troupe.v1.ListDeadMessagesResponse
+	28, // 73: troupe.v1.ActorService.RetryMessage:output_type -> troupe.v1.RetryMessageResponse
+	30, // 74: troupe.v1.ActorService.DropMessage:output_type -> troupe.v1.DropMessageResponse
+	32, // 75: troupe.v1.ActorService.Export:output_type -> troupe.v1.ExportResponse
+	34, // 76: troupe.v1.ActorService.Repair:output_type -> troupe.v1.RepairResponse
+	36, // 77: troupe.v1.ActorService.Reset:output_type -> troupe.v1.ResetResponse
+	38, // 78: troupe.v1.ActorService.Quarantine:output_type -> troupe.v1.QuarantineResponse
+	40, // 79: troupe.v1.ActorService.Lift:output_type -> troupe.v1.LiftResponse
+	42, // 80: troupe.v1.ActorService.Compact:output_type -> troupe.v1.CompactResponse
+	48, // 81: troupe.v1.ActorService.Watch:output_type -> troupe.v1.WatchFrame
+	49, // 82: troupe.v1.ActorService.AddSubscription:output_type -> troupe.v1.AddSubscriptionResponse
+	50, // 83: troupe.v1.ActorService.RemoveSubscription:output_type -> troupe.v1.RemoveSubscriptionResponse
+	63, // [63:84] is the sub-list for method output_type
+	42, // [42:63] is the sub-list for method input_type
 	42, // [42:42] is the sub-list for extension type_name
 	42, // [42:42] is the sub-list for extension extendee
 	0,  // [0:42] is the sub-list for field type_name
@@ -3039,6 +3053,7 @@ func file_troupe_v1_actor_service_proto_init() {
 	if File_troupe_v1_actor_service_proto != nil {
 		return
 	}
+	file_troupe_v1_watch_proto_init()
 	file_troupe_v1_actor_service_proto_msgTypes[31].OneofWrappers = []any{
 		(*RepairRequest_Binary)(nil),
 		(*RepairRequest_Json)(nil),

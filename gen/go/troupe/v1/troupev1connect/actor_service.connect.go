@@ -65,6 +65,14 @@ const (
 	ActorServiceLiftProcedure = "/troupe.v1.ActorService/Lift"
 	// ActorServiceCompactProcedure is the procedure name of the ActorService's Compact RPC.
 	ActorServiceCompactProcedure = "/troupe.v1.ActorService/Compact"
+	// ActorServiceWatchProcedure is the procedure name of the ActorService's Watch RPC.
+	ActorServiceWatchProcedure = "/troupe.v1.ActorService/Watch"
+	// ActorServiceAddSubscriptionProcedure is the procedure name of the ActorService's AddSubscription
+	// RPC.
+	ActorServiceAddSubscriptionProcedure = "/troupe.v1.ActorService/AddSubscription"
+	// ActorServiceRemoveSubscriptionProcedure is the procedure name of the ActorService's
+	// RemoveSubscription RPC.
+	ActorServiceRemoveSubscriptionProcedure = "/troupe.v1.ActorService/RemoveSubscription"
 )
 
 var (
@@ -204,6 +212,29 @@ var (
 			IdempotencyLevel: connect.IdempotencyIdempotent,
 		}
 	})
+	actorServiceWatchSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeServer,
+			Schema:     v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("Watch"),
+			Procedure:  ActorServiceWatchProcedure,
+		}
+	})
+	actorServiceAddSubscriptionSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("AddSubscription"),
+			Procedure:        ActorServiceAddSubscriptionProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
+	actorServiceRemoveSubscriptionSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods().ByName("RemoveSubscription"),
+			Procedure:        ActorServiceRemoveSubscriptionProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
 )
 
 // ActorServiceClient is a client for the troupe.v1.ActorService service.
@@ -251,12 +282,42 @@ type ActorServiceClient interface {
 	// Rewrites the store so that no byte of what was destroyed is left in its
 	// files. It may take long; unimplemented if the store cannot.
 	Compact(context.Context, *v1.CompactRequest) (*v1.CompactResponse, error)
+	// Opens a shared stream: one stream that carries the subscriptions of many
+	// actors, each with its own connection, cursor and end. It needs no role beyond
+	// what each of them needs.
+	Watch(context.Context, *v1.WatchRequest) (ActorServiceWatchClientStream, error)
+	// Adds a subscription to a shared stream of the same caller. Its outcome comes as
+	// frames of the stream. failed_precondition, reason stream_gone, if the stream is
+	// not open.
+	AddSubscription(context.Context, *v1.AddSubscriptionRequest) (*v1.AddSubscriptionResponse, error)
+	// Ends a subscription of a shared stream.
+	RemoveSubscription(context.Context, *v1.RemoveSubscriptionRequest) (*v1.RemoveSubscriptionResponse, error)
 }
 
 // NewActorServiceClient constructs a client for the troupe.v1.ActorService service. Multiple
 // service clients may share a single connect.Client.
 func NewActorServiceClient(client *connect.Client) ActorServiceClient {
 	return &actorServiceClient{client: client}
+}
+
+// ActorServiceWatchClientStream is the client stream for the ActorService's Watch RPC.
+type ActorServiceWatchClientStream struct {
+	stream connect.ClientStream
+}
+
+// Receive returns the next response message from the server.
+func (s ActorServiceWatchClientStream) Receive() (*v1.WatchFrame, error) {
+	var res v1.WatchFrame
+	if err := s.stream.Receive(&res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+// Close releases the stream's resources. It is idempotent and is typically deferred to clean up a
+// stream abandoned before io.EOF.
+func (s ActorServiceWatchClientStream) Close() error {
+	return s.stream.Close()
 }
 
 // ActorServiceHandler is an implementation of the troupe.v1.ActorService service.
@@ -304,6 +365,16 @@ type ActorServiceHandler interface {
 	// Rewrites the store so that no byte of what was destroyed is left in its
 	// files. It may take long; unimplemented if the store cannot.
 	Compact(context.Context, *v1.CompactRequest) (*v1.CompactResponse, error)
+	// Opens a shared stream: one stream that carries the subscriptions of many
+	// actors, each with its own connection, cursor and end. It needs no role beyond
+	// what each of them needs.
+	Watch(context.Context, *v1.WatchRequest, ActorServiceWatchServerStream) error
+	// Adds a subscription to a shared stream of the same caller. Its outcome comes as
+	// frames of the stream. failed_precondition, reason stream_gone, if the stream is
+	// not open.
+	AddSubscription(context.Context, *v1.AddSubscriptionRequest) (*v1.AddSubscriptionResponse, error)
+	// Ends a subscription of a shared stream.
+	RemoveSubscription(context.Context, *v1.RemoveSubscriptionRequest) (*v1.RemoveSubscriptionResponse, error)
 }
 
 // RegisterActorServiceHandler registers svc as the troupe.v1.ActorService implementation on server.
@@ -328,7 +399,25 @@ func RegisterActorServiceHandler(server *connect.Server, svc ActorServiceHandler
 		connect.Method{Spec: actorServiceQuarantineSpec(), Handler: adapter.quarantine},
 		connect.Method{Spec: actorServiceLiftSpec(), Handler: adapter.lift},
 		connect.Method{Spec: actorServiceCompactSpec(), Handler: adapter.compact},
+		connect.Method{Spec: actorServiceWatchSpec(), Handler: adapter.watch},
+		connect.Method{Spec: actorServiceAddSubscriptionSpec(), Handler: adapter.addSubscription},
+		connect.Method{Spec: actorServiceRemoveSubscriptionSpec(), Handler: adapter.removeSubscription},
 	)
+}
+
+// ActorServiceWatchServerStream is the server stream for the ActorService's Watch RPC.
+type ActorServiceWatchServerStream struct {
+	stream connect.ServerStream
+}
+
+// SendHeaders flushes the response headers without a message. The first Send does this implicitly.
+func (s ActorServiceWatchServerStream) SendHeaders() error {
+	return s.stream.SendHeaders()
+}
+
+// Send sends a response message to the client.
+func (s ActorServiceWatchServerStream) Send(res *v1.WatchFrame) error {
+	return s.stream.Send(res)
 }
 
 // UnimplementedActorServiceHandler returns CodeUnimplemented from all methods.
@@ -404,6 +493,18 @@ func (UnimplementedActorServiceHandler) Lift(context.Context, *v1.LiftRequest) (
 
 func (UnimplementedActorServiceHandler) Compact(context.Context, *v1.CompactRequest) (*v1.CompactResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Compact is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) Watch(context.Context, *v1.WatchRequest, ActorServiceWatchServerStream) error {
+	return connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.Watch is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) AddSubscription(context.Context, *v1.AddSubscriptionRequest) (*v1.AddSubscriptionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.AddSubscription is not implemented")
+}
+
+func (UnimplementedActorServiceHandler) RemoveSubscription(context.Context, *v1.RemoveSubscriptionRequest) (*v1.RemoveSubscriptionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "troupe.v1.ActorService.RemoveSubscription is not implemented")
 }
 
 type actorServiceClient struct {
@@ -549,6 +650,30 @@ func (c *actorServiceClient) Lift(ctx context.Context, req *v1.LiftRequest) (*v1
 func (c *actorServiceClient) Compact(ctx context.Context, req *v1.CompactRequest) (*v1.CompactResponse, error) {
 	var res v1.CompactResponse
 	if err := c.client.CallUnary(ctx, actorServiceCompactSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) Watch(ctx context.Context, req *v1.WatchRequest) (ActorServiceWatchClientStream, error) {
+	stream, err := c.client.CallServerStream(ctx, actorServiceWatchSpec(), req)
+	if err != nil {
+		return ActorServiceWatchClientStream{}, err
+	}
+	return ActorServiceWatchClientStream{stream: stream}, nil
+}
+
+func (c *actorServiceClient) AddSubscription(ctx context.Context, req *v1.AddSubscriptionRequest) (*v1.AddSubscriptionResponse, error) {
+	var res v1.AddSubscriptionResponse
+	if err := c.client.CallUnary(ctx, actorServiceAddSubscriptionSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *actorServiceClient) RemoveSubscription(ctx context.Context, req *v1.RemoveSubscriptionRequest) (*v1.RemoveSubscriptionResponse, error) {
+	var res v1.RemoveSubscriptionResponse
+	if err := c.client.CallUnary(ctx, actorServiceRemoveSubscriptionSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -766,6 +891,38 @@ func (h actorServiceHandler) compact(ctx context.Context, _ connect.Spec, stream
 		return err
 	}
 	res, err := h.svc.Compact(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) watch(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.WatchRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	return h.svc.Watch(ctx, &req, ActorServiceWatchServerStream{stream: stream})
+}
+
+func (h actorServiceHandler) addSubscription(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.AddSubscriptionRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.AddSubscription(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h actorServiceHandler) removeSubscription(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.RemoveSubscriptionRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.RemoveSubscription(ctx, &req)
 	if err != nil {
 		return err
 	}
