@@ -72,7 +72,9 @@ test("board", async (t) => {
     }
   };
   const lay = async (page, text, x, y) => {
-    const grip = await page.getByRole("button", { name: `Move note “${text.slice(0, 40)}”` }).boundingBox();
+    const grip = await page
+      .getByRole("button", { name: `Move note “${text.slice(0, 40)}”`, exact: true })
+      .boundingBox();
     const at = [grip.x + 30, grip.y + 14];
     await page.mouse.move(...at);
     await page.mouse.down();

@@ -68,12 +68,12 @@ test("two people move notes about, the server dies and comes back", { timeout: 2
 
   // By the keyboard: the arrow keys on the bar of a note.
   const before = await bob.places();
-  await ada.page.getByRole("button", { name: "Move note “Buy milk”" }).press("Shift+ArrowRight");
+  await ada.page.getByRole("button", { name: "Move note “Buy milk”", exact: true }).press("Shift+ArrowRight");
   await eventually(async () => assert.notDeepEqual(await bob.places(), before), "Bob sees the note move");
   await sees(bob.places, await ada.places(), "both see it in one place");
 
   // By the pointer: the others see where it is.
-  const grip = await bob.page.getByRole("button", { name: "Move note “Call Grace”" }).boundingBox();
+  const grip = await bob.page.getByRole("button", { name: "Move note “Call Grace”", exact: true }).boundingBox();
   await bob.page.bringToFront();
   await bob.page.mouse.move(grip.x + 20, grip.y + 12);
   await bob.page.mouse.down();
@@ -96,7 +96,7 @@ test("two people move notes about, the server dies and comes back", { timeout: 2
   await sees(ada.texts, ["Buy milk", "Call Grace"], "no note is lost");
   await sees(bob.places, places, "every note is where it was");
 
-  await ada.page.getByRole("button", { name: "Remove note “Call Grace”" }).click();
+  await ada.page.getByRole("button", { name: "Remove note “Call Grace”", exact: true }).click();
   await sees(bob.texts, ["Buy milk"], "Bob sees the note go");
   await ada.page.close();
   await sees(bob.people, ["Bob"], "Bob sees Ada leave");
