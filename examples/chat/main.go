@@ -70,13 +70,38 @@ func (r *ChatRoom) SetTyping(ctx context.Context, req *chatv1.SetTypingRequest) 
 	return &chatv1.SetTypingResponse{}, nil
 }
 
+// topicRow is the row of the topic. It changes seldom: kept in the state, it would be
+// written again with every message.
+var topicRow = []byte("topic")
+
+// Topic returns what the room is about.
+func (r *ChatRoom) Topic(ctx context.Context, _ *chatv1.TopicRequest) (*chatv1.TopicResponse, error) {
+	topic, _, err := r.KV().Get(ctx, topicRow)
+	if err != nil {
+		return nil, err
+	}
+	return &chatv1.TopicResponse{Topic: string(topic)}, nil
+}
+
+// SetTopic says what the room is about.
+func (r *ChatRoom) SetTopic(_ context.Context, req *chatv1.SetTopicRequest) (*chatv1.SetTopicResponse, error) {
+	if err := r.KV().Put(topicRow, []byte(req.GetTopic())); err != nil {
+		return nil, err
+	}
+	r.Broadcast(&chatv1.ChatRoomEvent{Event: &chatv1.ChatRoomEvent_TopicChanged{
+		TopicChanged: &chatv1.TopicChanged{Topic: req.GetTopic()},
+	}})
+	return &chatv1.SetTopicResponse{}, nil
+}
+
 func (r *ChatRoom) createConnState(_ context.Context, params *chatv1.SubscribeRequest) (*chatv1.ChatMember, error) {
 	return &chatv1.ChatMember{User: params.GetUser()}, nil
 }
 
 func (r *ChatRoom) onConnect(_ context.Context, conn *actors.Conn) error {
 	if r.connections(userOf(conn)) == 1 {
-		r.BroadcastExcept(conn, &chatv1.ChatRoomEvent{Event: &chatv1.ChatRoomEvent_MemberJoined{
+		// To the member too: who reads the members first and then connects sees itself come.
+		r.Broadcast(&chatv1.ChatRoomEvent{Event: &chatv1.ChatRoomEvent_MemberJoined{
 			MemberJoined: &chatv1.MemberJoined{User: userOf(conn)},
 		}})
 	}
@@ -115,12 +140,17 @@ func (r *ChatRoom) connections(user string) int {
 
 func userOf(conn *actors.Conn) string { return actors.StateOf[*chatv1.ChatMember](conn).GetUser() }
 
-func main() {
-	registry := actors.NewRegistry()
+// register adds the room with its hooks.
+func register(registry *actors.Registry) {
 	actors.Register(registry, chatv1connect.RegisterChatRoomHandler, func() *ChatRoom { return new(ChatRoom) },
 		actors.CreateConnState((*ChatRoom).createConnState),
 		actors.OnConnect((*ChatRoom).onConnect),
 		actors.OnDisconnect((*ChatRoom).onDisconnect))
+}
+
+func main() {
+	registry := actors.NewRegistry()
+	register(registry)
 	page, err := fs.Sub(dist, "dist")
 	if err != nil {
 		panic(err) //nolint:forbidigo // the page is part of the program

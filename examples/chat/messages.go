@@ -43,21 +43,32 @@ func (r *ChatRoom) post(author, text string) *chatv1.Message {
 	return message
 }
 
-// remind makes a schedule of a message that says "/remind SECONDS TEXT". It is part
-// of the turn that posts the message: there are both of them, or neither.
+// longestReminder bounds how far ahead a reminder may be.
+const longestReminder = 30 * 24 * time.Hour
+
+// remind makes a schedule of a message that says "/remind 10s TEXT". It is part of
+// the turn that posts the message: there are both of them, or neither.
 func (r *ChatRoom) remind(author, text string) error {
 	command, ok := strings.CutPrefix(text, "/remind ")
 	if !ok {
 		return nil
 	}
-	number, what, _ := strings.Cut(strings.TrimSpace(command), " ")
-	seconds, err := strconv.ParseUint(number, 10, 31)
-	if err != nil || what == "" {
-		return actors.Errorf(connect.CodeInvalidArgument, "bad_reminder", "write /remind, a number of seconds and what to remind of")
+	when, what, _ := strings.Cut(strings.TrimSpace(command), " ")
+	what = strings.TrimSpace(what)
+	after, err := reminderTime(when)
+	if err != nil || what == "" || after <= 0 || after > longestReminder {
+		return actors.Errorf(connect.CodeInvalidArgument, "bad_reminder", "write /remind, a time such as 10s, 5m or 2h, and what to remind of")
 	}
-	_, err = r.Schedule().After(time.Duration(seconds)*time.Second, chatv1connect.ChatRoomRemindProcedure,
-		&chatv1.RemindRequest{Author: author, Text: strings.TrimSpace(what)})
+	_, err = r.Schedule().After(after, chatv1connect.ChatRoomRemindProcedure, &chatv1.RemindRequest{Author: author, Text: what})
 	return err
+}
+
+// reminderTime reads a duration; a plain number is seconds.
+func reminderTime(text string) (time.Duration, error) {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second, nil
+	}
+	return time.ParseDuration(text)
 }
 
 // Remind posts a reminder in its author's name. Only schedules call it.

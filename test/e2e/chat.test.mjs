@@ -110,7 +110,7 @@ test("two tabs talk, one leaves, the server dies and comes back", { timeout: 180
   assert.deepEqual([...ada.errors, ...bob.errors, ...late.errors], []);
 });
 
-test("what is said while a tab is cut off is there when it is back", { timeout: 120_000 }, async (t) => {
+test("what is said while a tab is cut off is there when it is back", { timeout: 240_000 }, async (t) => {
   const { url } = await startServer(t, program, { port: await freePort(), dataDir: temporaryDirectory(t) });
   const ada = await join(await startBrowser(t), url, "Ada");
   const bob = await join(await startBrowser(t), url, "Bob");

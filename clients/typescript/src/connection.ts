@@ -116,6 +116,14 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     return this.current;
   }
 
+  /**
+   * Where the connection stands: the next event that its listeners get is the first
+   * one after this cursor. Undefined until the first frame, unless it was given one.
+   */
+  get position(): string | undefined {
+    return this.cursor;
+  }
+
   /** What the server said of the open connection; undefined while there is none. */
   get info(): OpenInfo | undefined {
     return this.gate.value?.info;

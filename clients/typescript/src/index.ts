@@ -26,4 +26,4 @@ export { ActorService } from "../../../gen/ts/troupe/v1/actor_service_pb.js";
 export { CloseReason, type EventInfo } from "../../../gen/ts/troupe/v1/events_pb.js";
 export { decodeKey, encodeKey, maxKeyBytes, maxSegmentBytes, maxSegments } from "./key.js";
 export type { Actions, EventMap, EventUnion, SubscriptionName } from "./types.js";
-export { header } from "./wire.js";
+export { findSubscription, header, type Subscription } from "./wire.js";

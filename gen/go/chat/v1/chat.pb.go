@@ -532,6 +532,167 @@ func (*SetTypingResponse) Descriptor() ([]byte, []int) {
 	return file_chat_v1_chat_proto_rawDescGZIP(), []int{10}
 }
 
+type TopicRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopicRequest) Reset() {
+	*x = TopicRequest{}
+	mi := &file_chat_v1_chat_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicRequest) ProtoMessage() {}
+
+func (x *TopicRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chat_v1_chat_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicRequest.ProtoReflect.Descriptor instead.
+func (*TopicRequest) Descriptor() ([]byte, []int) {
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{11}
+}
+
+type TopicResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty if nobody has set one.
+	Topic         string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopicResponse) Reset() {
+	*x = TopicResponse{}
+	mi := &file_chat_v1_chat_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicResponse) ProtoMessage() {}
+
+func (x *TopicResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chat_v1_chat_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicResponse.ProtoReflect.Descriptor instead.
+func (*TopicResponse) Descriptor() ([]byte, []int) {
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TopicResponse) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+type SetTopicRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTopicRequest) Reset() {
+	*x = SetTopicRequest{}
+	mi := &file_chat_v1_chat_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTopicRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTopicRequest) ProtoMessage() {}
+
+func (x *SetTopicRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chat_v1_chat_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTopicRequest.ProtoReflect.Descriptor instead.
+func (*SetTopicRequest) Descriptor() ([]byte, []int) {
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SetTopicRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+type SetTopicResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetTopicResponse) Reset() {
+	*x = SetTopicResponse{}
+	mi := &file_chat_v1_chat_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetTopicResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetTopicResponse) ProtoMessage() {}
+
+func (x *SetTopicResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chat_v1_chat_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetTopicResponse.ProtoReflect.Descriptor instead.
+func (*SetTopicResponse) Descriptor() ([]byte, []int) {
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{14}
+}
+
 type RemindRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Author        string                 `protobuf:"bytes,1,opt,name=author,proto3" json:"author,omitempty"`
@@ -542,7 +703,7 @@ type RemindRequest struct {
 
 func (x *RemindRequest) Reset() {
 	*x = RemindRequest{}
-	mi := &file_chat_v1_chat_proto_msgTypes[11]
+	mi := &file_chat_v1_chat_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -554,7 +715,7 @@ func (x *RemindRequest) String() string {
 func (*RemindRequest) ProtoMessage() {}
 
 func (x *RemindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[11]
+	mi := &file_chat_v1_chat_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -567,7 +728,7 @@ func (x *RemindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemindRequest.ProtoReflect.Descriptor instead.
 func (*RemindRequest) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{11}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RemindRequest) GetAuthor() string {
@@ -592,7 +753,7 @@ type RemindResponse struct {
 
 func (x *RemindResponse) Reset() {
 	*x = RemindResponse{}
-	mi := &file_chat_v1_chat_proto_msgTypes[12]
+	mi := &file_chat_v1_chat_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +765,7 @@ func (x *RemindResponse) String() string {
 func (*RemindResponse) ProtoMessage() {}
 
 func (x *RemindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[12]
+	mi := &file_chat_v1_chat_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +778,7 @@ func (x *RemindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemindResponse.ProtoReflect.Descriptor instead.
 func (*RemindResponse) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{12}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{16}
 }
 
 type SubscribeRequest struct {
@@ -629,7 +790,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_chat_v1_chat_proto_msgTypes[13]
+	mi := &file_chat_v1_chat_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +802,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[13]
+	mi := &file_chat_v1_chat_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +815,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{13}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SubscribeRequest) GetUser() string {
@@ -674,6 +835,7 @@ type ChatRoomEvent struct {
 	//	*ChatRoomEvent_MemberJoined
 	//	*ChatRoomEvent_MemberLeft
 	//	*ChatRoomEvent_MemberTyping
+	//	*ChatRoomEvent_TopicChanged
 	Event         isChatRoomEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -681,7 +843,7 @@ type ChatRoomEvent struct {
 
 func (x *ChatRoomEvent) Reset() {
 	*x = ChatRoomEvent{}
-	mi := &file_chat_v1_chat_proto_msgTypes[14]
+	mi := &file_chat_v1_chat_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +855,7 @@ func (x *ChatRoomEvent) String() string {
 func (*ChatRoomEvent) ProtoMessage() {}
 
 func (x *ChatRoomEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[14]
+	mi := &file_chat_v1_chat_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +868,7 @@ func (x *ChatRoomEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatRoomEvent.ProtoReflect.Descriptor instead.
 func (*ChatRoomEvent) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{14}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ChatRoomEvent) GetInfo() *v1.EventInfo {
@@ -759,6 +921,15 @@ func (x *ChatRoomEvent) GetMemberTyping() *MemberTyping {
 	return nil
 }
 
+func (x *ChatRoomEvent) GetTopicChanged() *TopicChanged {
+	if x != nil {
+		if x, ok := x.Event.(*ChatRoomEvent_TopicChanged); ok {
+			return x.TopicChanged
+		}
+	}
+	return nil
+}
+
 type isChatRoomEvent_Event interface {
 	isChatRoomEvent_Event()
 }
@@ -779,6 +950,10 @@ type ChatRoomEvent_MemberTyping struct {
 	MemberTyping *MemberTyping `protobuf:"bytes,5,opt,name=member_typing,json=memberTyping,proto3,oneof"`
 }
 
+type ChatRoomEvent_TopicChanged struct {
+	TopicChanged *TopicChanged `protobuf:"bytes,6,opt,name=topic_changed,json=topicChanged,proto3,oneof"`
+}
+
 func (*ChatRoomEvent_MessagePosted) isChatRoomEvent_Event() {}
 
 func (*ChatRoomEvent_MemberJoined) isChatRoomEvent_Event() {}
@@ -786,6 +961,8 @@ func (*ChatRoomEvent_MemberJoined) isChatRoomEvent_Event() {}
 func (*ChatRoomEvent_MemberLeft) isChatRoomEvent_Event() {}
 
 func (*ChatRoomEvent_MemberTyping) isChatRoomEvent_Event() {}
+
+func (*ChatRoomEvent_TopicChanged) isChatRoomEvent_Event() {}
 
 type MessagePosted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -796,7 +973,7 @@ type MessagePosted struct {
 
 func (x *MessagePosted) Reset() {
 	*x = MessagePosted{}
-	mi := &file_chat_v1_chat_proto_msgTypes[15]
+	mi := &file_chat_v1_chat_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +985,7 @@ func (x *MessagePosted) String() string {
 func (*MessagePosted) ProtoMessage() {}
 
 func (x *MessagePosted) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[15]
+	mi := &file_chat_v1_chat_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +998,7 @@ func (x *MessagePosted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MessagePosted.ProtoReflect.Descriptor instead.
 func (*MessagePosted) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{15}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MessagePosted) GetMessage() *Message {
@@ -840,7 +1017,7 @@ type MemberJoined struct {
 
 func (x *MemberJoined) Reset() {
 	*x = MemberJoined{}
-	mi := &file_chat_v1_chat_proto_msgTypes[16]
+	mi := &file_chat_v1_chat_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +1029,7 @@ func (x *MemberJoined) String() string {
 func (*MemberJoined) ProtoMessage() {}
 
 func (x *MemberJoined) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[16]
+	mi := &file_chat_v1_chat_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +1042,7 @@ func (x *MemberJoined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberJoined.ProtoReflect.Descriptor instead.
 func (*MemberJoined) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{16}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MemberJoined) GetUser() string {
@@ -884,7 +1061,7 @@ type MemberLeft struct {
 
 func (x *MemberLeft) Reset() {
 	*x = MemberLeft{}
-	mi := &file_chat_v1_chat_proto_msgTypes[17]
+	mi := &file_chat_v1_chat_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1073,7 @@ func (x *MemberLeft) String() string {
 func (*MemberLeft) ProtoMessage() {}
 
 func (x *MemberLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[17]
+	mi := &file_chat_v1_chat_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1086,7 @@ func (x *MemberLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberLeft.ProtoReflect.Descriptor instead.
 func (*MemberLeft) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{17}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MemberLeft) GetUser() string {
@@ -929,7 +1106,7 @@ type MemberTyping struct {
 
 func (x *MemberTyping) Reset() {
 	*x = MemberTyping{}
-	mi := &file_chat_v1_chat_proto_msgTypes[18]
+	mi := &file_chat_v1_chat_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1118,7 @@ func (x *MemberTyping) String() string {
 func (*MemberTyping) ProtoMessage() {}
 
 func (x *MemberTyping) ProtoReflect() protoreflect.Message {
-	mi := &file_chat_v1_chat_proto_msgTypes[18]
+	mi := &file_chat_v1_chat_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1131,7 @@ func (x *MemberTyping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberTyping.ProtoReflect.Descriptor instead.
 func (*MemberTyping) Descriptor() ([]byte, []int) {
-	return file_chat_v1_chat_proto_rawDescGZIP(), []int{18}
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MemberTyping) GetUser() string {
@@ -969,6 +1146,50 @@ func (x *MemberTyping) GetTyping() bool {
 		return x.Typing
 	}
 	return false
+}
+
+type TopicChanged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopicChanged) Reset() {
+	*x = TopicChanged{}
+	mi := &file_chat_v1_chat_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicChanged) ProtoMessage() {}
+
+func (x *TopicChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_chat_v1_chat_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicChanged.ProtoReflect.Descriptor instead.
+func (*TopicChanged) Descriptor() ([]byte, []int) {
+	return file_chat_v1_chat_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *TopicChanged) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
 }
 
 var File_chat_v1_chat_proto protoreflect.FileDescriptor
@@ -1002,20 +1223,27 @@ const file_chat_v1_chat_proto_rawDesc = "" +
 	"\x05users\x18\x01 \x03(\tR\x05users\"*\n" +
 	"\x10SetTypingRequest\x12\x16\n" +
 	"\x06typing\x18\x01 \x01(\bR\x06typing\"\x13\n" +
-	"\x11SetTypingResponse\";\n" +
+	"\x11SetTypingResponse\"\x0e\n" +
+	"\fTopicRequest\"%\n" +
+	"\rTopicResponse\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\"0\n" +
+	"\x0fSetTopicRequest\x12\x1d\n" +
+	"\x05topic\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18xR\x05topic\"\x12\n" +
+	"\x10SetTopicResponse\";\n" +
 	"\rRemindRequest\x12\x16\n" +
 	"\x06author\x18\x01 \x01(\tR\x06author\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"\x10\n" +
 	"\x0eRemindResponse\"1\n" +
 	"\x10SubscribeRequest\x12\x1d\n" +
-	"\x04user\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04user\"\xbf\x02\n" +
+	"\x04user\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04user\"\xfd\x02\n" +
 	"\rChatRoomEvent\x12(\n" +
 	"\x04info\x18\x01 \x01(\v2\x14.troupe.v1.EventInfoR\x04info\x12?\n" +
 	"\x0emessage_posted\x18\x02 \x01(\v2\x16.chat.v1.MessagePostedH\x00R\rmessagePosted\x12<\n" +
 	"\rmember_joined\x18\x03 \x01(\v2\x15.chat.v1.MemberJoinedH\x00R\fmemberJoined\x126\n" +
 	"\vmember_left\x18\x04 \x01(\v2\x13.chat.v1.MemberLeftH\x00R\n" +
 	"memberLeft\x12D\n" +
-	"\rmember_typing\x18\x05 \x01(\v2\x15.chat.v1.MemberTypingB\x06\xea\xa93\x02\b\x03H\x00R\fmemberTypingB\a\n" +
+	"\rmember_typing\x18\x05 \x01(\v2\x15.chat.v1.MemberTypingB\x06\xea\xa93\x02\b\x03H\x00R\fmemberTyping\x12<\n" +
+	"\rtopic_changed\x18\x06 \x01(\v2\x15.chat.v1.TopicChangedH\x00R\ftopicChangedB\a\n" +
 	"\x05event\";\n" +
 	"\rMessagePosted\x12*\n" +
 	"\amessage\x18\x01 \x01(\v2\x10.chat.v1.MessageR\amessage\"\"\n" +
@@ -1026,12 +1254,16 @@ const file_chat_v1_chat_proto_rawDesc = "" +
 	"\x04user\x18\x01 \x01(\tR\x04user\":\n" +
 	"\fMemberTyping\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
-	"\x06typing\x18\x02 \x01(\bR\x06typing2\xb7\x03\n" +
+	"\x06typing\x18\x02 \x01(\bR\x06typing\"$\n" +
+	"\fTopicChanged\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic2\xba\x04\n" +
 	"\bChatRoom\x123\n" +
 	"\x04Send\x12\x14.chat.v1.SendRequest\x1a\x15.chat.v1.SendResponse\x12A\n" +
 	"\aHistory\x12\x17.chat.v1.HistoryRequest\x1a\x18.chat.v1.HistoryResponse\"\x03\x90\x02\x01\x12A\n" +
 	"\aMembers\x12\x17.chat.v1.MembersRequest\x1a\x18.chat.v1.MembersResponse\"\x03\x90\x02\x01\x12B\n" +
-	"\tSetTyping\x12\x19.chat.v1.SetTypingRequest\x1a\x1a.chat.v1.SetTypingResponse\x12A\n" +
+	"\tSetTyping\x12\x19.chat.v1.SetTypingRequest\x1a\x1a.chat.v1.SetTypingResponse\x12;\n" +
+	"\x05Topic\x12\x15.chat.v1.TopicRequest\x1a\x16.chat.v1.TopicResponse\"\x03\x90\x02\x01\x12D\n" +
+	"\bSetTopic\x12\x18.chat.v1.SetTopicRequest\x1a\x19.chat.v1.SetTopicResponse\"\x03\x90\x02\x02\x12A\n" +
 	"\x06Remind\x12\x16.chat.v1.RemindRequest\x1a\x17.chat.v1.RemindResponse\"\x06\xea\xa93\x02\x10\x01\x12H\n" +
 	"\tSubscribe\x12\x19.chat.v1.SubscribeRequest\x1a\x16.chat.v1.ChatRoomEvent\"\x06\xea\xa93\x02\b\x010\x01\x1a\x1f\xea\xa93\x1b\n" +
 	"\rChatRoomState\x1a\n" +
@@ -1049,7 +1281,7 @@ func file_chat_v1_chat_proto_rawDescGZIP() []byte {
 	return file_chat_v1_chat_proto_rawDescData
 }
 
-var file_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_chat_v1_chat_proto_goTypes = []any{
 	(*ChatRoomState)(nil),         // 0: chat.v1.ChatRoomState
 	(*ChatMember)(nil),            // 1: chat.v1.ChatMember
@@ -1062,45 +1294,55 @@ var file_chat_v1_chat_proto_goTypes = []any{
 	(*MembersResponse)(nil),       // 8: chat.v1.MembersResponse
 	(*SetTypingRequest)(nil),      // 9: chat.v1.SetTypingRequest
 	(*SetTypingResponse)(nil),     // 10: chat.v1.SetTypingResponse
-	(*RemindRequest)(nil),         // 11: chat.v1.RemindRequest
-	(*RemindResponse)(nil),        // 12: chat.v1.RemindResponse
-	(*SubscribeRequest)(nil),      // 13: chat.v1.SubscribeRequest
-	(*ChatRoomEvent)(nil),         // 14: chat.v1.ChatRoomEvent
-	(*MessagePosted)(nil),         // 15: chat.v1.MessagePosted
-	(*MemberJoined)(nil),          // 16: chat.v1.MemberJoined
-	(*MemberLeft)(nil),            // 17: chat.v1.MemberLeft
-	(*MemberTyping)(nil),          // 18: chat.v1.MemberTyping
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(*v1.EventInfo)(nil),          // 20: troupe.v1.EventInfo
+	(*TopicRequest)(nil),          // 11: chat.v1.TopicRequest
+	(*TopicResponse)(nil),         // 12: chat.v1.TopicResponse
+	(*SetTopicRequest)(nil),       // 13: chat.v1.SetTopicRequest
+	(*SetTopicResponse)(nil),      // 14: chat.v1.SetTopicResponse
+	(*RemindRequest)(nil),         // 15: chat.v1.RemindRequest
+	(*RemindResponse)(nil),        // 16: chat.v1.RemindResponse
+	(*SubscribeRequest)(nil),      // 17: chat.v1.SubscribeRequest
+	(*ChatRoomEvent)(nil),         // 18: chat.v1.ChatRoomEvent
+	(*MessagePosted)(nil),         // 19: chat.v1.MessagePosted
+	(*MemberJoined)(nil),          // 20: chat.v1.MemberJoined
+	(*MemberLeft)(nil),            // 21: chat.v1.MemberLeft
+	(*MemberTyping)(nil),          // 22: chat.v1.MemberTyping
+	(*TopicChanged)(nil),          // 23: chat.v1.TopicChanged
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(*v1.EventInfo)(nil),          // 25: troupe.v1.EventInfo
 }
 var file_chat_v1_chat_proto_depIdxs = []int32{
 	2,  // 0: chat.v1.ChatRoomState.messages:type_name -> chat.v1.Message
-	19, // 1: chat.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
+	24, // 1: chat.v1.Message.sent_at:type_name -> google.protobuf.Timestamp
 	2,  // 2: chat.v1.SendResponse.message:type_name -> chat.v1.Message
 	2,  // 3: chat.v1.HistoryResponse.messages:type_name -> chat.v1.Message
-	20, // 4: chat.v1.ChatRoomEvent.info:type_name -> troupe.v1.EventInfo
-	15, // 5: chat.v1.ChatRoomEvent.message_posted:type_name -> chat.v1.MessagePosted
-	16, // 6: chat.v1.ChatRoomEvent.member_joined:type_name -> chat.v1.MemberJoined
-	17, // 7: chat.v1.ChatRoomEvent.member_left:type_name -> chat.v1.MemberLeft
-	18, // 8: chat.v1.ChatRoomEvent.member_typing:type_name -> chat.v1.MemberTyping
-	2,  // 9: chat.v1.MessagePosted.message:type_name -> chat.v1.Message
-	3,  // 10: chat.v1.ChatRoom.Send:input_type -> chat.v1.SendRequest
-	5,  // 11: chat.v1.ChatRoom.History:input_type -> chat.v1.HistoryRequest
-	7,  // 12: chat.v1.ChatRoom.Members:input_type -> chat.v1.MembersRequest
-	9,  // 13: chat.v1.ChatRoom.SetTyping:input_type -> chat.v1.SetTypingRequest
-	11, // 14: chat.v1.ChatRoom.Remind:input_type -> chat.v1.RemindRequest
-	13, // 15: chat.v1.ChatRoom.Subscribe:input_type -> chat.v1.SubscribeRequest
-	4,  // 16: chat.v1.ChatRoom.Send:output_type -> chat.v1.SendResponse
-	6,  // 17: chat.v1.ChatRoom.History:output_type -> chat.v1.HistoryResponse
-	8,  // 18: chat.v1.ChatRoom.Members:output_type -> chat.v1.MembersResponse
-	10, // 19: chat.v1.ChatRoom.SetTyping:output_type -> chat.v1.SetTypingResponse
-	12, // 20: chat.v1.ChatRoom.Remind:output_type -> chat.v1.RemindResponse
-	14, // 21: chat.v1.ChatRoom.Subscribe:output_type -> chat.v1.ChatRoomEvent
-	16, // [16:22] is the sub-list for method output_type
-	10, // [10:16] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	25, // 4: chat.v1.ChatRoomEvent.info:type_name -> troupe.v1.EventInfo
+	19, // 5: chat.v1.ChatRoomEvent.message_posted:type_name -> chat.v1.MessagePosted
+	20, // 6: chat.v1.ChatRoomEvent.member_joined:type_name -> chat.v1.MemberJoined
+	21, // 7: chat.v1.ChatRoomEvent.member_left:type_name -> chat.v1.MemberLeft
+	22, // 8: chat.v1.ChatRoomEvent.member_typing:type_name -> chat.v1.MemberTyping
+	23, // 9: chat.v1.ChatRoomEvent.topic_changed:type_name -> chat.v1.TopicChanged
+	2,  // 10: chat.v1.MessagePosted.message:type_name -> chat.v1.Message
+	3,  // 11: chat.v1.ChatRoom.Send:input_type -> chat.v1.SendRequest
+	5,  // 12: chat.v1.ChatRoom.History:input_type -> chat.v1.HistoryRequest
+	7,  // 13: chat.v1.ChatRoom.Members:input_type -> chat.v1.MembersRequest
+	9,  // 14: chat.v1.ChatRoom.SetTyping:input_type -> chat.v1.SetTypingRequest
+	11, // 15: chat.v1.ChatRoom.Topic:input_type -> chat.v1.TopicRequest
+	13, // 16: chat.v1.ChatRoom.SetTopic:input_type -> chat.v1.SetTopicRequest
+	15, // 17: chat.v1.ChatRoom.Remind:input_type -> chat.v1.RemindRequest
+	17, // 18: chat.v1.ChatRoom.Subscribe:input_type -> chat.v1.SubscribeRequest
+	4,  // 19: chat.v1.ChatRoom.Send:output_type -> chat.v1.SendResponse
+	6,  // 20: chat.v1.ChatRoom.History:output_type -> chat.v1.HistoryResponse
+	8,  // 21: chat.v1.ChatRoom.Members:output_type -> chat.v1.MembersResponse
+	10, // 22: chat.v1.ChatRoom.SetTyping:output_type -> chat.v1.SetTypingResponse
+	12, // 23: chat.v1.ChatRoom.Topic:output_type -> chat.v1.TopicResponse
+	14, // 24: chat.v1.ChatRoom.SetTopic:output_type -> chat.v1.SetTopicResponse
+	16, // 25: chat.v1.ChatRoom.Remind:output_type -> chat.v1.RemindResponse
+	18, // 26: chat.v1.ChatRoom.Subscribe:output_type -> chat.v1.ChatRoomEvent
+	19, // [19:27] is the sub-list for method output_type
+	11, // [11:19] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_chat_v1_chat_proto_init() }
@@ -1108,11 +1350,12 @@ func file_chat_v1_chat_proto_init() {
 	if File_chat_v1_chat_proto != nil {
 		return
 	}
-	file_chat_v1_chat_proto_msgTypes[14].OneofWrappers = []any{
+	file_chat_v1_chat_proto_msgTypes[18].OneofWrappers = []any{
 		(*ChatRoomEvent_MessagePosted)(nil),
 		(*ChatRoomEvent_MemberJoined)(nil),
 		(*ChatRoomEvent_MemberLeft)(nil),
 		(*ChatRoomEvent_MemberTyping)(nil),
+		(*ChatRoomEvent_TopicChanged)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1120,7 +1363,7 @@ func file_chat_v1_chat_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chat_v1_chat_proto_rawDesc), len(file_chat_v1_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

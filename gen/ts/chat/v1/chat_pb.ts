@@ -19,7 +19,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file chat/v1/chat.proto.
  */
 export const file_chat_v1_chat: GenFile = /*@__PURE__*/
-  fileDesc("ChJjaGF0L3YxL2NoYXQucHJvdG8SB2NoYXQudjEiQwoNQ2hhdFJvb21TdGF0ZRIiCghtZXNzYWdlcxgBIAMoCzIQLmNoYXQudjEuTWVzc2FnZRIOCgZwb3N0ZWQYAiABKAMiGgoKQ2hhdE1lbWJlchIMCgR1c2VyGAEgASgJImAKB01lc3NhZ2USCgoCaWQYASABKAkSDgoGYXV0aG9yGAIgASgJEgwKBHRleHQYAyABKAkSKwoHc2VudF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiJwoLU2VuZFJlcXVlc3QSGAoEdGV4dBgBIAEoCUIKukgHcgUQARigHyIxCgxTZW5kUmVzcG9uc2USIQoHbWVzc2FnZRgBIAEoCzIQLmNoYXQudjEuTWVzc2FnZSIrCg5IaXN0b3J5UmVxdWVzdBIZCgVsaW1pdBgBIAEoBUIKukgHGgUY6AcoACI1Cg9IaXN0b3J5UmVzcG9uc2USIgoIbWVzc2FnZXMYASADKAsyEC5jaGF0LnYxLk1lc3NhZ2UiEAoOTWVtYmVyc1JlcXVlc3QiIAoPTWVtYmVyc1Jlc3BvbnNlEg0KBXVzZXJzGAEgAygJIiIKEFNldFR5cGluZ1JlcXVlc3QSDgoGdHlwaW5nGAEgASgIIhMKEVNldFR5cGluZ1Jlc3BvbnNlIi0KDVJlbWluZFJlcXVlc3QSDgoGYXV0aG9yGAEgASgJEgwKBHRleHQYAiABKAkiEAoOUmVtaW5kUmVzcG9uc2UiKwoQU3Vic2NyaWJlUmVxdWVzdBIXCgR1c2VyGAEgASgJQgm6SAZyBBABGEAiggIKDUNoYXRSb29tRXZlbnQSIgoEaW5mbxgBIAEoCzIULnRyb3VwZS52MS5FdmVudEluZm8SMAoObWVzc2FnZV9wb3N0ZWQYAiABKAsyFi5jaGF0LnYxLk1lc3NhZ2VQb3N0ZWRIABIuCg1tZW1iZXJfam9pbmVkGAMgASgLMhUuY2hhdC52MS5NZW1iZXJKb2luZWRIABIqCgttZW1iZXJfbGVmdBgEIAEoCzITLmNoYXQudjEuTWVtYmVyTGVmdEgAEjYKDW1lbWJlcl90eXBpbmcYBSABKAsyFS5jaGF0LnYxLk1lbWJlclR5cGluZ0IG6qkzAggDSABCBwoFZXZlbnQiMgoNTWVzc2FnZVBvc3RlZBIhCgdtZXNzYWdlGAEgASgLMhAuY2hhdC52MS5NZXNzYWdlIhwKDE1lbWJlckpvaW5lZBIMCgR1c2VyGAEgASgJIhoKCk1lbWJlckxlZnQSDAoEdXNlchgBIAEoCSIsCgxNZW1iZXJUeXBpbmcSDAoEdXNlchgBIAEoCRIOCgZ0eXBpbmcYAiABKAgytwMKCENoYXRSb29tEjMKBFNlbmQSFC5jaGF0LnYxLlNlbmRSZXF1ZXN0GhUuY2hhdC52MS5TZW5kUmVzcG9uc2USQQoHSGlzdG9yeRIXLmNoYXQudjEuSGlzdG9yeVJlcXVlc3QaGC5jaGF0LnYxLkhpc3RvcnlSZXNwb25zZSIDkAIBEkEKB01lbWJlcnMSFy5jaGF0LnYxLk1lbWJlcnNSZXF1ZXN0GhguY2hhdC52MS5NZW1iZXJzUmVzcG9uc2UiA5ACARJCCglTZXRUeXBpbmcSGS5jaGF0LnYxLlNldFR5cGluZ1JlcXVlc3QaGi5jaGF0LnYxLlNldFR5cGluZ1Jlc3BvbnNlEkEKBlJlbWluZBIWLmNoYXQudjEuUmVtaW5kUmVxdWVzdBoXLmNoYXQudjEuUmVtaW5kUmVzcG9uc2UiBuqpMwIQARJICglTdWJzY3JpYmUSGS5jaGF0LnYxLlN1YnNjcmliZVJlcXVlc3QaFi5jaGF0LnYxLkNoYXRSb29tRXZlbnQiBuqpMwIIATABGh/qqTMbCg1DaGF0Um9vbVN0YXRlGgpDaGF0TWVtYmVyQjRaMmdpdGh1Yi5jb20vdHJvdXBlLWRldi90cm91cGUvZ2VuL2dvL2NoYXQvdjE7Y2hhdHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_troupe_v1_annotations, file_troupe_v1_events]);
+  fileDesc("ChJjaGF0L3YxL2NoYXQucHJvdG8SB2NoYXQudjEiQwoNQ2hhdFJvb21TdGF0ZRIiCghtZXNzYWdlcxgBIAMoCzIQLmNoYXQudjEuTWVzc2FnZRIOCgZwb3N0ZWQYAiABKAMiGgoKQ2hhdE1lbWJlchIMCgR1c2VyGAEgASgJImAKB01lc3NhZ2USCgoCaWQYASABKAkSDgoGYXV0aG9yGAIgASgJEgwKBHRleHQYAyABKAkSKwoHc2VudF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiJwoLU2VuZFJlcXVlc3QSGAoEdGV4dBgBIAEoCUIKukgHcgUQARigHyIxCgxTZW5kUmVzcG9uc2USIQoHbWVzc2FnZRgBIAEoCzIQLmNoYXQudjEuTWVzc2FnZSIrCg5IaXN0b3J5UmVxdWVzdBIZCgVsaW1pdBgBIAEoBUIKukgHGgUY6AcoACI1Cg9IaXN0b3J5UmVzcG9uc2USIgoIbWVzc2FnZXMYASADKAsyEC5jaGF0LnYxLk1lc3NhZ2UiEAoOTWVtYmVyc1JlcXVlc3QiIAoPTWVtYmVyc1Jlc3BvbnNlEg0KBXVzZXJzGAEgAygJIiIKEFNldFR5cGluZ1JlcXVlc3QSDgoGdHlwaW5nGAEgASgIIhMKEVNldFR5cGluZ1Jlc3BvbnNlIg4KDFRvcGljUmVxdWVzdCIeCg1Ub3BpY1Jlc3BvbnNlEg0KBXRvcGljGAEgASgJIikKD1NldFRvcGljUmVxdWVzdBIWCgV0b3BpYxgBIAEoCUIHukgEcgIYeCISChBTZXRUb3BpY1Jlc3BvbnNlIi0KDVJlbWluZFJlcXVlc3QSDgoGYXV0aG9yGAEgASgJEgwKBHRleHQYAiABKAkiEAoOUmVtaW5kUmVzcG9uc2UiKwoQU3Vic2NyaWJlUmVxdWVzdBIXCgR1c2VyGAEgASgJQgm6SAZyBBABGEAisgIKDUNoYXRSb29tRXZlbnQSIgoEaW5mbxgBIAEoCzIULnRyb3VwZS52MS5FdmVudEluZm8SMAoObWVzc2FnZV9wb3N0ZWQYAiABKAsyFi5jaGF0LnYxLk1lc3NhZ2VQb3N0ZWRIABIuCg1tZW1iZXJfam9pbmVkGAMgASgLMhUuY2hhdC52MS5NZW1iZXJKb2luZWRIABIqCgttZW1iZXJfbGVmdBgEIAEoCzITLmNoYXQudjEuTWVtYmVyTGVmdEgAEjYKDW1lbWJlcl90eXBpbmcYBSABKAsyFS5jaGF0LnYxLk1lbWJlclR5cGluZ0IG6qkzAggDSAASLgoNdG9waWNfY2hhbmdlZBgGIAEoCzIVLmNoYXQudjEuVG9waWNDaGFuZ2VkSABCBwoFZXZlbnQiMgoNTWVzc2FnZVBvc3RlZBIhCgdtZXNzYWdlGAEgASgLMhAuY2hhdC52MS5NZXNzYWdlIhwKDE1lbWJlckpvaW5lZBIMCgR1c2VyGAEgASgJIhoKCk1lbWJlckxlZnQSDAoEdXNlchgBIAEoCSIsCgxNZW1iZXJUeXBpbmcSDAoEdXNlchgBIAEoCRIOCgZ0eXBpbmcYAiABKAgiHQoMVG9waWNDaGFuZ2VkEg0KBXRvcGljGAEgASgJMroECghDaGF0Um9vbRIzCgRTZW5kEhQuY2hhdC52MS5TZW5kUmVxdWVzdBoVLmNoYXQudjEuU2VuZFJlc3BvbnNlEkEKB0hpc3RvcnkSFy5jaGF0LnYxLkhpc3RvcnlSZXF1ZXN0GhguY2hhdC52MS5IaXN0b3J5UmVzcG9uc2UiA5ACARJBCgdNZW1iZXJzEhcuY2hhdC52MS5NZW1iZXJzUmVxdWVzdBoYLmNoYXQudjEuTWVtYmVyc1Jlc3BvbnNlIgOQAgESQgoJU2V0VHlwaW5nEhkuY2hhdC52MS5TZXRUeXBpbmdSZXF1ZXN0GhouY2hhdC52MS5TZXRUeXBpbmdSZXNwb25zZRI7CgVUb3BpYxIVLmNoYXQudjEuVG9waWNSZXF1ZXN0GhYuY2hhdC52MS5Ub3BpY1Jlc3BvbnNlIgOQAgESRAoIU2V0VG9waWMSGC5jaGF0LnYxLlNldFRvcGljUmVxdWVzdBoZLmNoYXQudjEuU2V0VG9waWNSZXNwb25zZSIDkAICEkEKBlJlbWluZBIWLmNoYXQudjEuUmVtaW5kUmVxdWVzdBoXLmNoYXQudjEuUmVtaW5kUmVzcG9uc2UiBuqpMwIQARJICglTdWJzY3JpYmUSGS5jaGF0LnYxLlN1YnNjcmliZVJlcXVlc3QaFi5jaGF0LnYxLkNoYXRSb29tRXZlbnQiBuqpMwIIATABGh/qqTMbCg1DaGF0Um9vbVN0YXRlGgpDaGF0TWVtYmVyQjRaMmdpdGh1Yi5jb20vdHJvdXBlLWRldi90cm91cGUvZ2VuL2dvL2NoYXQvdjE7Y2hhdHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_troupe_v1_annotations, file_troupe_v1_events]);
 
 /**
  * ChatRoomState is what the room remembers.
@@ -231,6 +231,68 @@ export const SetTypingResponseSchema: GenMessage<SetTypingResponse> = /*@__PURE_
   messageDesc(file_chat_v1_chat, 10);
 
 /**
+ * @generated from message chat.v1.TopicRequest
+ */
+export type TopicRequest = Message$1<"chat.v1.TopicRequest"> & {
+};
+
+/**
+ * Describes the message chat.v1.TopicRequest.
+ * Use `create(TopicRequestSchema)` to create a new message.
+ */
+export const TopicRequestSchema: GenMessage<TopicRequest> = /*@__PURE__*/
+  messageDesc(file_chat_v1_chat, 11);
+
+/**
+ * @generated from message chat.v1.TopicResponse
+ */
+export type TopicResponse = Message$1<"chat.v1.TopicResponse"> & {
+  /**
+   * Empty if nobody has set one.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+};
+
+/**
+ * Describes the message chat.v1.TopicResponse.
+ * Use `create(TopicResponseSchema)` to create a new message.
+ */
+export const TopicResponseSchema: GenMessage<TopicResponse> = /*@__PURE__*/
+  messageDesc(file_chat_v1_chat, 12);
+
+/**
+ * @generated from message chat.v1.SetTopicRequest
+ */
+export type SetTopicRequest = Message$1<"chat.v1.SetTopicRequest"> & {
+  /**
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+};
+
+/**
+ * Describes the message chat.v1.SetTopicRequest.
+ * Use `create(SetTopicRequestSchema)` to create a new message.
+ */
+export const SetTopicRequestSchema: GenMessage<SetTopicRequest> = /*@__PURE__*/
+  messageDesc(file_chat_v1_chat, 13);
+
+/**
+ * @generated from message chat.v1.SetTopicResponse
+ */
+export type SetTopicResponse = Message$1<"chat.v1.SetTopicResponse"> & {
+};
+
+/**
+ * Describes the message chat.v1.SetTopicResponse.
+ * Use `create(SetTopicResponseSchema)` to create a new message.
+ */
+export const SetTopicResponseSchema: GenMessage<SetTopicResponse> = /*@__PURE__*/
+  messageDesc(file_chat_v1_chat, 14);
+
+/**
  * @generated from message chat.v1.RemindRequest
  */
 export type RemindRequest = Message$1<"chat.v1.RemindRequest"> & {
@@ -250,7 +312,7 @@ export type RemindRequest = Message$1<"chat.v1.RemindRequest"> & {
  * Use `create(RemindRequestSchema)` to create a new message.
  */
 export const RemindRequestSchema: GenMessage<RemindRequest> = /*@__PURE__*/
-  messageDesc(file_chat_v1_chat, 11);
+  messageDesc(file_chat_v1_chat, 15);
 
 /**
  * @generated from message chat.v1.RemindResponse
@@ -263,7 +325,7 @@ export type RemindResponse = Message$1<"chat.v1.RemindResponse"> & {
  * Use `create(RemindResponseSchema)` to create a new message.
  */
 export const RemindResponseSchema: GenMessage<RemindResponse> = /*@__PURE__*/
-  messageDesc(file_chat_v1_chat, 12);
+  messageDesc(file_chat_v1_chat, 16);
 
 /**
  * @generated from message chat.v1.SubscribeRequest
@@ -280,7 +342,7 @@ export type SubscribeRequest = Message$1<"chat.v1.SubscribeRequest"> & {
  * Use `create(SubscribeRequestSchema)` to create a new message.
  */
 export const SubscribeRequestSchema: GenMessage<SubscribeRequest> = /*@__PURE__*/
-  messageDesc(file_chat_v1_chat, 13);
+  messageDesc(file_chat_v1_chat, 17);
 
 /**
  * ChatRoomEvent is the union of the room's events.
@@ -320,6 +382,12 @@ export type ChatRoomEvent = Message$1<"chat.v1.ChatRoomEvent"> & {
      */
     value: MemberTyping;
     case: "memberTyping";
+  } | {
+    /**
+     * @generated from field: chat.v1.TopicChanged topic_changed = 6;
+     */
+    value: TopicChanged;
+    case: "topicChanged";
   } | { case: undefined; value?: undefined };
 };
 
@@ -328,7 +396,7 @@ export type ChatRoomEvent = Message$1<"chat.v1.ChatRoomEvent"> & {
  * Use `create(ChatRoomEventSchema)` to create a new message.
  */
 export const ChatRoomEventSchema: GenMessage<ChatRoomEvent> = /*@__PURE__*/
-  messageDesc(file_chat_v1_chat, 14);
+  messageDesc(file_chat_v1_chat, 18);
 
 /**
  * @generated from message chat.v1.MessagePosted
@@ -345,7 +413,7 @@ export type MessagePosted = Message$1<"chat.v1.MessagePosted"> & {
  * Use `create(MessagePostedSchema)` to create a new message.
  */
 export const MessagePostedSchema: GenMessage<MessagePosted> = /*@__PURE__*/
-  messageDesc(file_chat_v1_chat, 15);
+  messageDesc(file_chat_v1_chat, 19);
 
 /**
  * @generated from message chat.v1.MemberJoined
@@ -362,7 +430,7 @@ export type MemberJoined = Message$1<"chat.v1.MemberJoined"> & {
  * Use `create(MemberJoinedSchema)` to create a new message.
  */
 export const MemberJoinedSchema: GenMessage<MemberJoined> = /*@__PURE__*/
-  messageDesc(file_chat_v1_chat, 16);
+  messageDesc(file_chat_v1_chat, 20);
 
 /**
  * @generated from message chat.v1.MemberLeft
@@ -379,7 +447,7 @@ export type MemberLeft = Message$1<"chat.v1.MemberLeft"> & {
  * Use `create(MemberLeftSchema)` to create a new message.
  */
 export const MemberLeftSchema: GenMessage<MemberLeft> = /*@__PURE__*/
-  messageDesc(file_chat_v1_chat, 17);
+  messageDesc(file_chat_v1_chat, 21);
 
 /**
  * @generated from message chat.v1.MemberTyping
@@ -401,7 +469,24 @@ export type MemberTyping = Message$1<"chat.v1.MemberTyping"> & {
  * Use `create(MemberTypingSchema)` to create a new message.
  */
 export const MemberTypingSchema: GenMessage<MemberTyping> = /*@__PURE__*/
-  messageDesc(file_chat_v1_chat, 18);
+  messageDesc(file_chat_v1_chat, 22);
+
+/**
+ * @generated from message chat.v1.TopicChanged
+ */
+export type TopicChanged = Message$1<"chat.v1.TopicChanged"> & {
+  /**
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+};
+
+/**
+ * Describes the message chat.v1.TopicChanged.
+ * Use `create(TopicChangedSchema)` to create a new message.
+ */
+export const TopicChangedSchema: GenMessage<TopicChanged> = /*@__PURE__*/
+  messageDesc(file_chat_v1_chat, 23);
 
 /**
  * ChatRoom is one room of an organisation. Its key is [org, room].
@@ -410,8 +495,8 @@ export const MemberTypingSchema: GenMessage<MemberTyping> = /*@__PURE__*/
  */
 export const ChatRoom: GenService<{
   /**
-   * Posts a message. Its author is the connection's user. "/remind SECONDS TEXT"
-   * has the text posted once more later.
+   * Posts a message. Its author is the connection's user. "/remind 10s TEXT" has
+   * the text posted once more later.
    *
    * @generated from rpc chat.v1.ChatRoom.Send
    */
@@ -449,6 +534,26 @@ export const ChatRoom: GenService<{
     methodKind: "unary";
     input: typeof SetTypingRequestSchema;
     output: typeof SetTypingResponseSchema;
+  },
+  /**
+   * Reads what the room is about.
+   *
+   * @generated from rpc chat.v1.ChatRoom.Topic
+   */
+  topic: {
+    methodKind: "unary";
+    input: typeof TopicRequestSchema;
+    output: typeof TopicResponseSchema;
+  },
+  /**
+   * Says what the room is about.
+   *
+   * @generated from rpc chat.v1.ChatRoom.SetTopic
+   */
+  setTopic: {
+    methodKind: "unary";
+    input: typeof SetTopicRequestSchema;
+    output: typeof SetTopicResponseSchema;
   },
   /**
    * Posts a reminder whose time has come.

@@ -35,6 +35,10 @@ const (
 	ChatRoomMembersProcedure = "/chat.v1.ChatRoom/Members"
 	// ChatRoomSetTypingProcedure is the procedure name of the ChatRoom's SetTyping RPC.
 	ChatRoomSetTypingProcedure = "/chat.v1.ChatRoom/SetTyping"
+	// ChatRoomTopicProcedure is the procedure name of the ChatRoom's Topic RPC.
+	ChatRoomTopicProcedure = "/chat.v1.ChatRoom/Topic"
+	// ChatRoomSetTopicProcedure is the procedure name of the ChatRoom's SetTopic RPC.
+	ChatRoomSetTopicProcedure = "/chat.v1.ChatRoom/SetTopic"
 	// ChatRoomRemindProcedure is the procedure name of the ChatRoom's Remind RPC.
 	ChatRoomRemindProcedure = "/chat.v1.ChatRoom/Remind"
 	// ChatRoomSubscribeProcedure is the procedure name of the ChatRoom's Subscribe RPC.
@@ -72,6 +76,22 @@ var (
 			Procedure:  ChatRoomSetTypingProcedure,
 		}
 	})
+	chatRoomTopicSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_chat_v1_chat_proto.Services().ByName("ChatRoom").Methods().ByName("Topic"),
+			Procedure:        ChatRoomTopicProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
+	chatRoomSetTopicSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           v1.File_chat_v1_chat_proto.Services().ByName("ChatRoom").Methods().ByName("SetTopic"),
+			Procedure:        ChatRoomSetTopicProcedure,
+			IdempotencyLevel: connect.IdempotencyIdempotent,
+		}
+	})
 	chatRoomRemindSpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType: connect.StreamTypeUnary,
@@ -90,8 +110,8 @@ var (
 
 // ChatRoomClient is a client for the chat.v1.ChatRoom service.
 type ChatRoomClient interface {
-	// Posts a message. Its author is the connection's user. "/remind SECONDS TEXT"
-	// has the text posted once more later.
+	// Posts a message. Its author is the connection's user. "/remind 10s TEXT" has
+	// the text posted once more later.
 	Send(context.Context, *v1.SendRequest) (*v1.SendResponse, error)
 	// Reads the newest messages, newest last.
 	History(context.Context, *v1.HistoryRequest) (*v1.HistoryResponse, error)
@@ -99,6 +119,10 @@ type ChatRoomClient interface {
 	Members(context.Context, *v1.MembersRequest) (*v1.MembersResponse, error)
 	// Tells the others that the connection's user is typing, or no longer.
 	SetTyping(context.Context, *v1.SetTypingRequest) (*v1.SetTypingResponse, error)
+	// Reads what the room is about.
+	Topic(context.Context, *v1.TopicRequest) (*v1.TopicResponse, error)
+	// Says what the room is about.
+	SetTopic(context.Context, *v1.SetTopicRequest) (*v1.SetTopicResponse, error)
 	// Posts a reminder whose time has come.
 	Remind(context.Context, *v1.RemindRequest) (*v1.RemindResponse, error)
 	// Joins the room.
@@ -133,8 +157,8 @@ func (s ChatRoomSubscribeClientStream) Close() error {
 
 // ChatRoomHandler is an implementation of the chat.v1.ChatRoom service.
 type ChatRoomHandler interface {
-	// Posts a message. Its author is the connection's user. "/remind SECONDS TEXT"
-	// has the text posted once more later.
+	// Posts a message. Its author is the connection's user. "/remind 10s TEXT" has
+	// the text posted once more later.
 	Send(context.Context, *v1.SendRequest) (*v1.SendResponse, error)
 	// Reads the newest messages, newest last.
 	History(context.Context, *v1.HistoryRequest) (*v1.HistoryResponse, error)
@@ -142,6 +166,10 @@ type ChatRoomHandler interface {
 	Members(context.Context, *v1.MembersRequest) (*v1.MembersResponse, error)
 	// Tells the others that the connection's user is typing, or no longer.
 	SetTyping(context.Context, *v1.SetTypingRequest) (*v1.SetTypingResponse, error)
+	// Reads what the room is about.
+	Topic(context.Context, *v1.TopicRequest) (*v1.TopicResponse, error)
+	// Says what the room is about.
+	SetTopic(context.Context, *v1.SetTopicRequest) (*v1.SetTopicResponse, error)
 	// Posts a reminder whose time has come.
 	Remind(context.Context, *v1.RemindRequest) (*v1.RemindResponse, error)
 	// Joins the room.
@@ -156,6 +184,8 @@ func RegisterChatRoomHandler(server *connect.Server, svc ChatRoomHandler) {
 		connect.Method{Spec: chatRoomHistorySpec(), Handler: adapter.history},
 		connect.Method{Spec: chatRoomMembersSpec(), Handler: adapter.members},
 		connect.Method{Spec: chatRoomSetTypingSpec(), Handler: adapter.setTyping},
+		connect.Method{Spec: chatRoomTopicSpec(), Handler: adapter.topic},
+		connect.Method{Spec: chatRoomSetTopicSpec(), Handler: adapter.setTopic},
 		connect.Method{Spec: chatRoomRemindSpec(), Handler: adapter.remind},
 		connect.Method{Spec: chatRoomSubscribeSpec(), Handler: adapter.subscribe},
 	)
@@ -193,6 +223,14 @@ func (UnimplementedChatRoomHandler) Members(context.Context, *v1.MembersRequest)
 
 func (UnimplementedChatRoomHandler) SetTyping(context.Context, *v1.SetTypingRequest) (*v1.SetTypingResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "chat.v1.ChatRoom.SetTyping is not implemented")
+}
+
+func (UnimplementedChatRoomHandler) Topic(context.Context, *v1.TopicRequest) (*v1.TopicResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "chat.v1.ChatRoom.Topic is not implemented")
+}
+
+func (UnimplementedChatRoomHandler) SetTopic(context.Context, *v1.SetTopicRequest) (*v1.SetTopicResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "chat.v1.ChatRoom.SetTopic is not implemented")
 }
 
 func (UnimplementedChatRoomHandler) Remind(context.Context, *v1.RemindRequest) (*v1.RemindResponse, error) {
@@ -234,6 +272,22 @@ func (c *chatRoomClient) Members(ctx context.Context, req *v1.MembersRequest) (*
 func (c *chatRoomClient) SetTyping(ctx context.Context, req *v1.SetTypingRequest) (*v1.SetTypingResponse, error) {
 	var res v1.SetTypingResponse
 	if err := c.client.CallUnary(ctx, chatRoomSetTypingSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *chatRoomClient) Topic(ctx context.Context, req *v1.TopicRequest) (*v1.TopicResponse, error) {
+	var res v1.TopicResponse
+	if err := c.client.CallUnary(ctx, chatRoomTopicSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *chatRoomClient) SetTopic(ctx context.Context, req *v1.SetTopicRequest) (*v1.SetTopicResponse, error) {
+	var res v1.SetTopicResponse
+	if err := c.client.CallUnary(ctx, chatRoomSetTopicSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -299,6 +353,30 @@ func (h chatRoomHandler) setTyping(ctx context.Context, _ connect.Spec, stream c
 		return err
 	}
 	res, err := h.svc.SetTyping(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h chatRoomHandler) topic(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.TopicRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Topic(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h chatRoomHandler) setTopic(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.SetTopicRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.SetTopic(ctx, &req)
 	if err != nil {
 		return err
 	}

@@ -1,18 +1,19 @@
 // Copyright 2026 The Troupe Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Bundles the chat page into ../dist, which the Go program embeds. With --check
-// it writes nothing and fails unless the committed bundle is what it would write.
+// Bundles the page of an example into its dist, which the Go program embeds. With
+// --check it writes nothing and fails unless the committed bundle is what it would
+// write. It is run in the folder of the page's sources.
 
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
-import { emptyRules } from "../../../clients/typescript/empty-rules.mjs";
+import { emptyRules } from "../clients/typescript/empty-rules.mjs";
 
-const here = dirname(fileURLToPath(import.meta.url));
-const root = join(here, "../../..");
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const here = process.cwd();
 const dist = join(here, "../dist");
 
 const withoutRules = {
@@ -27,7 +28,7 @@ const withoutRules = {
 
 const result = await build({
   absWorkingDir: root,
-  entryPoints: { app: relative(root, join(here, "src/main.ts")) },
+  entryPoints: { app: relative(root, join(here, "src/main.tsx")) },
   outdir: relative(root, dist),
   write: false,
   bundle: true,
@@ -37,7 +38,12 @@ const result = await build({
   charset: "utf8",
   legalComments: "none",
   banner: { js: "// Copyright 2026 The Troupe Authors and others: see licenses.txt" },
-  alias: { "@troupe/client": join(root, "clients/typescript/src/index.ts") },
+  jsx: "automatic",
+  define: { "process.env.NODE_ENV": '"production"' },
+  alias: {
+    "@troupe/client": join(root, "clients/typescript/src/index.ts"),
+    "@troupe/react": join(root, "clients/react/src/index.ts"),
+  },
   plugins: [withoutRules],
   logLevel: "warning",
 });
@@ -73,7 +79,7 @@ if (process.argv.includes("--check")) {
     }
   }
   if (stale.length > 0) {
-    console.error(`examples/chat/dist is stale: ${stale.join(", ")}. Run npm run bundle.`);
+    console.error(`examples/${basename(dirname(here))}/dist is stale: ${stale.join(", ")}. Run npm run bundle.`);
     process.exitCode = 1;
   }
 } else {
@@ -103,6 +109,12 @@ async function licenses() {
     "  @connectrpc/connect      Copyright 2021-2026 The Connect Authors    Apache-2.0",
     "  @connectrpc/connect-web  Copyright 2021-2026 The Connect Authors    Apache-2.0",
     "  @bufbuild/protobuf       Copyright 2021-2026 Buf Technologies, Inc. Apache-2.0 and BSD-3-Clause",
+    "  react, react-dom,",
+    "  scheduler                Copyright Meta Platforms, Inc. and affiliates MIT",
+    "",
+    "MIT",
+    "",
+    ...(await readFile(join(root, "node_modules/react/LICENSE"), "utf8")).trim().split("\n"),
     "",
     "BSD-3-Clause",
     "",

@@ -1,0 +1,119 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { ChatRoom, type HistoryResponse, type Message, MessageSchema } from "../../../gen/ts/chat/v1/chat_pb.js";
+import { type ActionState, defineSnapshot, useAction, useActor, useSnapshot } from "../src/index.js";
+import { eventually, happens, mount } from "./page.js";
+import { Latch, Room } from "./room.js";
+
+function add(state: HistoryResponse, message: Message | undefined): HistoryResponse {
+  return message === undefined || state.messages.some(({ id }) => id === message.id)
+    ? state
+    : { ...state, messages: [...state.messages, message] };
+}
+
+const history = defineSnapshot(ChatRoom, "history", { messagePosted: (state, { message }) => add(state, message) });
+
+let send: ActionState<typeof ChatRoom, "send">;
+
+function Chat() {
+  const actor = useActor(ChatRoom, "general", { params: { user: "Ada" } });
+  const shown = useSnapshot(actor, history, {});
+  send = useAction(actor, "send", {
+    snapshot: shown,
+    optimistic: (state, { text }) => add(state, create(MessageSchema, { id: "new", author: "Ada", text: `(${text})` })),
+    confirmed: (state, { message }) => add(state, message),
+  });
+  const words = shown.data?.messages.map(({ text }) => text).join(" ");
+  return <b>{`${words}|${send.pending ? "…" : ""}${send.error?.rawMessage ?? ""}${send.data?.message?.text ?? ""}`}</b>;
+}
+
+test("an action shows what it will do, and then what it did, whichever of reply and event is first", async (t) => {
+  const room = new Room();
+  const page = await mount(t, room, <Chat />);
+  const reply = new Latch();
+  room.onCall = () => reply.promise;
+  await happens(() => send.run({ text: "a" }));
+  assert.equal(page.text(), "(a)|…");
+  await happens(() => room.post("Bob", "b"));
+  assert.equal(page.text(), "b (a)|…", "events come below what is expected");
+  await happens(() => reply.open());
+  await eventually(() => assert.equal(page.text(), "b a|a"));
+});
+
+const topic = defineSnapshot(ChatRoom, "topic", { topicChanged: (state, event) => ({ ...state, topic: event.topic }) });
+let rename: ActionState<typeof ChatRoom, "setTopic">;
+
+function Topic() {
+  const actor = useActor(ChatRoom, "general", { params: { user: "Ada" } });
+  const shown = useSnapshot(actor, topic, {});
+  rename = useAction(actor, "setTopic", {
+    snapshot: shown,
+    optimistic: (state, request) => ({ ...state, topic: `(${request.topic})` }),
+  });
+  return <b>{shown.data?.topic}</b>;
+}
+
+test("a change that is left to its event is shown until the event is here", async (t) => {
+  const room = new Room();
+  const page = await mount(t, room, <Topic />);
+  const reply = new Latch();
+  room.onCall = () => reply.promise;
+  await happens(() => rename.run({ topic: "tea" }));
+  assert.equal(page.text(), "(tea)");
+  await happens(() => reply.open());
+  await eventually(() => assert.equal(page.text(), "tea"));
+  await happens(() => room.publish({ case: "topicChanged", value: { topic: "milk" } }));
+  assert.equal(page.text(), "milk", "nothing of the change is left");
+});
+
+test("an action that fails is rolled back and tells why", async (t) => {
+  const room = new Room();
+  const page = await mount(t, room, <Chat />);
+  const reply = new Latch();
+  room.onCall = async () => {
+    await reply.promise;
+    throw new ConnectError("the room is full", Code.ResourceExhausted);
+  };
+  await happens(() => send.run({ text: "a" }));
+  assert.equal(page.text(), "(a)|…");
+  await happens(() => reply.open());
+  await eventually(() => assert.equal(page.text(), "|the room is full"));
+  await happens(() => assert.rejects(send.call({ text: "b" }), { name: "ActorError", code: Code.ResourceExhausted }));
+  await happens(() => send.reset());
+  assert.equal(page.text(), "|");
+});
+
+test("of calls that overlap the newest one's result stays, and each has its own change", async (t) => {
+  const room = new Room();
+  const page = await mount(t, room, <Chat />);
+  const latches = [new Latch(), new Latch()];
+  let n = 0;
+  room.onCall = () => latches[n++]?.promise;
+  await happens(() => {
+    send.run({ text: "a" });
+    send.run({ text: "b" });
+  });
+  assert.equal(page.text(), "(a)|…", "both changes have the same id here");
+  await happens(() => latches[1]?.open());
+  await happens(() => latches[0]?.open());
+  await eventually(() => assert.match(page.text(), /^(a b|b a)\|b$/));
+});
+
+test("an action whose component is gone still ends well", async (t) => {
+  const room = new Room();
+  const page = await mount(t, room, <Chat />);
+  const reply = new Latch();
+  room.onCall = () => reply.promise;
+  await happens(() => send.run({ text: "a" }));
+  await page.render(<i />);
+  await happens(() => reply.open());
+  assert.deepEqual(
+    room.messages.map(({ text }) => text),
+    ["a"],
+  );
+});

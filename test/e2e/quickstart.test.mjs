@@ -1,0 +1,136 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// The quickstarts, taken out of their pages and tried: a fenced block whose first
+// line names a file is that file.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { dirname, join } from "node:path";
+import { before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { defer, eventually, freePort, startBrowser, startServer, temporaryDirectory } from "./kit.mjs";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
+
+/** The blocks of a page that have a name. */
+function blocksOf(page) {
+  const text = readFileSync(join(root, "docs/quickstart", `${page}.md`), "utf8");
+  return [...text.matchAll(/^```\w+ (\S+)\n(.*?)^```$/gms)].map(([, name, contents]) => ({ name, contents }));
+}
+
+/** Writes the files of the pages and returns their names. */
+function extract(dir, ...pages) {
+  const names = [];
+  for (const { name, contents } of pages.flatMap(blocksOf)) {
+    mkdirSync(dirname(join(dir, name)), { recursive: true });
+    writeFileSync(join(dir, name), contents);
+    names.push(name);
+  }
+  return names;
+}
+
+const run = (cwd, command, ...args) => execFileSync(command, args, { cwd, stdio: ["ignore", "pipe", "inherit"] });
+
+/** Fails if the files do not pass the compiler. */
+function check(dir, files) {
+  const options = {
+    target: "ES2022",
+    module: "esnext",
+    moduleResolution: "bundler",
+    lib: ["ES2022", "DOM", "DOM.Iterable", "DOM.AsyncIterable", "ESNext.Disposable"],
+    jsx: "react-jsx",
+    strict: true,
+    skipLibCheck: true,
+    noEmit: true,
+    types: ["node"],
+    paths: {
+      "@troupe/client": [join(root, "clients/typescript/src/index.ts")],
+      "@troupe/react": [join(root, "clients/react/src/index.ts")],
+    },
+  };
+  writeFileSync(join(dir, "tsconfig.json"), JSON.stringify({ compilerOptions: options, files }));
+  execFileSync(join(root, "node_modules/.bin/tsc"), ["-p", dir], { stdio: "inherit" });
+}
+
+/** Bundles one file as for a browser. */
+async function bundle(dir, file) {
+  const { outputFiles } = await build({
+    entryPoints: [join(dir, file)],
+    bundle: true,
+    write: false,
+    format: "esm",
+    jsx: "automatic",
+    nodePaths: [join(root, "node_modules")],
+    alias: {
+      "@troupe/client": join(root, "clients/typescript/src/index.ts"),
+      "@troupe/react": join(root, "clients/react/src/index.ts"),
+    },
+  });
+  return outputFiles[0].text;
+}
+
+/** A project with the schema and what is generated from it. */
+let dir;
+before((t) => {
+  dir = temporaryDirectory(t);
+  extract(dir, "go");
+  // As go get would have it, from this checkout and without a network.
+  const ours = readFileSync(join(root, "go.mod"), "utf8").replace(/^module .*$/m, "module example.com/tally");
+  const troupe = "github.com/troupe-dev/troupe";
+  writeFileSync(join(dir, "go.mod"), `${ours}\nrequire ${troupe} v0.0.0\nreplace ${troupe} => ${root}\n`);
+  writeFileSync(join(dir, "go.sum"), readFileSync(join(root, "go.sum")));
+  symlinkSync(join(root, "node_modules"), join(dir, "node_modules"));
+  run(dir, "bash", "-e", "generate");
+});
+
+test("Go and browser: the service is built and called, the page follows it", { timeout: 300_000 }, async (t) => {
+  const program = join(dir, "tally");
+  run(dir, "go", "build", "-o", program, ".");
+  const html = extract(dir, "browser").find((name) => name.endsWith(".html"));
+  check(dir, ["browser.ts"]);
+  const script = await bundle(dir, "browser.ts");
+  const site = createServer((request, response) => {
+    const isScript = request.url === "/browser.js";
+    response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
+    response.end(isScript ? script : readFileSync(join(dir, html)));
+  });
+  await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
+  defer(t, () => site.close());
+  const origin = `http://127.0.0.1:${site.address().port}`;
+  const { url } = await startServer(t, program, {
+    port: await freePort(),
+    dataDir: temporaryDirectory(t),
+    args: ["-cors-origins", origin],
+  });
+  const vote = () =>
+    fetch(`${url}/tally.v1.Tally/Vote`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "actor-key": "lunch" },
+      body: "{}",
+    }).then((response) => response.json());
+  assert.deepEqual(await vote(), { votes: 1 });
+
+  const page = await (await startBrowser(t)).newPage();
+  await page.goto(`${origin}/?server=${url}`);
+  const shows = (votes) =>
+    eventually(async () => assert.equal(await page.locator("#votes").textContent(), votes), `the page shows ${votes}`);
+  await shows("1");
+  await page.locator("#vote").click();
+  await shows("2");
+  await vote();
+  await shows("3");
+});
+
+test("React: it compiles and can be bundled", { timeout: 120_000 }, async () => {
+  const files = extract(dir, "react");
+  check(dir, files);
+  assert.match(await bundle(dir, "react.tsx"), /tally/);
+});
+
+test("Next.js: both sides compile", { timeout: 120_000 }, () => {
+  check(dir, extract(dir, "nextjs"));
+});
