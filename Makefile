@@ -28,6 +28,10 @@ build: ## Build every program into bin/
 test: setup ## Run all tests: Go with the race detector, TypeScript, and end to end in a browser
 	@scripts/test
 
+.PHONY: test-swift
+test-swift: setup ## Test the Swift client in a chroot of its own, built once
+	@scripts/test-swift
+
 .PHONY: check
 check: setup ## Check format, lint, schemas, generated files, imports and modules
 	@scripts/check

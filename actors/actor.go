@@ -159,6 +159,7 @@ type body struct {
 	turn     *turn         // the writing turn that runs
 	record   *store.Record // of an actor that sleeps while a turn touches its rows; else nil
 	log      eventLog
+	usage    usage
 	replies  *replies     // nil until a call carries an idempotency key
 	beside   *background  // guarded by the instance's mu; nil until it is needed
 	reads    atomic.Int32 // read-only turns that run

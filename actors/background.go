@@ -90,10 +90,15 @@ func (b *body) besideLocked() *background {
 	return b.beside
 }
 
-// stopIfClosingLocked ends the actor's context if the server is stopping.
+// stopIfClosingLocked ends the actor's context if the server is stopping, or hands
+// the actor over.
 func (b *body) stopIfClosingLocked() {
-	if b.beside != nil && b.inst.host.closing.Load() {
+	switch {
+	case b.beside == nil:
+	case b.inst.host.closing.Load():
 		b.beside.stop(errStopping)
+	case !b.inst.host.admits(b.inst.shard):
+		b.beside.stop(errNotOwner)
 	}
 }
 

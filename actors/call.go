@@ -73,6 +73,13 @@ type Call struct {
 	// Chain is the actors whose turns wait for the call, the first caller first.
 	// The edge leaves it empty: it is nothing that a client can say.
 	Chain []store.Address
+	// Postmark, unless nil, names the message that the call delivers: of calls
+	// with one postmark the first that succeeds has an effect, and the others
+	// succeed without one.
+	Postmark *Postmark
+	// Forwarded says that another node has passed the call on: it is not passed on
+	// again.
+	Forwarded bool
 	// Codec encodes the reply, inside the turn, and the frames of a
 	// subscription.
 	Codec Codec
@@ -87,10 +94,9 @@ type Call struct {
 	// sets are kept with the reply and dropped by a rollback.
 	Info *connect.CallInfo
 
-	ours     bool      // the host's own turn: it waits in a full mailbox too
-	host     *Host     // set by the host before it runs a hook
-	caller   *turn     // the turn that waits for the call in this process; nil without one
-	postmark *postmark // the message that the call delivers; nil for any other call
+	ours   bool  // the host's own turn: it waits in a full mailbox too
+	host   *Host // set by the host before it runs a hook
+	caller *turn // the turn that waits for the call in this process; nil without one
 }
 
 // Codec encodes messages for one wire encoding.

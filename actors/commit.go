@@ -217,7 +217,7 @@ func (i *instance) commitLocked(t *turn, c *change, op store.Op) {
 	i.eventHead = c.eventHead
 	i.coverLocked(c.rows, i.entry)
 	i.undurable++
-	c.body.snapshot, c.body.log = c.state, c.log
+	c.body.snapshot, c.body.log, c.body.usage = c.state, c.log, c.usage
 	i.destroying = op == store.OpDestroy
 	if seedbug.On(3) && t != nil {
 		t.finish(nil)
@@ -265,11 +265,15 @@ func (i *instance) settleLocked(t *turn, c *change, err error) {
 	case c != nil && c.dirty:
 		i.commitLocked(t, c, store.OpUpdate)
 	case i.entry != nil:
+		t.rests = true
 		i.entry.waiting = append(i.entry.waiting, t)
 		i.keepUndoLocked(t)
 		if c != nil {
 			i.deliverLocked(c)
 		}
+	case !i.runs():
+		i.disownLocked(t)
+		t.finish(errNotOwner)
 	default:
 		if c != nil {
 			i.deliverLocked(c)
@@ -286,8 +290,10 @@ func (i *instance) deliverLocked(c *change) {
 		i.entry.works = append(i.entry.works, c.works...)
 		return
 	}
-	deliver(c.deliveries)
-	startLocked(c.works)
+	if i.runs() {
+		deliver(c.deliveries)
+		startLocked(c.works)
+	}
 }
 
 // settled answers everything that waited for an entry whose fate is known: first
@@ -309,7 +315,7 @@ func (i *instance) settled(e *entry) {
 		i.mu.Unlock()
 		deliver(deliveries)
 		for _, t := range waiting {
-			t.finish(nil)
+			i.answerSettled(t)
 		}
 		i.mu.Lock()
 	}
@@ -324,6 +330,19 @@ func (i *instance) settled(e *entry) {
 	i.expireQueuedLocked()
 	i.dispatchLocked()
 	i.forgetLocked()
+}
+
+// answerSettled answers a turn that has waited for a commit which is durable now. A
+// turn that has only read may have done so after the commit, and after the lease.
+func (i *instance) answerSettled(t *turn) {
+	if t.rests && !i.runs() {
+		i.mu.Lock()
+		i.disownLocked(t)
+		i.mu.Unlock()
+		t.finish(errNotOwner)
+		return
+	}
+	t.finish(nil)
 }
 
 // failed discards every turn that saw an entry which could not be committed: those

@@ -99,6 +99,9 @@ func (c *couriers) serve(q queue) {
 	for {
 		lifts := c.host.lifts.Load()
 		more, err := c.round(q)
+		if !c.host.admits(q.id.Shard()) { // whoever has it now, goes on
+			more, err = false, nil
+		}
 		switch {
 		case err == nil || c.ctx.Err() != nil:
 		case needsLifting(err):
@@ -108,7 +111,7 @@ func (c *couriers) serve(q queue) {
 			dispatcher.expect(q.id.Shard(), time.Now().Add(dueRetry))
 		}
 		c.mu.Lock()
-		if more = err == nil && (more || c.active[q]); more {
+		if more = err == nil && (more || c.active[q]) && c.host.admits(q.id.Shard()); more {
 			c.active[q] = false
 		} else {
 			delete(c.active, q)
@@ -272,6 +275,9 @@ func isVerdict(err error) bool {
 	refused, ok := errors.AsType[*refusalError](err)
 	if !ok {
 		return !errors.Is(err, errUnknownReceiver)
+	}
+	if info := errorInfo(refused.wire); info != nil && info.GetDomain() != runtimeDomain {
+		return true // its author's, from another node
 	}
 	for _, detail := range refused.wire.Details() {
 		switch outcome := new(troupev1.Outcome); detail.Type {

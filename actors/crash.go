@@ -115,6 +115,20 @@ func (c *crashes) forget(addr store.Address) {
 	}
 }
 
+// forgetShards forgets the failures of the actors of some shards.
+func (c *crashes) forgetShards(some shardSet, shards uint16) {
+	if c.size.Load() == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for addr, known := range c.byAddr {
+		if some.has(store.ShardOf(addr, shards)) {
+			c.forgetLocked(known)
+		}
+	}
+}
+
 func (c *crashes) forgetLocked(known *list.Element) {
 	delete(c.byAddr, c.order.Remove(known).(*crash).addr) //nolint:forcetypeassert // the list's only type
 	c.size.Store(int32(len(c.byAddr)))

@@ -197,9 +197,9 @@ func (h *Host) callDirectly(ctx context.Context, call *Call) (Reply, error) {
 	defer h.leave()
 	err := call.caller.reveal(ctx)
 	if err == nil {
-		var t *turn
-		if t, err = h.call(ctx, call); err == nil {
-			return t.reply, nil
+		var reply Reply
+		if reply, err = h.run(ctx, call); err == nil {
+			return reply, nil
 		}
 	}
 	return Reply{}, wireError(ctx, h.log, call.Method, err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/placement"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -69,6 +70,9 @@ func (s *directStream) open() error {
 	if err != nil {
 		return err
 	}
+	if host.elsewhere(call) {
+		return s.follow(call)
+	}
 	return inContextOf(s.ctx, call, func(ctx context.Context) error {
 		if call.Method.Subscription {
 			return s.subscribe(ctx, call)
@@ -113,6 +117,29 @@ func (s *directStream) act(ctx context.Context, call *Call) error {
 		exited = false
 	}()
 	return nil
+}
+
+// follow has another node run the call, and feeds the stream what comes from there.
+func (s *directStream) follow(call *Call) error {
+	host := s.handles.host
+	opened := make(chan error, 1)
+	open := false
+	go func() {
+		err := host.reach(s.ctx, call, func() error { return errNotOwner }, func(node placement.Node) error {
+			return host.forward.Follow(s.ctx, node, call, func(reply *Reply) error {
+				s.describe(reply)
+				open = true
+				opened <- nil
+				return nil
+			}, s.put)
+		})
+		if !open {
+			opened <- remoteError(s.ctx, wireError(s.ctx, host.log, call.Method, err))
+			return
+		}
+		s.end(s.verdict(err))
+	}()
+	return <-opened
 }
 
 // verdict is what a reader sees at the end of a stream.

@@ -64,7 +64,10 @@ type dispatcher struct {
 	lanes   map[store.ID]*lane // guarded by mu; of the actors whose rows are in memory
 	backlog []uint16           // guarded by mu; shards with sleepers that did not fit, in order
 	behind  map[uint16]bool    // guarded by mu; those in backlog
+	busy    map[uint16]int     // guarded by mu; rows that are settled now, by shard
 	parked  parking            // guarded by mu
+
+	surveyed bool // guarded by mu; next knows of what was stored before
 }
 
 // never is a time at which nothing falls due.
@@ -96,6 +99,7 @@ func newDispatcher(h *Host, kind store.Kind, concurrent int, wakes *bucket, sett
 		next:     make([]int64, h.shards),
 		lanes:    make(map[store.ID]*lane),
 		behind:   make(map[uint16]bool),
+		busy:     make(map[uint16]int),
 		parked:   make(parking),
 	}
 	for shard := range d.next {
@@ -153,17 +157,13 @@ func (d *dispatcher) run(quit <-chan struct{}) {
 	defer cancel()
 	timer := time.NewTimer(dueNap)
 	defer timer.Stop()
-	for d.survey(ctx) != nil {
-		timer.Reset(dueRetry)
-		select {
-		case <-quit:
-			return
-		case <-timer.C:
-		}
-	}
 	for {
+		surveyed := d.survey(ctx)
 		shard, at := d.soonest()
 		wait := time.Until(at)
+		if surveyed != nil {
+			wait = dueRetry
+		}
 		if wait <= 0 {
 			if err := d.read(ctx, shard, quit); err != nil {
 				d.postpone(shard, err)
@@ -188,21 +188,43 @@ func (d *dispatcher) run(quit <-chan struct{}) {
 	}
 }
 
-// survey learns which shards have rows, and from when on to look at them.
+// survey learns which shards have rows, and from when on to look at them, if that is
+// not known: when the host begins, and when its node has gained shards.
 func (d *dispatcher) survey(ctx context.Context) error {
+	d.mu.Lock()
+	known := d.surveyed
+	d.surveyed = true
+	d.mu.Unlock()
+	if known {
+		return nil
+	}
 	shards, err := d.host.store.DueShards(ctx, d.kind)
 	if err != nil {
 		d.host.log.Error("the rows that will be due cannot be found", slog.Any("error", err))
+		d.mu.Lock()
+		d.surveyed = false
+		d.mu.Unlock()
 		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, s := range shards {
-		if s.From.Before(shelved) {
+		if s.From.Before(shelved) && d.host.admits(s.Shard) {
 			d.expectLocked(s.Shard, s.From.UnixMicro())
 		}
 	}
 	return nil
+}
+
+// resurvey has the shards surveyed again.
+func (d *dispatcher) resurvey() {
+	d.mu.Lock()
+	d.surveyed = false
+	d.mu.Unlock()
+	select {
+	case d.news <- struct{}{}:
+	default:
+	}
 }
 
 // soonest returns the shard that is to be read next, and when. Until it is called
@@ -221,6 +243,9 @@ func (d *dispatcher) soonest() (uint16, time.Time) {
 }
 
 func (d *dispatcher) postpone(shard uint16, err error) {
+	if !d.host.admits(shard) {
+		return
+	}
 	d.host.log.Error("rows that are due cannot be read", slog.Int("shard", int(shard)), slog.Any("error", err))
 	d.expect(shard, time.Now().Add(dueRetry))
 }
@@ -231,6 +256,9 @@ func (d *dispatcher) read(ctx context.Context, shard uint16, quit <-chan struct{
 	d.mu.Lock()
 	d.next[shard] = never // what comes from here on counts
 	d.mu.Unlock()
+	if !d.host.admits(shard) {
+		return nil
+	}
 	var after *store.DueRow
 	for {
 		rows, err := d.host.store.Due(ctx, shard, d.kind, now, after, duePage)
@@ -251,6 +279,39 @@ func (d *dispatcher) read(ctx context.Context, shard uint16, quit <-chan struct{
 
 // lastID is after every id.
 var lastID = store.ID{255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255}
+
+// leave forgets the rows of shards that others settle from now on. Those that are
+// settled now go on: see [dispatcher.settling].
+func (d *dispatcher) leave(shards shardSet) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for shard := range shards {
+		d.next[shard] = never
+	}
+	for id, l := range d.lanes {
+		if shards.has(id.Shard()) {
+			l.waiting, l.more = nil, false
+		}
+	}
+	for id := range d.parked {
+		if shards.has(id.Shard()) {
+			delete(d.parked, id)
+			d.host.parked.Add(-1)
+		}
+	}
+}
+
+// settling returns how many rows of shards are settled now.
+func (d *dispatcher) settling(shards shardSet) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for shard, busy := range d.busy {
+		if shards.has(shard) {
+			n += busy
+		}
+	}
+	return n
+}
 
 // foresee finds out when a shard's first row after a place falls due.
 func (d *dispatcher) foresee(ctx context.Context, shard uint16, after *store.DueRow) error {

@@ -14,6 +14,7 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connectproto"
+	"github.com/troupe-dev/troupe/actors/store"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"github.com/troupe-dev/troupe/internal/seedbug"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -120,6 +121,9 @@ func wireError(ctx context.Context, log *slog.Logger, m *Method, err error) *con
 	}
 	if refused, ok := errors.AsType[*refusalError](err); ok {
 		return refused.wire
+	}
+	if errors.Is(err, store.ErrFenced) { // of a read: the node learns of it soon
+		return errNotOwner.(*refusalError).wire //nolint:errorlint,forcetypeassert // our own
 	}
 	if unimplemented, ok := errors.AsType[*connect.Error](err); ok &&
 		unimplemented.Code() == connect.CodeUnimplemented && !unimplemented.IsRemote() {

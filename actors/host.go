@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/placement"
 	"github.com/troupe-dev/troupe/actors/store"
 	"google.golang.org/protobuf/proto"
 )
@@ -54,6 +55,16 @@ type Config struct {
 	// MaxStreamAge is how long a subscription lasts, give or take a tenth; it
 	// then ends with CLOSE_REASON_EXPIRED and a cursor. 0 means 1 h.
 	MaxStreamAge time.Duration
+	// Placement, unless nil, says which actors the host runs: those of the shards
+	// that the node holds. The host is its [placement.Tenant]; whoever makes the
+	// host starts it, when the node can be reached, and drains and closes it
+	// before [Host.Shutdown]. Nil means that the host runs all actors of the
+	// store.
+	Placement placement.Placement
+	// Forward carries the calls of actors and of the edge to the nodes that run
+	// them. Nil means that calls of actors which the node does not hold are
+	// refused. It needs a Placement.
+	Forward Forwarder
 
 	liveHeap func() (live, cycle uint64) // unless nil, what tests say the heap is
 }
@@ -66,7 +77,9 @@ type Host struct {
 	validate   func(proto.Message) error
 	log        *slog.Logger
 	heartbeat  time.Duration
-	checks     bool // Config.CheckReads
+	checks     bool     // Config.CheckReads
+	holding    *holding // nil runs everything
+	forward    Forwarder
 	streamAge  time.Duration
 	types      map[string]*actorType
 	methods    []*Method
@@ -119,6 +132,9 @@ func NewHost(cfg Config) (*Host, error) {
 	case cfg.ScheduledTurns < 0 || cfg.WakeRate < 0:
 		return nil, errors.New("actors: Config.ScheduledTurns and Config.WakeRate must not be negative")
 	}
+	if cfg.Forward != nil && cfg.Placement == nil {
+		return nil, errors.New("actors: Config.Forward needs a Config.Placement, which says whom to forward to")
+	}
 	if err := errors.Join(cfg.Registry.errs...); err != nil {
 		return nil, fmt.Errorf("actors: %w", err)
 	}
@@ -133,6 +149,8 @@ func NewHost(cfg Config) (*Host, error) {
 		log:        cfg.Logger,
 		heartbeat:  cfg.Heartbeat,
 		checks:     cfg.CheckReads,
+		holding:    newHolding(cfg),
+		forward:    cfg.Forward,
 		streamAge:  cfg.MaxStreamAge,
 		types:      make(map[string]*actorType, len(cfg.Registry.types)),
 		named:      make(map[string]*Method),
@@ -184,11 +202,11 @@ func (h *Host) Call(ctx context.Context, call *Call) (Reply, error) {
 		return Reply{}, err
 	}
 	defer h.leave()
-	t, err := h.call(ctx, call)
+	reply, err := h.run(ctx, call)
 	if err != nil {
 		return Reply{}, wireError(ctx, h.log, call.Method, err)
 	}
-	return t.reply, nil
+	return reply, nil
 }
 
 func (h *Host) call(ctx context.Context, call *Call) (*turn, error) {
@@ -220,8 +238,8 @@ func (h *Host) admit(ctx context.Context, call *Call) (params proto.Message, err
 
 // runAction is what the turn of an action does.
 func runAction(t *turn, b *body) error {
-	if t.call.postmark != nil {
-		if taken, err := t.take(t.call.postmark); taken || err != nil {
+	if t.call.Postmark != nil {
+		if taken, err := t.take(t.call.Postmark); taken || err != nil {
 			return err
 		}
 	}
@@ -264,6 +282,9 @@ func (h *Host) submitTurn(ctx context.Context, call *Call, set func(*turn), run 
 // find returns the instance that a call names.
 func (h *Host) find(ctx context.Context, call *Call) (*instance, error) {
 	typ := call.Method.owner
+	if h.holding != nil && !call.ours && !h.Admits(&call.Target) {
+		return nil, errNotOwner
+	}
 	if call.ID.IsZero() {
 		return h.table.get(h, typ, call.Address), nil
 	}

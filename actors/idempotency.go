@@ -290,7 +290,7 @@ func (h *Host) expire(stop <-chan struct{}) {
 
 func (h *Host) expireRecords(stop <-chan struct{}, now time.Time) error {
 	for shard := range h.shards {
-		for {
+		for h.admits(shard) {
 			select {
 			case <-stop:
 				return nil

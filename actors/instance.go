@@ -22,9 +22,10 @@ import (
 // the body to itself, and is the only one to change the identity fields; turns
 // that read together share the body.
 type instance struct {
-	host *Host
-	typ  *actorType
-	addr store.Address
+	host  *Host
+	typ   *actorType
+	addr  store.Address
+	shard uint16 // 0 on a host that runs everything
 
 	mu       sync.Mutex
 	queue    mailbox
@@ -66,7 +67,7 @@ type instance struct {
 func (i *instance) enqueue(t *turn) (mine bool, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if t.call == nil || t.call.Detach == nil || i.gone || i.queue.head != nil {
+	if t.call == nil || t.call.Detach == nil || i.gone || i.queue.head != nil || i.refusesLocked(t) {
 		return false, i.enqueueLocked(t)
 	}
 	t.inst = i
@@ -79,6 +80,10 @@ func (i *instance) enqueueLocked(t *turn) error {
 	t.inst = i
 	if i.gone {
 		return errIncarnationGone
+	}
+	if i.refusesLocked(t) {
+		i.forgetLocked()
+		return errNotOwner
 	}
 	if (t.call != nil && !t.call.ours || t.enters != nil) && !seedbug.On(18) {
 		if err := i.overloadedLocked(t); err != nil {

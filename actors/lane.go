@@ -32,6 +32,9 @@ type lane struct {
 // needs a slot; if too many of actors that sleep wait, the row stays in the store.
 // False means that the host stops.
 func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) bool {
+	if !d.host.admits(row.ID.Shard()) {
+		return true
+	}
 	awake := d.host.table.withID(row.ID) != nil
 	d.mu.Lock()
 	if _, parked := d.parked[row.ID]; parked {
@@ -138,8 +141,9 @@ func (d *dispatcher) settleNext(l *lane) bool {
 		d.mu.Unlock()
 		return false
 	}
-	key := l.waiting[0]
+	key, shard := l.waiting[0], l.id.Shard()
 	l.waiting = l.waiting[1:]
+	d.busy[shard]++
 	d.mu.Unlock()
 	lifts := d.host.lifts.Load()
 
@@ -152,9 +156,12 @@ func (d *dispatcher) settleNext(l *lane) bool {
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.busy[shard]--; d.busy[shard] == 0 {
+		delete(d.busy, shard)
+	}
 	delete(l.due, string(key))
 	switch {
-	case err == nil, needsLifting(err), d.host.closing.Load():
+	case err == nil, needsLifting(err), d.host.closing.Load(), !d.host.admits(shard):
 	case errors.Is(err, errDueAgain):
 		d.expectLocked(l.id.Shard(), time.Now().UnixMicro())
 	default:
@@ -172,6 +179,9 @@ func (d *dispatcher) settleRow(ctx context.Context, id store.ID, key []byte) err
 		return err
 	}
 	defer h.leave()
+	if !h.admits(id.Shard()) {
+		return nil // whoever has it now, finds it
+	}
 	rows, err := h.store.Scan(ctx, id, d.kind, store.Range{From: key, To: append(slices.Clip(key), 0), Limit: 1})
 	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() || rows[0].Due.After(time.Now()) {
 		return err

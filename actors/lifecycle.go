@@ -69,6 +69,9 @@ func (h *Host) create(ctx context.Context, m *Method, target Target, input []byt
 // describe waits for the commits that are under way and looks again if one fails.
 func (h *Host) describe(ctx context.Context, target Target) (Description, error) {
 	for {
+		if !h.Admits(&target) {
+			return Description{}, errNotOwner
+		}
 		record, err := h.load(ctx, target)
 		addr := target.Address
 		if err == nil {
@@ -80,6 +83,9 @@ func (h *Host) describe(ctx context.Context, target Target) (Description, error)
 			} else if failed != nil {
 				return Description{}, failed
 			}
+		}
+		if !h.Admits(&target) {
+			return Description{}, errNotOwner // others may have changed it since it was read
 		}
 		if err != nil {
 			return Description{}, err
@@ -118,6 +124,10 @@ func (h *Host) annotate(record store.Record) Description {
 	d := Description{Record: record}
 	if d.StateBytes == 0 {
 		d.StateBytes = len(record.State)
+	}
+	if !h.admits(record.ID.Shard()) {
+		d.Status = StatusElsewhere
+		return d
 	}
 	i := h.table.peek(record.Address)
 	d.Status, d.Failure = h.statusOf(i, record, h.crashes.get(record.Address))
@@ -160,8 +170,8 @@ func (h *Host) Destroy(ctx context.Context, target Target) (store.ID, error) {
 	return t.reply.ID, nil
 }
 
-// List describes actors in order of namespace, type and key. Records come without
-// their state.
+// List describes actors in order of namespace, type and key, also those that other
+// nodes run. Records come without their state.
 func (h *Host) List(ctx context.Context, q store.ListQuery) ([]Description, error) {
 	if err := h.enter(); err != nil {
 		return nil, err

@@ -200,6 +200,7 @@ func (t *turn) enqueueMessage(queue []byte, number uint64, m *storagev1.OutboxMe
 	if !behind {
 		row.Due = time.Now()
 	}
+	t.saw(store.KindOutbox, string(row.Key), 0) // its number is new
 	t.putRow(store.KindOutbox, row)
 	return nil
 }
@@ -230,23 +231,17 @@ func (t *turn) putOutboxHead(head *storagev1.Outbox) error {
 	return nil
 }
 
-// postmark says which message a call delivers.
-type postmark struct {
-	from   store.ID
-	number uint64
-}
-
 // take notes that the turn takes a message, or says that an earlier one has.
-func (t *turn) take(p *postmark) (taken bool, err error) {
-	key := append([]byte{outboxTaken}, p.from[:]...)
+func (t *turn) take(p *Postmark) (taken bool, err error) {
+	key := append([]byte{outboxTaken}, p.Sender[:]...)
 	inbox := new(storagev1.Inbox)
 	if err := t.readOutbox(key, inbox); err != nil {
 		return false, err
 	}
-	if inbox.GetNumber() >= p.number {
+	if inbox.GetNumber() >= p.Number {
 		return true, nil
 	}
-	inbox.Number = p.number
+	inbox.Number = p.Number
 	value, err := proto.Marshal(inbox)
 	if err != nil {
 		return false, fmt.Errorf("encode a row of the inbox: %w", err)
@@ -271,7 +266,7 @@ func (h *Host) messageCall(from store.Address, id store.ID, number uint64, m *st
 		Internal: true,
 		Codec:    noReply{},
 		Info:     &connect.CallInfo{Spec: method.Spec, Codec: noReply{}.Name()},
-		postmark: &postmark{id, number},
+		Postmark: &Postmark{id, number},
 	}
 	call.ID = receiverID(m)
 	if m.GetMustExist() {
@@ -302,7 +297,7 @@ func typeOfProcedure(procedure string) string {
 func (h *Host) deliver(ctx context.Context, call *Call) error {
 	return protect(func() error {
 		return inContextOf(ctx, call, func(ctx context.Context) error {
-			_, err := h.call(ctx, call)
+			_, err := h.run(ctx, call)
 			return err
 		})
 	})

@@ -28,6 +28,7 @@ type change struct {
 	writes     []store.RowWrite // what only the store reads
 	works      []*work          // begin beside the actor
 	log        eventLog
+	usage      usage
 	stored     *store.Record // what a turn that did not wake the actor makes of its record
 }
 
@@ -163,6 +164,10 @@ func (i *instance) create(t *turn) (err error) {
 	}
 	created.dirty = true
 	i.mu.Lock()
+	if t.generation != i.generation {
+		i.mu.Unlock()
+		return errDiscarded
+	}
 	i.commitLocked(nil, created, store.OpCreate)
 	i.mu.Unlock()
 	t.reply.Created = true
@@ -304,7 +309,7 @@ func (i *instance) perform(t *turn) (*change, error) {
 
 // collect makes the change of a turn whose code went well.
 func (i *instance) collect(t *turn, b *body) (*change, error) {
-	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, log: b.log, dirty: t.destroy || len(t.rows) > 0, stored: b.record}
+	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, log: b.log, usage: b.usage, dirty: t.destroy || len(t.rows) > 0, stored: b.record}
 	if t.refused != nil {
 		return nil, t.refused
 	}
@@ -331,11 +336,16 @@ func (i *instance) collect(t *turn, b *body) (*change, error) {
 			c.state, c.dirty = state, true
 		}
 	}
+	if len(t.rows) > 0 {
+		if err := t.account(b, c); err != nil {
+			return nil, err
+		}
+	}
 	if err := i.collectEvents(t, b, c); err != nil {
 		return nil, err
 	}
 	// The turn may go on with another part.
-	t.events, t.published, t.rows, t.rowBytes, t.kvKeys, t.sent = nil, 0, nil, 0, 0, nil
+	t.events, t.published, t.rows, t.sizes, t.rowBytes, t.kvKeys, t.sent = nil, 0, nil, nil, 0, 0, nil
 	c.works = t.takeWorks()
 	return c, nil
 }

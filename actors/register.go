@@ -139,6 +139,7 @@ type limits struct {
 	mailboxBytes   int
 	mailboxAge     time.Duration
 	stateBytes     int
+	storageBytes   int64
 	replyBytes     int
 	replyRetention time.Duration
 	replyRecords   int
@@ -160,6 +161,7 @@ func defaultLimits() limits {
 		mailboxBytes:   8 << 20,
 		mailboxAge:     10 * time.Second,
 		stateBytes:     1 << 20,
+		storageBytes:   1 << 30,
 		replyBytes:     4 << 20,
 		replyRetention: 24 * time.Hour,
 		replyRecords:   10_000,

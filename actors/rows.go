@@ -73,9 +73,14 @@ func (t *turn) row(ctx context.Context, kind store.Kind, key []byte) (row store.
 		return over.row, !over.deleted, nil
 	}
 	rows, err := t.fromStore(ctx, kind, store.Range{From: key, To: append(slices.Clip(key), 0), Limit: 1})
-	if err != nil || len(rows) == 0 {
+	if err != nil {
 		return store.Row{}, false, err
 	}
+	if len(rows) == 0 {
+		t.saw(kind, name.key, 0)
+		return store.Row{}, false, nil
+	}
+	t.saw(kind, name.key, len(key)+len(rows[0].Value))
 	return rows[0], true, nil
 }
 
@@ -91,6 +96,14 @@ func (t *turn) scan(ctx context.Context, kind store.Kind, r store.Range) ([]stor
 	rows, err := t.fromStore(ctx, kind, r)
 	if err != nil {
 		return nil, err
+	}
+	if kind == store.KindOutbox { // to be removed, as a rule
+		for n := range rows {
+			t.saw(kind, string(rows[n].Key), len(rows[n].Key)+len(rows[n].Value))
+		}
+		for n := range over {
+			delete(t.sizes, rowKey{kind, string(over[n].row.Key)}) // the store may have an older one
+		}
 	}
 	if len(over) == 0 {
 		return rows, nil
@@ -160,13 +173,18 @@ func (t *turn) overlaid(kind store.Kind, r store.Range) []overlaid {
 
 func (t *turn) fromStore(ctx context.Context, kind store.Kind, r store.Range) ([]store.Row, error) {
 	rows, err := t.inst.host.store.Scan(ctx, t.inst.id, kind, r)
-	switch {
-	case errors.Is(err, store.ErrCorrupt):
-		return nil, t.corrupt(err)
-	case err != nil:
-		return nil, fmt.Errorf("read the actor's rows: %w", err)
+	if err != nil {
+		return nil, t.storeError(err)
 	}
 	return rows, nil
+}
+
+// storeError is the error of a turn whose rows could not be read.
+func (t *turn) storeError(err error) error {
+	if errors.Is(err, store.ErrCorrupt) {
+		return t.corrupt(err)
+	}
+	return fmt.Errorf("read the actor's rows: %w", err)
 }
 
 // corrupt is the error of a turn that met stored rows which cannot be read.

@@ -32,6 +32,8 @@ const (
 	StatusQuarantined
 	// StatusDestroyed is an actor whose destruction is being stored.
 	StatusDestroyed
+	// StatusElsewhere is an actor that another node runs, which alone knows more.
+	StatusElsewhere
 )
 
 // String returns the status as a word, such as "awake".
@@ -49,6 +51,8 @@ func (s Status) String() string {
 		return "quarantined"
 	case StatusDestroyed:
 		return "destroyed"
+	case StatusElsewhere:
+		return "elsewhere"
 	default:
 		return "unknown"
 	}

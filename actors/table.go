@@ -45,6 +45,9 @@ func (t *table) get(h *Host, typ *actorType, addr store.Address) *instance {
 	defer part.mu.Unlock()
 	if i = part.byAddr[addr]; i == nil {
 		i = &instance{host: h, typ: typ, addr: addr}
+		if h.holding != nil {
+			i.shard = store.ShardOf(addr, h.shards)
+		}
 		part.byAddr[addr] = i
 	}
 	return i

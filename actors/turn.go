@@ -47,6 +47,7 @@ type turn struct {
 	readOnly bool
 	borrows  bool // runs on its caller's goroutine
 	shared   bool // runs beside other read-only turns
+	rests    bool // its answer rests on no commit of its own
 	exists   bool // resolve wants it absent; only a reply given before can answer
 	kept     bool // the reply is to be kept for a repeated request
 	destroy  bool // the actor ends with the turn
@@ -60,13 +61,14 @@ type turn struct {
 	undo      []connUndo // of the connections that the turn may have changed
 
 	events    []pendingEvent
-	rows      overlay // what the turn writes besides the state
-	sent      *sent   // messages to other actors; nil without any
-	refused   error   // what the turn fails with at its end
-	published int32   // how many of events are events
-	rowBytes  int     // of rows, of what they replaced, and of events
-	kvKeys    int32   // of rows
-	bytes     int32   // of the request, if it had to wait
+	rows      overlay        // what the turn writes besides the state
+	sizes     map[rowKey]int // of stored rows that it has read; see saw
+	sent      *sent          // messages to other actors; nil without any
+	refused   error          // what the turn fails with at its end
+	published int32          // how many of events are events
+	rowBytes  int            // of rows, of what they replaced, and of events
+	kvKeys    int32          // of rows
+	bytes     int32          // of the request, if it had to wait
 
 	generation uint32
 	status     atomic.Uint32

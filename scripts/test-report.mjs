@@ -6,6 +6,7 @@
 //
 //   go test -json … | node scripts/test-report.mjs go TALLY
 //   npm test        | node scripts/test-report.mjs node TALLY
+//   scripts/…       | node scripts/test-report.mjs lines TALLY
 
 import { appendFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -98,7 +99,16 @@ function nodeReport() {
   };
 }
 
-const report = { go: goReport, node: nodeReport }[format]();
+// A script that closes with "name: 3 passed, 0 failed, 0 skipped".
+function linesReport() {
+  return (line) => {
+    print(`${line}\n`);
+    const counts = /^[a-z]+: (\d+) passed, (\d+) failed, (\d+) skipped$/.exec(line);
+    if (counts) ["pass", "fail", "skip"].forEach((key, i) => (tally[key] += Number(counts[i + 1])));
+  };
+}
+
+const report = { go: goReport, node: nodeReport, lines: linesReport }[format]();
 for await (const line of createInterface({ input: process.stdin })) report(line);
 
 if (tally.pass + tally.fail === 0) {

@@ -104,6 +104,10 @@ type Config struct {
 	// called without an address, and a principal of any namespace may call them.
 	Services func(rpc *connect.Server)
 
+	// Cluster, unless nil, makes the server one node of several. All of them have
+	// the same registry, namespaces and authentication, and one store.
+	Cluster *Cluster
+
 	// Limits bounds what the server takes on.
 	Limits Limits
 }
@@ -313,6 +317,9 @@ func (c Config) validate() error {
 	}
 	if c.TLS != nil && len(c.TLS.Certificates) == 0 && c.TLS.GetCertificate == nil && c.TLS.GetConfigForClient == nil {
 		errs = append(errs, errors.New("field TLS has no certificate"))
+	}
+	if c.Cluster != nil {
+		errs = append(errs, c.Cluster.validate())
 	}
 	errs = append(errs, c.Limits.validate())
 	return errors.Join(errs...)

@@ -59,11 +59,12 @@ func (e *edge) call(ctx context.Context, m *actors.Method, stream connect.Server
 	if err != nil {
 		return err
 	}
-	share, err := e.fair.enter(&x.call.Target, x.call.Info.PeerAddr)
+	fair := e.fairnessOf(ctx)
+	share, err := fair.enter(&x.call.Target, x.call.Info.PeerAddr)
 	if err != nil {
 		return err
 	}
-	defer e.fair.leave(share)
+	defer fair.leave(share)
 	if err := x.receive(stream); err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (e *edge) call(ctx context.Context, m *actors.Method, stream connect.Server
 	}
 	reply, err := e.runner.Call(ctx, &x.call)
 	if err != nil {
-		return err
+		return x.refused(err)
 	}
 	if len(reply.Body) > e.replyBytes {
 		return replyTooLarge(len(reply.Body), e.replyBytes)
@@ -97,7 +98,7 @@ func (e *edge) open(ctx context.Context, m *actors.Method, stream connect.Server
 	if err != nil {
 		return nil, err
 	}
-	if _, err := e.fair.count(&x.call.Target, x.call.Info.PeerAddr); err != nil {
+	if _, err := e.fairnessOf(ctx).count(&x.call.Target, x.call.Info.PeerAddr); err != nil {
 		return nil, err
 	}
 	return x, x.receive(stream)
@@ -109,12 +110,30 @@ func (e *edge) address(ctx context.Context, m *actors.Method) (*exchange, error)
 	if !ok {
 		return nil, fmt.Errorf("%s was called without its metadata", m.Spec.Procedure)
 	}
-	x := &exchange{call: actors.Call{Method: m, Info: info, Codec: e.codecs.named(info.Codec)}}
+	x := &exchange{call: actors.Call{Method: m, Info: info, Codec: e.codecs.named(info.Codec), Forwarded: forwarded(ctx)}}
 	address := readMetadata(info.RequestHeader())
 	if err := address.fill(&x.call, principalOf(ctx), e.namespaces, m.ReadOnly && isGet(info)); err != nil {
 		return nil, err
 	}
 	return x, nil
+}
+
+// fairnessOf is what bounds a request: one that another node has passed on was counted
+// where it came in.
+func (e *edge) fairnessOf(ctx context.Context) *fairness {
+	if e.fair == nil || forwarded(ctx) {
+		return nil
+	}
+	return e.fair
+}
+
+// refused marks the refusal of a call that another node has passed on to the wrong
+// one.
+func (x *exchange) refused(err error) error {
+	if x.call.Forwarded && misrouted(err) {
+		x.call.Info.ResponseHeader().Set(headerMisrouted, valueTrue[0])
+	}
+	return err
 }
 
 // receive reads the request's message.

@@ -79,7 +79,16 @@ var (
 	reservedSubject   = refusal{connect.CodeUnauthenticated, "reserved_subject"}
 	crossOrigin       = refusal{connect.CodePermissionDenied, "cross_origin"}
 	needsServerRole   = refusal{connect.CodePermissionDenied, "server_role_required"}
+	nodeUnreachable   = refusal{connect.CodeUnavailable, "node_unreachable"}
+	answerLost        = refusal{connect.CodeUnavailable, "answer_lost"}
+	streamMoved       = refusal{connect.CodeUnavailable, "shutting_down"}
+	badForwarded      = refusal{connect.CodeInternal, "bad_forwarded_call"}
 )
+
+// notOwner is the error about an actor that no node runs as far as this one knows.
+func notOwner() *connect.Error {
+	return retryAfter(refusal{connect.CodeUnavailable, "not_owner"}.errorf("the actor is moving to another node; try again"), moveDelay)
+}
 
 // errorf makes the error. The text is for the caller: it must not hold anything
 // that the caller may not know.
@@ -87,6 +96,13 @@ func (r refusal) errorf(format string, args ...any) *connect.Error {
 	err := connect.Errorf(r.code, format, args...)
 	err = withDetail(err, &errdetails.ErrorInfo{Reason: r.reason, Domain: errorDomain})
 	return withDetail(err, &troupev1.Outcome{Outcome: troupev1.Outcome_OUTCOME_NOT_EXECUTED})
+}
+
+// unknownf is errorf for a call that may have been executed.
+func (r refusal) unknownf(format string, args ...any) *connect.Error {
+	err := connect.Errorf(r.code, format, args...)
+	err = withDetail(err, &errdetails.ErrorInfo{Reason: r.reason, Domain: errorDomain})
+	return withDetail(err, &troupev1.Outcome{Outcome: troupev1.Outcome_OUTCOME_UNKNOWN})
 }
 
 // replyTooLarge is the error about a reply that the server may not send. The turn

@@ -21,6 +21,7 @@ import (
 // say, in this order of weight.
 type settings struct {
 	Config
+	clusterSettings
 
 	dataDir          string
 	minFree          int64
@@ -49,6 +50,7 @@ func (s *settings) flags(output io.Writer) *flag.FlagSet {
 	f.StringVar(&s.Listen, "listen", DefaultListen, "`address` to listen on")
 	f.StringVar(&s.dataDir, "data-dir", "troupe-data", "`directory` of the embedded store; made if absent")
 	f.Int64Var(&s.minFree, "min-free-bytes", 256<<20, "`bytes` of the disk that are kept free: with less, changes are refused; negative keeps none")
+	s.clusterSettings.flags(f)
 	f.StringVar(&s.configFile, "config", "", "JSON `file` of flags: {\"listen\": \"127.0.0.1:8080\", \"namespaces\": [\"default\"]}")
 	f.Var(list{&s.Namespaces}, "namespaces", "comma-separated `names` of the tenants; * is any (default \"default\")")
 
@@ -173,7 +175,7 @@ func (s *settings) finish() error {
 		}
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	}
-	return nil
+	return s.clusterSettings.finish()
 }
 
 // logger makes the log that the flags ask for.

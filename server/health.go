@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
 
 	"connectrpc.com/connect/v2"
 	"google.golang.org/protobuf/proto"
@@ -31,6 +32,8 @@ type health struct {
 	services map[string]bool
 	draining chan struct{} // closed when the server begins to stop
 	drain    func()
+
+	lease *lease // nil on a server by itself
 }
 
 func newHealth() *health {
@@ -42,22 +45,26 @@ func newHealth() *health {
 	}
 }
 
-func (h *health) ready() bool {
+// ready returns why the server takes no calls; empty if it does.
+func (h *health) ready(ctx context.Context) (reason string) {
 	select {
 	case <-h.draining:
-		return false
+		return "stopping"
 	default:
-		return true
 	}
+	if h.lease != nil && !h.lease.lasts(ctx) {
+		return "not part of the cluster"
+	}
+	return ""
 }
 
 func (h *health) serveLive(w http.ResponseWriter, _ *http.Request) {
 	answerText(w, http.StatusOK, "ok\n")
 }
 
-func (h *health) serveReady(w http.ResponseWriter, _ *http.Request) {
-	if !h.ready() {
-		answerText(w, http.StatusServiceUnavailable, "stopping\n")
+func (h *health) serveReady(w http.ResponseWriter, r *http.Request) {
+	if reason := h.ready(r.Context()); reason != "" {
+		answerText(w, http.StatusServiceUnavailable, reason+"\n")
 		return
 	}
 	answerText(w, http.StatusOK, "ok\n")
@@ -78,8 +85,8 @@ func (h *health) register(server *connect.Server) error {
 	server.Register(
 		connect.Method{
 			Spec: connect.Spec{Procedure: "/" + healthService + "/Check", Schema: check, IdempotencyLevel: connect.IdempotencyNoSideEffects},
-			Handler: func(_ context.Context, _ connect.Spec, stream connect.ServerStream) error {
-				return h.check(check, stream)
+			Handler: func(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+				return h.check(ctx, check, stream)
 			},
 		},
 		connect.Method{
@@ -91,7 +98,7 @@ func (h *health) register(server *connect.Server) error {
 	return nil
 }
 
-func (h *health) check(method protoreflect.MethodDescriptor, stream connect.ServerStream) error {
+func (h *health) check(ctx context.Context, method protoreflect.MethodDescriptor, stream connect.ServerStream) error {
 	name, err := receiveHealthRequest(method, stream)
 	if err != nil {
 		return err
@@ -99,7 +106,7 @@ func (h *health) check(method protoreflect.MethodDescriptor, stream connect.Serv
 	if !h.services[name] {
 		return unknownHealth.errorf("this server has no service of that name")
 	}
-	return stream.Send(healthResponse(method, h.status(name)))
+	return stream.Send(healthResponse(method, h.status(ctx, name)))
 }
 
 func (h *health) watch(ctx context.Context, method protoreflect.MethodDescriptor, stream connect.ServerStream) error {
@@ -107,31 +114,43 @@ func (h *health) watch(ctx context.Context, method protoreflect.MethodDescriptor
 	if err != nil {
 		return err
 	}
-	status := h.status(name)
-	if err := stream.Send(healthResponse(method, status)); err != nil {
-		return err
+	var changes <-chan time.Time
+	if h.lease != nil {
+		ticker := time.NewTicker(leaseCheck)
+		defer ticker.Stop()
+		changes = ticker.C
 	}
-	if status == healthServing {
+	sent := protoreflect.EnumNumber(-1)
+	for {
+		stops := false
+		select {
+		case <-h.draining:
+			stops = true
+		default:
+		}
+		if status := h.status(ctx, name); status != sent {
+			if err := stream.Send(healthResponse(method, status)); err != nil {
+				return err
+			}
+			sent = status
+		}
+		if stops { // nothing changes any more
+			return nil
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-h.draining:
+		case <-changes:
 		}
-		return stream.Send(healthResponse(method, healthNotServing))
-	}
-	select { // nothing changes any more, except that the server stops
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-h.draining:
-		return nil
 	}
 }
 
-func (h *health) status(service string) protoreflect.EnumNumber {
+func (h *health) status(ctx context.Context, service string) protoreflect.EnumNumber {
 	switch {
 	case !h.services[service]:
 		return healthUnknown
-	case !h.ready():
+	case h.ready(ctx) != "":
 		return healthNotServing
 	}
 	return healthServing

@@ -15,6 +15,8 @@ type gate struct {
 	open  atomic.Int64
 }
 
+func newGate(limit int) *gate { return &gate{limit: int64(limit)} }
+
 // enter reports whether there was room; if so, leave must follow.
 func (g *gate) enter() bool {
 	if g.open.Add(1) <= g.limit {

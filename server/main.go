@@ -16,7 +16,6 @@ import (
 	"syscall"
 
 	"github.com/troupe-dev/troupe/actors"
-	"github.com/troupe-dev/troupe/actors/store/embedded"
 )
 
 // Option is an option of [Main].
@@ -52,8 +51,8 @@ const (
 )
 
 // Main is a whole server program: it reads the flags, the environment and the
-// configuration file, serves the actors of registry out of the embedded store, and
-// stops in good order on SIGINT or SIGTERM; a second signal ends it at once, which
+// configuration file, serves the actors of registry out of the embedded store or, as
+// one node of a cluster, out of PostgreSQL, and stops in good order on SIGINT or SIGTERM; a second signal ends it at once, which
 // loses nothing that anybody was told. It does not return.
 func Main(registry *actors.Registry, options ...Option) {
 	p := &program{registry: registry, handlers: make(map[string]http.Handler)}
@@ -62,10 +61,13 @@ func Main(registry *actors.Registry, options ...Option) {
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancelCause(context.Background())
 	go func() { // it ends with the process
-		<-signals
-		stop()
+		if sent := <-signals; sent == syscall.SIGINT {
+			stop(errInterrupted)
+		} else {
+			stop(nil)
+		}
 		<-signals
 		os.Exit(exitFailure)
 	}()
@@ -85,6 +87,9 @@ func exitCode(err error, stderr io.Writer) int {
 	return exitFailure
 }
 
+// errInterrupted says that somebody at a keyboard wants the program to stop.
+var errInterrupted = errors.New("interrupted")
+
 // errUsage marks an error about the flags.
 var errUsage = errors.New("see -help")
 
@@ -103,33 +108,41 @@ func (p *program) run(ctx context.Context, args []string, env func(string) strin
 		return fmt.Errorf("-listen %s: %w (%w)", settings.Listen, err, errUsage)
 	}
 
-	store, err := embedded.Open(settings.dataDir, embedded.Options{MinFreeBytes: settings.minFree, Logger: settings.Logger})
+	storage, err := settings.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	settings.Store = store
+	defer func() { err = errors.Join(err, storage.close()) }()
 	server, err := New(settings.Config)
 	if err != nil {
-		return err
+		return errors.Join(err, storage.closeNodes())
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", settings.Listen)
 	if err != nil {
-		return errors.Join(err, server.Shutdown(context.Background()))
+		return errors.Join(err, server.Shutdown(context.Background()), storage.closeNodes())
 	}
-	return p.serve(ctx, server, listener, settings)
+	return p.serve(ctx, server, listener, storage.nodes, settings)
 }
 
 // serve runs server until ctx ends or serving fails, and stops it.
-func (p *program) serve(ctx context.Context, server *Server, listener net.Listener, settings *settings) error {
+func (p *program) serve(ctx context.Context, server *Server, listener, nodes net.Listener, settings *settings) error {
 	log := settings.Logger
 	scheme := "http"
 	if settings.TLS != nil {
 		scheme = "https"
 	}
-	served := make(chan error, 1)
+	listeners := 1
+	served := make(chan error, 2)
+	where := []any{"url", scheme + "://" + listener.Addr().String()}
+	if nodes != nil {
+		listeners++
+		go func() { served <- server.ServeNodes(nodes) }()
+		where = append(where, "node", settings.Cluster.Placement.Self().ID, "cluster_address", settings.Cluster.Placement.Self().Address)
+	} else {
+		where = append(where, "data_dir", settings.dataDir)
+	}
 	go func() { served <- server.Serve(listener) }()
-	log.Info("listening", "url", scheme+"://"+listener.Addr().String(), "data_dir", settings.dataDir)
+	log.Info("listening", where...)
 	if p.listening != nil {
 		p.listening(listener.Addr())
 	}
@@ -138,14 +151,17 @@ func (p *program) serve(ctx context.Context, server *Server, listener net.Listen
 	select {
 	case <-ctx.Done():
 	case serveErr = <-served:
-		served <- serveErr
+		listeners--
+	}
+	if errors.Is(context.Cause(ctx), errInterrupted) {
+		server.hurry.Store(true)
 	}
 	log.Info("stopping", "grace_period", settings.grace)
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.grace)
 	defer cancel()
 	err := server.Shutdown(limited)
-	if serveErr == nil {
-		serveErr = <-served
+	for range listeners {
+		serveErr = errors.Join(serveErr, <-served)
 	}
 	if err = errors.Join(serveErr, err); err == nil {
 		log.Info("stopped")

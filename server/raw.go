@@ -73,7 +73,7 @@ func (s *raw) serve(w http.ResponseWriter, r *http.Request, address *urlAddress)
 		err = s.checkOrigin(r)
 	}
 	if err == nil {
-		_, err = s.edge.fair.count(&call.Target, r.RemoteAddr)
+		_, err = s.edge.fairnessOf(r.Context()).count(&call.Target, r.RemoteAddr)
 	}
 	if err != nil {
 		s.router.refuse(w, r, err)
@@ -84,6 +84,20 @@ func (s *raw) serve(w http.ResponseWriter, r *http.Request, address *urlAddress)
 		return
 	}
 	defer s.router.leaveStream(share)
+	if c := s.router.cluster; c != nil && !c.host.Admits(&call.Target) {
+		if s.router.forwarded {
+			c.misplaced(s.router, w, r)
+			return
+		}
+		x := newRawExchange(r.Context(), w, r.Body, &s.router.limits)
+		defer x.release()
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = x.body
+		}
+		if r = (&passing{peers: c, router: s.router, w: x, r: r, target: call.Target}).pass(); r == nil {
+			return
+		}
+	}
 	if err := s.runner.Beside(r.Context(), call, func(ctx context.Context, actor any, reply *actors.Reply) {
 		s.run(ctx, actor.(http.Handler), reply, w, r, address) //nolint:forcetypeassert // see newRaw
 	}); err != nil {

@@ -182,14 +182,14 @@ func readAll(t *testing.T, response *http.Response) string {
 	return string(data)
 }
 
-func take(t *testing.T, what string, c <-chan string) string {
+func take[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-c:
 		return v
 	case <-time.After(10 * time.Second):
 		t.Fatalf("no %s within 10 s", what)
-		return ""
+		panic("unreachable")
 	}
 }
 

@@ -54,16 +54,19 @@ type router struct {
 	routes   map[string]*route
 	services map[string]bool
 	others   map[string]http.Handler // answers unknown methods of the program's own services
-	extra    *http.ServeMux // health and the content of others
+	extra    *http.ServeMux          // health and the content of others
 	errors   *connecthttp.ErrorWriter
 
 	limits        Limits
 	auth          *authenticator
 	raw           *raw
 	events        *eventSource
-	noGet         bool // procedures do not answer HTTP GET
-	calls         gate
-	subscriptions gate
+	noGet         bool   // procedures do not answer HTTP GET
+	cluster       *peers // nil on a server by itself
+	fair          *fairness
+	forwarded     bool // serves what other nodes pass on
+	calls         *gate
+	subscriptions *gate
 	guards        *sync.Pool
 
 	principalCalls, principalStreams *shares
@@ -77,8 +80,8 @@ func newRouter(limits Limits, errors *connecthttp.ErrorWriter) *router {
 		extra:         http.NewServeMux(),
 		errors:        errors,
 		limits:        limits,
-		calls:         gate{limit: int64(limits.Calls)},
-		subscriptions: gate{limit: int64(limits.Subscriptions)},
+		calls:         newGate(limits.Calls),
+		subscriptions: newGate(limits.Subscriptions),
 		guards:        newGuards(),
 
 		principalCalls:   newShares(limits.CallsPerPrincipal),
@@ -235,6 +238,12 @@ func (rt *router) serveUnary(w http.ResponseWriter, r *http.Request, found *rout
 	defer rt.principalCalls.leavePrincipal(share)
 	capTimeout(r.Header, rt.limits.ActionTimeout)
 	guard := newGuard(rt.guards, w, r, &rt.limits, rt.errors)
+	if rt.cluster != nil && found.actor {
+		if r = rt.place(guard, r, &found.spec, true); r == nil {
+			guard.release()
+			return
+		}
+	}
 	var place *seat
 	if r.ProtoMajor == 1 {
 		if place, _ = r.Context().Value(seatKey{}).(*seat); place != nil {
@@ -264,6 +273,11 @@ func (rt *router) serveStream(w http.ResponseWriter, r *http.Request, found *rou
 	defer rt.leaveStream(share)
 	writer, r, guard := rt.openStream(w, r, found)
 	defer closeStream(writer, guard)
+	if rt.cluster != nil && found.actor {
+		if r = rt.place(writer, r, &found.spec, false); r == nil {
+			return
+		}
+	}
 	found.handler.ServeHTTP(writer, r)
 }
 

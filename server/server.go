@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -32,6 +33,10 @@ type Server struct {
 	http    *http.Server
 	health  *health
 	watches *watches
+
+	cluster *peers       // nil on a server by itself
+	nodes   *http.Server // the listener of the nodes; nil on a server by itself
+	hurry   atomic.Bool  // stops without the lame duck
 }
 
 // New checks cfg, the registered types and the validation rules of their messages,
@@ -46,16 +51,25 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	host, err := actors.NewHost(actors.Config{
+	settings := actors.Config{
 		Registry: cfg.Registry, Store: cfg.Store, Validate: validator.check, Logger: cfg.Logger,
 		CheckReads: cfg.Development, MaxStreamAge: cfg.Limits.StreamAge, Heartbeat: cfg.Limits.Heartbeat,
 		ScheduledTurns: cfg.ScheduledTurns, WakeRate: cfg.WakeRate,
 		ConcurrentWakes: cfg.ConcurrentWakes, MemoryLimit: cfg.MemoryLimit,
-	})
+	}
+	cluster := newPeers(cfg)
+	if cluster != nil {
+		settings.Placement, settings.Forward = cluster.placement, cluster
+	}
+	host, err := actors.NewHost(settings)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, host: host, health: newHealth()}
+	s := &Server{cfg: cfg, host: host, health: newHealth(), cluster: cluster}
+	if cluster != nil {
+		cluster.host = host
+		s.health.lease = &lease{placement: cluster.placement, shards: cfg.Store.Info().Shards}
+	}
 	if err := s.build(validator); err != nil {
 		return nil, errors.Join(fmt.Errorf("server: %w", err), host.Shutdown(context.Background()))
 	}
@@ -73,7 +87,11 @@ func (s *Server) build(validator *validator) error {
 	}
 	codecs := newCodecs(s.cfg.StrictJSON)
 	others := make(otherServices)
-	rpc := connect.NewServer(guarded(s.cfg.Logger, others))
+	interceptors := []connect.ServerInterceptor{guarded(s.cfg.Logger, others)}
+	if s.cluster != nil {
+		interceptors = append(interceptors, s.cluster.relay)
+	}
+	rpc := connect.NewServer(interceptors...)
 	edge := &edge{
 		runner: s.host, codecs: codecs, namespaces: newNamespaces(s.cfg.Namespaces), log: s.cfg.Logger,
 		replyBytes: s.cfg.Limits.ResponseBytes, fair: newFairness(s.cfg.Limits),
@@ -81,6 +99,7 @@ func (s *Server) build(validator *validator) error {
 	routes := newRouter(s.cfg.Limits, connecthttp.NewErrorWriter())
 	routes.auth = auth
 	routes.noGet = s.cfg.NoHTTPGet
+	routes.cluster, routes.fair = s.cluster, edge.fair
 	routes.raw = newRaw(s.host, routes, edge, s.cfg.CORSOrigins)
 	routes.events = newEventSource(routes, edge, s.host.Methods())
 	for _, m := range s.host.Methods() {
@@ -131,6 +150,9 @@ func (s *Server) build(validator *validator) error {
 	}
 	s.handler = s.front(routes)
 	s.http = s.newHTTPServer()
+	if s.cluster != nil {
+		s.nodes = s.newNodeServer(newNodeHandler(s.host, routes, codecs, s.cfg.Logger))
+	}
 	return nil
 }
 
@@ -253,9 +275,22 @@ func (s *Server) Serve(listener net.Listener) error {
 
 // Shutdown stops accepting, ends subscriptions with a closing frame, waits for the
 // calls that run, and puts the actors to sleep. When ctx ends first it cuts what is
-// left.
+// left. A node of a cluster hands its actors over to the others first, and goes on
+// with calls meanwhile.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.health.drain()
+	if s.cluster == nil {
+		return s.stop(ctx)
+	}
+	draining, cancel := timeToDrain(ctx)
+	defer cancel()
+	err := s.leave(draining)
+	s.cluster.stop() // streams that go through this node
+	return errors.Join(err, s.stop(ctx), s.part(ctx))
+}
+
+// stop ends the public listener and the host.
+func (s *Server) stop(ctx context.Context) error {
 	s.watches.stop()
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.http.Shutdown(ctx) }()

@@ -25,7 +25,7 @@ func (s *streams) serve(ctx context.Context, _ connect.Spec, stream connect.Serv
 	}
 	action, err := s.edge.runner.Stream(ctx, &x.call)
 	if err != nil {
-		return err //nolint:wrapcheck // ready for the wire
+		return x.refused(err)
 	}
 	defer action.Close()
 	x.describe(&action.Reply)

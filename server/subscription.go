@@ -151,7 +151,7 @@ func (s *subscriptions) open(ctx context.Context, stream connect.ServerStream) (
 	}
 	subscription, err := s.edge.runner.Subscribe(ctx, &x.call)
 	if err != nil {
-		return nil, nil, err //nolint:wrapcheck // ready for the wire
+		return nil, nil, x.refused(err)
 	}
 	x.describe(&subscription.Reply)
 	writer, _ := ctx.Value(streamWriterKey{}).(*streamWriter)

@@ -5,7 +5,6 @@ package troupe_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,11 +29,10 @@ type recording struct {
 func record(ctx context.Context, client *connect.Client, params []*stagev1.WatchRequest, opts ...troupe.EventOption) *recording {
 	r := &recording{entries: make(chan map[string]any, 1000)}
 	var attempts atomic.Int32
-	r.conn = troupe.Connect(ctx, client, stagev1connect.NewStageClient,
-		func(c stagev1connect.StageClient, ctx context.Context, _ *stagev1.WatchRequest) (stagev1connect.StageWatchClientStream, error) {
-			n := int(attempts.Add(1)) - 1
-			return c.Watch(ctx, params[min(n, len(params)-1)])
-		}, params[0], append(opts, troupe.WithControlFrames())...)
+	opts = append(opts, troupe.WithControlFrames(), troupe.WithRequest(func(context.Context) (*stagev1.WatchRequest, error) {
+		return params[min(int(attempts.Add(1)), len(params))-1], nil
+	}))
+	r.conn = troupe.Connect(ctx, client, stagev1connect.NewStageClient, stagev1connect.StageClient.Watch, params[0], opts...)
 	r.ended.Go(r.follow)
 	return r
 }
@@ -166,6 +164,6 @@ func (r *recording) expectEvent(ctx context.Context, want entry) error {
 }
 
 func brief(got map[string]any) string {
-	text, _ := json.Marshal(got)
-	return string(text[:min(len(text), 300)])
+	text := fmt.Sprint(got)
+	return text[:min(len(text), 300)]
 }

@@ -22,7 +22,6 @@ import (
 	"github.com/troupe-dev/troupe/gen/go/stage/v1/stagev1connect"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 // stageHandle is a named handle of a scenario.
@@ -73,7 +72,7 @@ func (p *performance) text(text string) string {
 }
 
 // perform does one step.
-func (p *performance) perform(ctx context.Context, base context.Context, s *step) error { //nolint:cyclop,revive // one case for each step
+func (p *performance) perform(ctx, base context.Context, s *step) error { //nolint:cyclop // one case for each step
 	switch s.Do {
 	case "handle":
 		return p.handle(ctx, s)
@@ -148,11 +147,7 @@ func (p *performance) handle(ctx context.Context, s *step) error {
 		if err := fromJSON(s.Input, input); err != nil {
 			return err
 		}
-		if proto.Size(input) <= 4096 {
-			h.address.Input = input
-		} else if err := p.createAhead(ctx, h, input); err != nil {
-			return err
-		}
+		h.address.Input = input
 	}
 	h.bound = h.client.Bind(h.address)
 	h.stage = stagev1connect.NewStageClient(h.bound)
@@ -161,30 +156,14 @@ func (p *performance) handle(ctx context.Context, s *step) error {
 	return nil
 }
 
-// createAhead is what a Go program does with an input too large for a header.
-func (p *performance) createAhead(ctx context.Context, h *stageHandle, input proto.Message) error {
-	packed, err := anypb.New(input)
-	if err != nil {
-		return err
-	}
-	_, err = h.client.Actors().GetOrCreate(ctx, &troupev1.GetOrCreateRequest{Address: h.wire(), Input: packed})
-	return err
-}
-
 func (p *performance) create(ctx context.Context, s *step) error {
 	input := new(stagev1.StageInput)
 	if err := fromJSON(s.Input, input); err != nil {
 		return err
 	}
-	packed, err := anypb.New(input)
-	if err != nil {
-		return err
-	}
-	made, err := p.client.Actors().Create(ctx, &troupev1.CreateRequest{
-		Address: p.client.Address(stagev1connect.StageName, s.Key...), Input: packed,
-	})
+	id, err := p.client.CreateActor(ctx, stagev1connect.StageName, troupe.Address{Key: s.Key, Input: input})
 	if err == nil {
-		h := &stageHandle{client: p.client, address: troupe.Address{ID: made.GetActor().GetId()}}
+		h := &stageHandle{client: p.client, address: troupe.Address{ID: id}}
 		h.bound = p.client.Bind(h.address)
 		h.stage = stagev1connect.NewStageClient(h.bound)
 		p.handles[s.As] = h
@@ -194,9 +173,9 @@ func (p *performance) create(ctx context.Context, s *step) error {
 
 func (p *performance) resolve(ctx context.Context, s *step) error {
 	h := p.handles[s.Handle]
-	reply, err := h.client.Actors().Resolve(ctx, &troupev1.ResolveRequest{Address: h.wire()})
-	if err == nil && s.Is != "" && reply.GetId() != p.text(s.Is) {
-		return fmt.Errorf("the id is %s, want %s", reply.GetId(), p.text(s.Is))
+	id, err := h.client.Resolve(ctx, stagev1connect.StageName, h.address.Key...)
+	if err == nil && s.Is != "" && id != p.text(s.Is) {
+		return fmt.Errorf("the id is %s, want %s", id, p.text(s.Is))
 	}
 	return verdict(s, nil, err)
 }
@@ -253,7 +232,7 @@ func (p *performance) callOnce(ctx context.Context, s *step) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err, failed := results[1].Interface().(error); failed {
+	if err, failed := reflect.TypeAssert[error](results[1]); failed && err != nil {
 		return nil, err
 	}
 	headers := info.ResponseHeader()
@@ -266,7 +245,7 @@ func (p *performance) callOnce(ctx context.Context, s *step) (any, error) {
 	if s.SaveCursor != "" {
 		p.saved[s.SaveCursor] = headers.Get("actor-cursor")
 	}
-	reply, _ := results[0].Interface().(proto.Message)
+	reply, _ := reflect.TypeAssert[proto.Message](results[0])
 	return asJSON(reply), nil
 }
 
@@ -286,7 +265,7 @@ func (p *performance) invoke(ctx context.Context, s *step) ([]reflect.Value, err
 		return nil, fmt.Errorf("there is no method %s", s.Method)
 	}
 	request := reflect.New(method.Type().In(1).Elem())
-	message, _ := request.Interface().(proto.Message)
+	message, _ := reflect.TypeAssert[proto.Message](request)
 	if err := fromJSON(s.Request, message); err != nil {
 		return nil, err
 	}
@@ -298,8 +277,8 @@ func (p *performance) stream(ctx context.Context, s *step) error {
 	if err != nil {
 		return err
 	}
-	stream, _ := results[0].Interface().(stagev1connect.StageCountClientStream)
-	err, _ = results[1].Interface().(error)
+	stream, _ := reflect.TypeAssert[stagev1connect.StageCountClientStream](results[0])
+	err, _ = reflect.TypeAssert[error](results[1])
 	var got []any
 	if err == nil {
 		defer func() { _ = stream.Close() }()
@@ -397,7 +376,7 @@ func (p *performance) socket(ctx context.Context, s *step) error {
 	if err != nil {
 		return err
 	}
-	socket, _, err := websocket.Dial(ctx, url, nil) //nolint:bodyclose // the library closes it
+	socket, _, err := websocket.Dial(ctx, url, nil)
 	if err != nil {
 		return err
 	}

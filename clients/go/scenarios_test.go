@@ -27,7 +27,7 @@ const stepTime = 30 * time.Second
 
 // TestScenarios does the scenarios of clients/scenarios over every protocol and
 // codec, one protocol after another and the scenarios of each beside each other.
-func TestScenarios(t *testing.T) {
+func TestScenarios(t *testing.T) { //nolint:tparallel // one protocol after another: a machine has few cores
 	t.Parallel()
 	scenarios := loadScenarios(t)
 	control := startControl(t)
@@ -35,7 +35,7 @@ func TestScenarios(t *testing.T) {
 	for _, protocol := range []string{"connect", "grpc", "grpc-web"} {
 		for _, codec := range []string{"binary", "json"} {
 			over := "go " + protocol + " " + codec
-			t.Run(protocol+" "+codec, func(t *testing.T) { //nolint:paralleltest // enough runs at once
+			t.Run(protocol+" "+codec, func(t *testing.T) {
 				for _, s := range scenarios {
 					t.Run(s.Name, func(t *testing.T) {
 						t.Parallel()

@@ -32,15 +32,15 @@ package.dependencies += [
     .package(url: "https://github.com/connectrpc/connect-swift.git", from: "1.2.3"),
     .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.37.0"),
 ]
+let connect: [Target.Dependency] = [
+    .product(name: "Connect", package: "connect-swift"),
+    .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+]
 package.targets += [
-    .target(
-        name: "Troupe",
-        dependencies: [
-            "TroupeCore",
-            .product(name: "Connect", package: "connect-swift"),
-            .product(name: "SwiftProtobuf", package: "swift-protobuf"),
-        ]
-    ),
-    .target(name: "TroupeUI", dependencies: ["Troupe"]),
+    .target(name: "Troupe", dependencies: ["TroupeCore"] + connect),
+    .target(name: "TroupeUI", dependencies: ["Troupe", "TroupeCore"] + connect),
+    .target(name: "Schemas", dependencies: connect, path: "Tests/Schemas", exclude: ["schemas.sha256"]),
+    .testTarget(name: "TroupeTests", dependencies: ["Troupe", "TroupeCore", "Schemas"] + connect),
+    .testTarget(name: "TroupeUITests", dependencies: ["TroupeUI", "Troupe", "TroupeCore"] + connect),
 ]
 #endif

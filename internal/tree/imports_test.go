@@ -29,7 +29,7 @@ var ours = map[string][]string{
 	"actors/placement":       {"internal"},
 	"actors":                 {"actors/store", "actors/placement", "internal"},
 	"actors/actorstest":      {"server", "clients/go", "actors", "actors/store", "actors/store/embedded", "actors/store/storetest"}, // a kit of the whole house: only tests import it
-	"server":                 {"actors", "actors/store", "actors/store/embedded", "internal"},
+	"server":                 {"actors", "actors/placement", "actors/placement/cluster", "actors/placement/postgres", "actors/store", "actors/store/embedded", "actors/store/postgres", "internal"},
 	"clients/go":             {"internal"},
 	"clients/scenarios":      {"."},
 	"cmd":                    {"."},
@@ -65,6 +65,7 @@ var (
 		"github.com/google/go-cmp":                 {"."},
 		"github.com/santhosh-tekuri/jsonschema/v6": {"server"},
 		"go.uber.org/goleak":                       {"."},
+		"google.golang.org/grpc":                   {"test/tools"},
 		"pgregory.net/rapid":                       {"."},
 	}
 	testKits = []string{"actors/store/storetest", "actors/placement/placementtest", "actors/actorstest", "clients/scenarios", "test"}

@@ -6,12 +6,14 @@ package program
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"syscall"
 	"testing"
 )
 
@@ -90,4 +92,20 @@ func (s *Process) Kill() {
 	_ = s.cmd.Process.Kill()
 	<-s.Exited
 	s.Client.CloseIdleConnections()
+}
+
+// Signal sends the server a signal.
+func (s *Process) Signal(signal os.Signal) error { return s.cmd.Process.Signal(signal) }
+
+// Stop asks the server to stop and waits until it has, or reports that it failed.
+func (s *Process) Stop() error {
+	if err := s.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	<-s.Exited
+	s.Client.CloseIdleConnections()
+	if state := s.cmd.ProcessState; !state.Success() {
+		return fmt.Errorf("the server ended with %s", state)
+	}
+	return nil
 }

@@ -239,6 +239,11 @@ func ofData(err *pgconn.PgError) bool {
 func (l *lane) attempts(ctx context.Context, n *node) (answer, error) {
 	ours := false // the statement in doubt is this one
 	var last error
+	failed := func(err error) { // what cuts the last attempt short tells nothing
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
+	}
 	for pause := newPause(); ; {
 		if ctx.Err() != nil {
 			if ours {
@@ -251,7 +256,7 @@ func (l *lane) attempts(ctx context.Context, n *node) (answer, error) {
 			return answer{}, err
 		}
 		if err := l.open(ctx, n); err != nil {
-			last = err
+			failed(err)
 			pause.wait(ctx)
 			continue
 		}
@@ -259,7 +264,7 @@ func (l *lane) attempts(ctx context.Context, n *node) (answer, error) {
 			got, err := l.ask(ctx)
 			switch {
 			case err != nil:
-				last = err
+				failed(err)
 				l.hangUp(ctx)
 				pause.wait(ctx)
 			case !ours && got.lost:
@@ -281,7 +286,7 @@ func (l *lane) attempts(ctx context.Context, n *node) (answer, error) {
 			l.store.metrics.unknown.Add(1)
 			return answer{}, err
 		}
-		last = err
+		failed(err)
 		switch fateOf(err) {
 		case fateRefused:
 			return answer{}, err

@@ -105,7 +105,7 @@ func TestP7_ShardsAreFixed(t *testing.T) {
 func TestGenerationIsWatched(t *testing.T) {
 	t.Parallel()
 	database := pgtest.Database(t)
-	s := openStore(t, postgres.Options{URL: database, Patience: time.Second})
+	s := openStore(t, postgres.Options{URL: database, Patience: 8 * time.Second})
 	a := newActor(s, "a")
 	commit(t, s, a)
 	conn := session(t, database)

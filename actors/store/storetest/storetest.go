@@ -62,6 +62,7 @@ func RunTarget(t *testing.T, target Target) {
 		{"Order", testOrder},
 		{"Rows", testRows},
 		{"Scan", testScan},
+		{"Measure", testMeasure},
 		{"Due", testDue},
 		{"DueShards", testDueShards},
 		{"Expire", testExpire},

@@ -1,7 +1,7 @@
 // Copyright 2026 The Troupe Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command server is what the clients' scenarios run against: real servers with a
+// Server is what the clients' scenarios run against: real servers with a
 // stage each, and networks between them and their clients that break on demand.
 //
 // It prints one line, {"control": "http://127.0.0.1:PORT"}, and serves until its
@@ -11,6 +11,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -44,7 +45,7 @@ func serve(in io.Reader, out io.Writer) error {
 		_, _ = io.Copy(io.Discard, in)
 		_ = control.Close()
 	}()
-	if err := control.Serve(listener); err != http.ErrServerClosed { //nolint:errorlint // Serve says it so
+	if err := control.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -11,7 +11,8 @@ public struct ActorCalls: Sendable {
     /// tokens. What it throws fails the attempt.
     public typealias HeaderSource = @Sendable () async throws -> [String: String]
 
-    private let address: Address
+    /// Whom the calls reach.
+    public let address: Address
     private let retries: RetryPolicy
     private let keys: Bool
     private let headers: HeaderSource
@@ -40,9 +41,9 @@ public struct ActorCalls: Sendable {
 
     /// Makes a unary call as a connection. All attempts have one idempotency key: one
     /// whose answer was lost may have had its effect.
-    public func unary<Reply, Event>(
+    public func unary<Reply>(
         _ method: Method,
-        over connection: Connection<Event>,
+        over connection: any ConnectionCalls,
         headers own: [String: String] = [:],
         timeout: Duration? = nil,
         attempt: (_ headers: [String: String], _ timeout: Duration?) async throws -> Reply

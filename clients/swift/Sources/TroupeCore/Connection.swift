@@ -3,6 +3,14 @@
 
 import Foundation
 
+/// What can make calls as a connection.
+public protocol ConnectionCalls: Sendable {
+    /// Makes a call as the connection: see ``Connection/call(_:timeout:attempt:)``.
+    func call<Reply>(
+        _ method: Method, timeout: Duration?, attempt: (_ token: String, _ timeout: Duration?) async throws -> Reply
+    ) async throws -> Reply
+}
+
 /// A connection to one actor: it follows the actor's events over one stream at a time,
 /// and opens the next one by itself until it is closed, the server closes it for good,
 /// or an error says that trying again is no use.
@@ -15,7 +23,7 @@ import Foundation
 /// a half of the server's heartbeat intervals. Waits have full jitter and double from
 /// 250 ms to 30 s; a stream that stayed open for 10 s starts them anew. A wait that the
 /// server asks for is kept.
-public final class Connection<Event: Sendable>: Sendable {
+public final class Connection<Event: Sendable>: ConnectionCalls {
     /// Opens a stream with this metadata. It is called for every attempt, so it is the
     /// place to make parameters and tokens anew.
     public typealias Opener = @Sendable (_ headers: [String: String]) async throws -> AsyncThrowingStream<Frame<Event>, any Error>

@@ -130,7 +130,12 @@ public final class HTTPClient: Sendable {
 
     /// A WebSocket to an actor's own handler. Resume it.
     public func webSocket(_ request: URLRequest) -> URLSessionWebSocketTask {
-        session.webSocketTask(with: request)
+        #if canImport(FoundationNetworking)
+        // On Linux URLSession asks to keep the connection alive, in place of an upgrade.
+        var request = request
+        request.setValue("Upgrade", forHTTPHeaderField: "Connection")
+        #endif
+        return session.webSocketTask(with: request)
     }
 
     /// Sends one request and returns the messages of its answer, as they come. The stream
@@ -189,7 +194,7 @@ public final class HTTPClient: Sendable {
         return request
     }
 
-    private func exchange(_ request: URLRequest) -> AsyncThrowingStream<SessionDelegate.Part, any Error> {
+    package func exchange(_ request: URLRequest) -> AsyncThrowingStream<SessionDelegate.Part, any Error> {
         start(request).parts
     }
 
@@ -209,8 +214,8 @@ public final class HTTPClient: Sendable {
 }
 
 /// Hands what comes in for a task to whoever waits for it.
-private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable {
-    enum Part: Sendable {
+package final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable {
+    package enum Part: Sendable {
         case head(HTTPURLResponse)
         case body(Data)
     }
@@ -223,7 +228,7 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
         sinks.withLock { $0[task.taskIdentifier] = sink }
     }
 
-    func urlSession(
+    package func urlSession(
         _ session: URLSession, dataTask: URLSessionDataTask, didReceive response: URLResponse,
         completionHandler: @escaping (URLSession.ResponseDisposition) -> Void
     ) {
@@ -233,17 +238,17 @@ private final class SessionDelegate: NSObject, URLSessionDataDelegate, Sendable 
         completionHandler(.allow)
     }
 
-    func urlSession(_ session: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
+    package func urlSession(_ session: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
         _ = sink(dataTask)?.yield(.body(data))
     }
 
-    func urlSession(_ session: URLSession, task: URLSessionTask, didCompleteWithError error: (any Error)?) {
+    package func urlSession(_ session: URLSession, task: URLSessionTask, didCompleteWithError error: (any Error)?) {
         let sink = sinks.withLock { $0.removeValue(forKey: task.taskIdentifier) }
         sink?.finish(throwing: error.map { ActorError.from($0) })
     }
 
     /// A redirection would lose the body and the address: it is an answer like any other.
-    func urlSession(
+    package func urlSession(
         _ session: URLSession, task: URLSessionTask, willPerformHTTPRedirection response: HTTPURLResponse,
         newRequest request: URLRequest, completionHandler: @escaping (URLRequest?) -> Void
     ) {

@@ -127,7 +127,8 @@ public struct JSONActor: Sendable {
         }
     }
 
-    /// A WebSocket to the actor's own handler, with the client's headers. Resume it.
+    /// A WebSocket to the actor's own handler, with the client's headers. Resume it. On
+    /// Linux, a server's close discards messages that nobody has asked to receive yet.
     public func webSocket(_ path: String) async throws -> URLSessionWebSocketTask {
         var request = try await plainRequest(path)
         let url = try request.url.flatMap { url -> URL? in

@@ -169,4 +169,15 @@ import Testing
             #expect(throws: AddressError.self) { try address.headers() }
         }
     }
+
+    @Test func theURLOfAnActorsOwnHandler() throws {
+        let base = try #require(URL(string: "http://host:1/"))
+        let plain = try Address(.key(["a/b", ""], .getOrCreate)).url(base: base, service: "s.v1.S", path: "/x?y=1")
+        #expect(plain.absoluteString == "http://host:1/actors/default/a%2Fb/~/@/s.v1.S/http/x?y=1")
+        let full = try Address(.key([], .get), namespace: "acme", params: Data([0xfb, 0xff, 1])).url(base: base, service: "s.v1.S", path: "/x?y=1")
+        #expect(full.absoluteString == "http://host:1/actors/acme/@/s.v1.S/http/x?y=1&resolve=get&params=-_8B")
+        #expect(throws: AddressError.self) { try Address(.id("x")).url(base: base, service: "s", path: "/") }
+        #expect(throws: AddressError.self) { try Address(.key([], .get)).url(base: base, service: "s", path: "x") }
+        #expect(throws: AddressError.self) { try Address(.key([], .getOrCreate), input: Data()).url(base: base, service: "s", path: "/") }
+    }
 }

@@ -32,7 +32,7 @@ type CloseReason int32
 const (
 	// Unknown to this client.
 	CloseReason_CLOSE_REASON_UNSPECIFIED CloseReason = 0
-	// The server stops or hands the actor over.
+	// The server stops.
 	CloseReason_CLOSE_REASON_SHUTDOWN CloseReason = 1
 	// The subscriber did not read fast enough and its buffer is full.
 	CloseReason_CLOSE_REASON_SLOW CloseReason = 2
@@ -45,6 +45,9 @@ const (
 	// The actor was read from its store again, and events may have been lost: go on
 	// from the cursor.
 	CloseReason_CLOSE_REASON_RESTARTED CloseReason = 6
+	// Another node runs the actor from now on: connect again, anywhere, and go on
+	// from the cursor.
+	CloseReason_CLOSE_REASON_MOVED CloseReason = 7
 )
 
 // Enum value maps for CloseReason.
@@ -57,6 +60,7 @@ var (
 		4: "CLOSE_REASON_DISCONNECTED",
 		5: "CLOSE_REASON_EXPIRED",
 		6: "CLOSE_REASON_RESTARTED",
+		7: "CLOSE_REASON_MOVED",
 	}
 	CloseReason_value = map[string]int32{
 		"CLOSE_REASON_UNSPECIFIED":  0,
@@ -66,6 +70,7 @@ var (
 		"CLOSE_REASON_DISCONNECTED": 4,
 		"CLOSE_REASON_EXPIRED":      5,
 		"CLOSE_REASON_RESTARTED":    6,
+		"CLOSE_REASON_MOVED":        7,
 	}
 )
 
@@ -448,7 +453,7 @@ const file_troupe_v1_events_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\x0e2\x16.troupe.v1.CloseReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12B\n" +
 	"\x0freconnect_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x0ereconnectAfter\x12\x12\n" +
-	"\x04code\x18\x04 \x01(\tR\x04code*\xce\x01\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code*\xe6\x01\n" +
 	"\vCloseReason\x12\x1c\n" +
 	"\x18CLOSE_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CLOSE_REASON_SHUTDOWN\x10\x01\x12\x15\n" +
@@ -456,7 +461,8 @@ const file_troupe_v1_events_proto_rawDesc = "" +
 	"\x16CLOSE_REASON_DESTROYED\x10\x03\x12\x1d\n" +
 	"\x19CLOSE_REASON_DISCONNECTED\x10\x04\x12\x18\n" +
 	"\x14CLOSE_REASON_EXPIRED\x10\x05\x12\x1a\n" +
-	"\x16CLOSE_REASON_RESTARTED\x10\x06B8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
+	"\x16CLOSE_REASON_RESTARTED\x10\x06\x12\x16\n" +
+	"\x12CLOSE_REASON_MOVED\x10\aB8Z6github.com/troupe-dev/troupe/gen/go/troupe/v1;troupev1b\x06proto3"
 
 var (
 	file_troupe_v1_events_proto_rawDescOnce sync.Once

@@ -1,0 +1,103 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package actors
+
+import (
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/placement"
+	"github.com/troupe-dev/troupe/actors/store"
+)
+
+// holding is what a host knows of the shards of its node. A host without a placement
+// has none, and runs every actor of its store.
+//
+// A shard is run while it is open here and the placement says that the node holds
+// it: the lease may end at any time, and the host hears of it later.
+type holding struct {
+	placement placement.Placement
+	shards    []atomic.Uint32 // what the host does with each
+}
+
+// What a host does with a shard.
+const (
+	shardClosed  uint32 = iota // nothing: it was never gained, or is gone
+	shardOpen                  // runs its actors
+	shardLeaving               // ends what has begun
+)
+
+func newHolding(cfg Config) *holding {
+	if cfg.Placement == nil {
+		return nil
+	}
+	return &holding{placement: cfg.Placement, shards: make([]atomic.Uint32, cfg.Store.Info().Shards)}
+}
+
+// state returns what the host does with a shard. A number that is no shard, as an id
+// that somebody made up may have, is closed.
+func (o *holding) state(shard uint16) uint32 {
+	if int(shard) >= len(o.shards) || !o.placement.Holds(shard) {
+		return shardClosed
+	}
+	return o.shards[shard].Load()
+}
+
+func (o *holding) set(shards []uint16, state uint32) {
+	for _, shard := range shards {
+		o.shards[shard].Store(state)
+	}
+}
+
+// admits reports whether the host takes new work of a shard.
+func (h *Host) admits(shard uint16) bool {
+	return h.holding == nil || h.holding.state(shard) == shardOpen
+}
+
+// Admits reports whether the host takes calls for a target. Without a placement it
+// takes all. What it says may change at once: a call that comes too late is refused
+// with the reason not_owner, unless the host can pass it on.
+func (h *Host) Admits(target *Target) bool {
+	return h.holding == nil || h.holding.state(h.ShardOf(target)) == shardOpen
+}
+
+// ShardOf returns the shard that a target's actor belongs to.
+func (h *Host) ShardOf(target *Target) uint16 {
+	if !target.ID.IsZero() {
+		return target.ID.Shard()
+	}
+	return store.ShardOf(target.Address, h.shards)
+}
+
+// runs reports whether the node holds an actor's shard at this instant: whether what
+// a turn has read may be told.
+func (i *instance) runs() bool {
+	return i.host.holding == nil || i.host.holding.state(i.shard) != shardClosed
+}
+
+// refusesLocked reports whether a turn comes when the actor's shard is not the
+// host's, or not any more. While the shard is handed over, what the runtime has begun
+// may still end, such as a run of a schedule.
+func (i *instance) refusesLocked(t *turn) bool {
+	o := i.host.holding
+	if o == nil {
+		return false
+	}
+	switch o.state(i.shard) {
+	case shardOpen:
+		return false
+	case shardLeaving:
+		return t.call != nil && !t.call.ours
+	}
+	return true
+}
+
+// reasonNotOwner is the reason of a call that came to a node which does not run its
+// actor.
+const reasonNotOwner = "not_owner"
+
+// errNotOwner refuses a call of an actor that another node runs, or none yet.
+var errNotOwner error = &refusalError{retryable(refusal(connect.CodeUnavailable, "not_owner", notExecuted,
+	"the actor is moving to another node; try again"), 250*time.Millisecond)}
