@@ -373,7 +373,7 @@ func (l *lane) open(ctx context.Context, n *node) error {
 	if err != nil {
 		return err
 	}
-	l.prepared, err = conn.Prepare(ctx, commitName, commitSQL)
+	l.prepared, err = conn.Prepare(ctx, commitName, commitStatement())
 	if err != nil {
 		return errors.Join(fmt.Errorf("prepare the commit: %w", err), conn.Close(ctx))
 	}

@@ -3,6 +3,12 @@
 
 package postgres
 
+import (
+	"strings"
+
+	"github.com/troupe-dev/troupe/internal/seedbug"
+)
+
 // commitSQL commits a batch. It is a transaction by itself.
 //
 // First, fence: the lane's row is locked, if the node is not dead and the commit before
@@ -75,3 +81,15 @@ const commitName = "troupe_commit"
 
 // commitParams is the number of its parameters.
 const commitParams = 40
+
+// commitStatement is commitSQL, or what a planted bug makes of it.
+func commitStatement() string {
+	switch {
+	case seedbug.On(1):
+		return strings.Replace(commitSQL, " AND NOT l.dead", "", 1)
+	case seedbug.On(2):
+		return strings.Replace(commitSQL, "FOR UPDATE OF l", "", 1)
+	default:
+		return commitSQL
+	}
+}
