@@ -54,7 +54,7 @@ type router struct {
 	routes   map[string]*route
 	services map[string]bool
 	others   map[string]http.Handler // answers unknown methods of the program's own services
-	extra    *http.ServeMux // health and the content of others
+	extra    *http.ServeMux          // health and the content of others
 	errors   *connecthttp.ErrorWriter
 
 	limits        Limits
