@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"connectrpc.com/connect/v2"
+	"github.com/troupe-dev/troupe/actors/store"
 	"github.com/troupe-dev/troupe/internal/wire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -122,6 +123,9 @@ func ConnState[C proto.Message](ctx context.Context) C {
 	var none C
 	if t := servedBy(ctx); t != nil {
 		if state, ok := t.connState.(C); ok {
+			if t.conn != nil {
+				t.conn.touch()
+			}
 			return state
 		}
 	}
@@ -151,8 +155,9 @@ type body struct {
 	actor    Instance
 	handlers []connect.ServerFunc
 	state    proto.Message
-	snapshot []byte // state, encoded, as the newest turn left it
-	turn     *turn  // the writing turn that runs
+	snapshot []byte        // state, encoded, as the newest turn left it
+	turn     *turn         // the writing turn that runs
+	record   *store.Record // of an actor that sleeps while a turn touches its rows; else nil
 	log      eventLog
 	replies  *replies     // nil until a call carries an idempotency key
 	beside   *background  // guarded by the instance's mu; nil until it is needed

@@ -153,8 +153,10 @@ func (h *Host) Lift(ctx context.Context, target Target) (Description, error) {
 			})
 		case err == nil:
 			h.crashes.forget(record.Address)
+			h.lifted(record.Address)
 		case errors.Is(err, store.ErrCorrupt) && target.ID.IsZero():
 			h.crashes.forget(target.Address)
+			h.lifted(target.Address)
 		}
 		return err
 	})

@@ -24,8 +24,9 @@ func (a *Actor[State, Event]) BroadcastWhere(match func(*Conn) bool, event Event
 }
 
 // SetTags gives the connection tags in place of those it had. Like its state they
-// live in memory only, and a turn that fails does not restore them.
+// live in memory only; a turn that fails leaves them as they were before.
 func (c *Conn) SetTags(tags ...string) {
+	c.touch()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tags = slices.Clone(tags)

@@ -229,6 +229,7 @@ func (i *instance) commitLocked(t *turn, c *change, op store.Op) {
 	}
 	if t != nil {
 		i.entry.waiting = append(i.entry.waiting, t)
+		i.keepUndoLocked(t)
 	}
 	i.entry.deliveries = append(i.entry.deliveries, c.deliveries...)
 	i.entry.works = append(i.entry.works, c.works...)
@@ -265,6 +266,7 @@ func (i *instance) settleLocked(t *turn, c *change, err error) {
 		i.commitLocked(t, c, store.OpUpdate)
 	case i.entry != nil:
 		i.entry.waiting = append(i.entry.waiting, t)
+		i.keepUndoLocked(t)
 		if c != nil {
 			i.deliverLocked(c)
 		}
@@ -313,6 +315,7 @@ func (i *instance) settled(e *entry) {
 	}
 	defer i.mu.Unlock()
 	i.durableHead = e.write.Record.EventHead
+	i.forgetUndoLocked(e)
 	i.doneLocked(e)
 	if e.write.Op == store.OpDestroy {
 		i.destroyedLocked()
@@ -348,6 +351,7 @@ func (i *instance) failed(e *entry, err error) {
 		t.finish(answer)
 	}
 	i.destroying = false
+	i.undoDue = true
 	i.discardLocked()
 	i.doneLocked(e)
 	i.expireQueuedLocked()
@@ -379,6 +383,7 @@ func (i *instance) destroyedLocked() {
 	i.gone = true
 	i.host.table.remove(i)
 	i.host.crashes.forget(i.addr)
+	i.host.unpark(i.addr)
 	for t := i.queue.head; t != nil; t = i.queue.head {
 		i.queue.remove(t)
 		if t.status.CompareAndSwap(turnQueued, turnSealed) {

@@ -32,6 +32,7 @@ type Conn struct {
 	cursors string   // what its cursors begin with
 	filter  eventFilter
 	from    uint64 // the number of the event that it began after
+	touched uint64 // guarded by inst.mu; the sole turn that has noted what it is
 
 	mu       sync.Mutex
 	queue    []*Frame     // guarded by mu; waits for the stream's goroutine
@@ -68,9 +69,10 @@ func (c *Conn) Subject() string { return c.subject }
 func (c *Conn) Params() proto.Message { return c.params }
 
 // StateOf returns the connection's state, which a writing turn may change. It is
-// nil without a [CreateConnState] hook. It lives in memory only, and a turn that
-// fails does not restore it.
+// nil without a [CreateConnState] hook. It lives in memory only; a turn that fails
+// leaves it as it was before.
 func StateOf[C proto.Message](c *Conn) C {
+	c.touch()
 	state, _ := c.state.(C)
 	return state
 }

@@ -95,11 +95,17 @@ func (c *couriers) settle(ctx context.Context, from store.Address, row store.Due
 
 // serve delivers a queue until nothing of it is due.
 func (c *couriers) serve(q queue) {
+	dispatcher := c.host.dispatchers[store.KindOutbox]
 	for {
+		lifts := c.host.lifts.Load()
 		more, err := c.round(q)
-		if err != nil && c.ctx.Err() == nil {
+		switch {
+		case err == nil || c.ctx.Err() != nil:
+		case needsLifting(err):
+			dispatcher.park(q.id, q.from, lifts, err)
+		default:
 			c.host.log.Error("messages could not be delivered", slog.String("actor", q.from.Type), slog.String("key", q.from.Key), slog.Any("error", err))
-			c.host.dispatchers[store.KindOutbox].expect(q.id.Shard(), time.Now().Add(dueRetry))
+			dispatcher.expect(q.id.Shard(), time.Now().Add(dueRetry))
 		}
 		c.mu.Lock()
 		if more = err == nil && (more || c.active[q]); more {
@@ -122,16 +128,18 @@ func (c *couriers) round(q queue) (more bool, err error) {
 	}
 	defer h.leave()
 	var letters []letter
-	if err := h.within(c.ctx, q.from, q.id, true, func(t *turn) (err error) { letters, err = t.pickUp(q.key); return err }); err != nil {
-		return false, ignoreAbsent(err)
+	var strange bool
+	err = h.within(c.ctx, q.from, q.id, true, func(t *turn) (err error) { letters, strange, err = t.pickUp(q.key); return err })
+	if err == nil && strange {
+		err = h.within(c.ctx, q.from, q.id, false, func(t *turn) (err error) { letters, more, err = t.claim(q.key); return err })
+	}
+	if err != nil || more {
+		return more, ignoreAbsent(err)
 	}
 	var taken uint64 // the number of the newest message that was taken
 	var failed *storagev1.OutboxMessage
 	for _, l := range letters {
 		err := c.deliver(q, l)
-		if c.ctx.Err() != nil && err != nil {
-			break
-		}
 		if err != nil {
 			failed = l.message
 			break
@@ -168,7 +176,7 @@ func (h *Host) within(ctx context.Context, addr store.Address, id store.ID, read
 			}
 			return run(t)
 		})
-		t.readOnly = readOnly
+		t.readOnly, t.asleep = readOnly, true
 		err := h.await(ctx, h.table.get(h, typ, addr), t)
 		if err != errIncarnationGone { //nolint:errorlint // our own, never wrapped
 			return err
@@ -176,20 +184,63 @@ func (h *Host) within(ctx context.Context, addr store.Address, id store.ID, read
 	}
 }
 
-// pickUp reads the first messages of a queue, if they are due.
-func (t *turn) pickUp(queue string) ([]letter, error) {
-	rows, err := t.scan(t, store.KindOutbox, store.Range{From: []byte(queue), To: prefixEnd([]byte(queue)), Limit: maxRound})
+// pickUp reads the first messages of a queue, if they are due, as far as this process
+// may deliver them. strange says that the first one must be claimed before.
+func (t *turn) pickUp(queue string) (letters []letter, strange bool, err error) {
+	rows, err := t.dueMessages(queue, maxRound)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, row := range rows {
+		l := letter{numberOf(row.Key), new(storagev1.OutboxMessage)}
+		if err := proto.Unmarshal(row.Value, l.message); err != nil {
+			return nil, false, fmt.Errorf("decode a message: %w", err)
+		}
+		if l.message.GetClaimedBy() != t.inst.host.process {
+			return letters, len(letters) == 0, nil
+		}
+		letters = append(letters, l)
+	}
+	return letters, false, nil
+}
+
+// dueMessages reads the first messages of a queue; none if they are not due.
+func (t *turn) dueMessages(queue string, limit int) ([]store.Row, error) {
+	rows, err := t.scan(t, store.KindOutbox, store.Range{From: []byte(queue), To: prefixEnd([]byte(queue)), Limit: limit})
 	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() || rows[0].Due.After(time.Now()) {
 		return nil, err
 	}
-	letters := make([]letter, len(rows))
-	for n, row := range rows {
-		letters[n] = letter{numberOf(row.Key), new(storagev1.OutboxMessage)}
-		if err := proto.Unmarshal(row.Value, letters[n].message); err != nil {
-			return nil, fmt.Errorf("decode a message: %w", err)
-		}
+	return rows, nil
+}
+
+// claim says that this process is about to deliver the first message of a queue, or
+// gives the message up, if it has ended too many of them. more says that others are
+// due then.
+func (t *turn) claim(queue string) (letters []letter, more bool, err error) {
+	rows, err := t.dueMessages(queue, 1)
+	if err != nil || len(rows) == 0 {
+		return nil, false, err
 	}
-	return letters, nil
+	m := new(storagev1.OutboxMessage)
+	if err := proto.Unmarshal(rows[0].Value, m); err != nil {
+		return nil, false, fmt.Errorf("decode a message: %w", err)
+	}
+	process := t.inst.host.process
+	if m.GetClaimedBy() != 0 && m.GetClaimedBy() != process {
+		m.Deaths++
+	}
+	if m.GetDeaths() >= maxDeaths {
+		m.LastError, m.FailedAt = "the process died in each of several attempts", time.Now().UnixMicro()
+		more, err = t.signOff(queue, 0, m)
+		return nil, more, err
+	}
+	m.ClaimedBy = process
+	value, err := proto.Marshal(m)
+	if err != nil {
+		return nil, false, fmt.Errorf("encode a message: %w", err)
+	}
+	t.putRow(store.KindOutbox, store.Row{Key: rows[0].Key, Value: value, Due: rows[0].Due})
+	return []letter{{numberOf(rows[0].Key), m}}, false, nil
 }
 
 // deliver has the receiver take a message. If it does not, the message says so.
@@ -250,11 +301,12 @@ func (t *turn) signOff(queue string, taken uint64, failed *storagev1.OutboxMessa
 			gone++
 			continue
 		case failed != nil:
+			failed.ClaimedBy = 0
 			value, err := proto.Marshal(failed)
 			if err != nil {
 				return false, fmt.Errorf("encode a message: %w", err)
 			}
-			if failed.GetAttempts() >= maxAttempts {
+			if failed.GetAttempts() >= maxAttempts || failed.GetDeaths() >= maxDeaths {
 				t.deleteRow(store.KindOutbox, row.Key)
 				t.putRow(store.KindOutbox, store.Row{Key: numbered([]byte{outboxDead}, numberOf(row.Key)), Value: value, Due: shelved})
 				failed = nil

@@ -185,20 +185,22 @@ func (i *instance) quarantine(reason string, failure error) error {
 	return known.refusal(time.Now())
 }
 
+func stateTooNew(version, newest uint32) error {
+	return &notAwakeError{&refusalError{refusal(connect.CodeFailedPrecondition, "state_too_new", notExecuted,
+		"the actor's state has version %d and this server's code reads up to %d", version, newest)}}
+}
+
 // revive wakes an actor and keeps book of how that went.
 func (i *instance) revive(t *turn, record store.Record) error {
-	if record.StateVersion > i.typ.stateVersion {
-		return &notAwakeError{&refusalError{refusal(connect.CodeFailedPrecondition, "state_too_new", notExecuted,
-			"the actor's state has version %d and this server's code reads up to %d", record.StateVersion, i.typ.stateVersion)}}
-	}
-	if record.Quarantined {
-		return (&crash{unusable: reasonQuarantined}).refusal(time.Time{})
+	if err := i.unfit(record); err != nil {
+		return err
 	}
 	err := protect(func() error { return i.wake(t, record) })
 	unusable, bad := errors.AsType[*unusableError](err)
 	switch {
 	case err == nil:
 		i.host.crashes.recovered(i.addr)
+		i.host.unpark(i.addr)
 		return nil
 	case err == errDiscarded || err == errDestroyedInWake: //nolint:errorlint // our own, never wrapped
 		return err

@@ -45,7 +45,7 @@ var shelved = time.Date(9999, time.January, 1, 0, 0, 0, 0, time.UTC)
 // dispatcher has the rows of one kind settled when they fall due.
 //
 // It keeps one time for each shard, that of its next row, however many rows there
-// are: it reads all shards once when it starts, a shard again when that time has
+// are: it learns of all shards once when it starts, reads a shard when that time has
 // come, and learns of new rows from the commits that hold them. What is due is read
 // a page at a time, and no faster than it is settled: see [lane].
 type dispatcher struct {
@@ -64,6 +64,7 @@ type dispatcher struct {
 	lanes   map[store.ID]*lane // guarded by mu; of the actors whose rows are in memory
 	backlog []uint16           // guarded by mu; shards with sleepers that did not fit, in order
 	behind  map[uint16]bool    // guarded by mu; those in backlog
+	parked  parking            // guarded by mu
 }
 
 // never is a time at which nothing falls due.
@@ -95,6 +96,7 @@ func newDispatcher(h *Host, kind store.Kind, concurrent int, wakes *bucket, sett
 		next:     make([]int64, h.shards),
 		lanes:    make(map[store.ID]*lane),
 		behind:   make(map[uint16]bool),
+		parked:   make(parking),
 	}
 	for shard := range d.next {
 		d.next[shard] = never
@@ -149,18 +151,16 @@ func (d *dispatcher) expectLocked(shard uint16, at int64) {
 func (d *dispatcher) run(quit <-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	for shard := range d.host.shards {
+	timer := time.NewTimer(dueNap)
+	defer timer.Stop()
+	for d.survey(ctx) != nil {
+		timer.Reset(dueRetry)
 		select {
 		case <-quit:
 			return
-		default:
-		}
-		if err := d.foresee(ctx, shard, nil); err != nil {
-			d.postpone(shard, err)
+		case <-timer.C:
 		}
 	}
-	timer := time.NewTimer(dueNap)
-	defer timer.Stop()
 	for {
 		shard, at := d.soonest()
 		wait := time.Until(at)
@@ -186,6 +186,23 @@ func (d *dispatcher) run(quit <-chan struct{}) {
 		case <-d.news:
 		}
 	}
+}
+
+// survey learns which shards have rows, and from when on to look at them.
+func (d *dispatcher) survey(ctx context.Context) error {
+	shards, err := d.host.store.DueShards(ctx, d.kind)
+	if err != nil {
+		d.host.log.Error("the rows that will be due cannot be found", slog.Any("error", err))
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range shards {
+		if s.From.Before(shelved) {
+			d.expectLocked(s.Shard, s.From.UnixMicro())
+		}
+	}
+	return nil
 }
 
 // soonest returns the shard that is to be read next, and when. Until it is called

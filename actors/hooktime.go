@@ -31,8 +31,9 @@ type HookTimeouts struct {
 	// Destroy bounds [OnDestroy]. Default 5 s.
 	Destroy time.Duration
 	// Connect bounds each of [BeforeConnect], [CreateConnState], [OnConnect] and
-	// [OnDisconnect]. Default 5 s. BeforeConnect runs in no turn: one that
-	// ignores its context keeps its caller waiting, and nobody else.
+	// [OnDisconnect]. Default 5 s. BeforeConnect runs in no turn: the caller of
+	// one that ignores its context is answered all the same, and its goroutine
+	// goes on until it returns.
 	Connect time.Duration
 	// Action bounds each of [OnStateChange] and [BeforeActionResponse]. Default
 	// 5 s.

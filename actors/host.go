@@ -85,6 +85,8 @@ type Host struct {
 	startedAt   time.Time
 	dispatchers map[store.Kind]*dispatcher // of rows that fall due
 	crashes     *crashes
+	parked      atomic.Int64  // actors whose rows wait until they can be used again
+	lifts       atomic.Uint64 // how often somebody did something about an actor
 
 	tokens   sync.Pool // the channels of answered turns
 	inFlight atomic.Int64
@@ -235,13 +237,18 @@ func runAction(t *turn, b *body) error {
 // submit runs a turn at the actor that a call names, again if the actor is
 // destroyed while the call waits and the key finds another one.
 func (h *Host) submit(ctx context.Context, call *Call, params proto.Message, readOnly bool, run func(*turn, *body) error) (*turn, error) {
+	return h.submitTurn(ctx, call, func(t *turn) { t.params, t.readOnly = params, readOnly }, run)
+}
+
+// submitTurn is submit for a turn that set has its way with first.
+func (h *Host) submitTurn(ctx context.Context, call *Call, set func(*turn), run func(*turn, *body) error) (*turn, error) {
 	for ended := false; ; {
 		i, err := h.find(ctx, call)
 		if err != nil {
 			return nil, err
 		}
 		t := h.newTurn(ctx, call.Method.owner, call, run)
-		t.params, t.readOnly = params, readOnly
+		set(t)
 		err = h.await(ctx, i, t)
 		if err == errIncarnationGone { //nolint:errorlint // our own, never wrapped, on the hot path
 			continue

@@ -27,6 +27,10 @@ const (
 	maxKeptReply = 64 << 10
 	// expireInterval is how often records that are over are removed.
 	expireInterval = time.Minute
+	// expireGrace is how much later than it is over a record is removed: a repeated
+	// request that was let in before may wait for its turn as long as an action may
+	// take, and must find it.
+	expireGrace = 300 * time.Second
 	// expireBatch is how many are removed at once.
 	expireBatch = 256
 )
@@ -277,7 +281,7 @@ func (h *Host) expire(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case now := <-ticker.C:
-			if err := h.expireRecords(stop, now); err != nil {
+			if err := h.expireRecords(stop, now.Add(-expireGrace)); err != nil {
 				h.log.Error("idempotency records that are over could not be removed", slog.Any("error", err))
 			}
 		}

@@ -194,9 +194,46 @@ func TestP17_RecordsEnd(t *testing.T) {
 		if got := rows(); got != 1 {
 			t.Errorf("%d rows are kept for the one record that counts", got)
 		}
-		pass(2 * time.Minute)
+		pass(7 * time.Minute) // they stay for who has waited since before they were over
 		if got := rows(); got != 0 {
 			t.Errorf("%d rows are left of records that are over", got)
+		}
+	})
+}
+
+// TestP17_ARepeatThatWaits has a repeated request wait for its turn until the record
+// is over, and until records that are over are removed.
+func TestP17_ARepeatThatWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, nil, actors.IdempotencyRetention(70*time.Second), actors.ActionTimeout(300*time.Second))
+		release := make(chan struct{})
+		k.increment = func(_ context.Context, _ *counter, req *counterv1.IncrementRequest) error {
+			if req.GetAmount() == 10 {
+				<-release
+			}
+			return nil
+		}
+		k.mustAddOnce("a", "mine", 1, 1)
+		pass(65 * time.Second)
+		answers := make(chan error, 1)
+		go func() { _, err := k.add(t.Context(), "a", 10); answers <- err }()
+		synctest.Wait()
+		repeated := make(chan int64, 1)
+		go func() {
+			got, err := k.addOnce("a", "mine", 1)
+			if err != nil {
+				t.Error(err)
+			}
+			repeated <- got
+		}()
+		pass(2 * time.Minute)
+		close(release)
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+		if got := <-repeated; got != 1 {
+			t.Errorf("the repeated request got %d: it ran again", got)
 		}
 	})
 }

@@ -29,6 +29,8 @@ type instance struct {
 	mu       sync.Mutex
 	queue    mailbox
 	writing  bool
+	sole     *turn  // the one that runs by itself; nil if none does
+	soles    uint64 // how many such turns there were
 	readers  int
 	body     *body // nil while the actor is not in memory
 	lastUsed time.Time
@@ -55,6 +57,8 @@ type instance struct {
 	destroying bool        // a turn has destroyed the actor; its commit is under way
 	gone       bool        // no longer in the host's table
 	conns      []*Conn
+	undo       []connUndo // of turns that are not durable
+	undoDue    bool       // they will not be: undo them before the next turn
 }
 
 // enqueue puts a turn at the end of the mailbox and starts it if it may run. A turn
@@ -115,7 +119,9 @@ func (i *instance) nextLocked() *turn {
 		if t.shared {
 			i.readers++
 		} else {
-			i.writing = true
+			i.writing, i.sole = true, t
+			i.soles++
+			i.undoConnsLocked()
 		}
 		return t
 	}
@@ -146,6 +152,9 @@ func (i *instance) conclude(t *turn, change *change, err error) *turn {
 
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if !t.shared && (change == nil || t.generation != i.generation) {
+		t.undoConns()
+	}
 	i.settleLocked(t, change, err)
 	if t.sleep {
 		i.dropLocked() // also for who waits: the hook has undone what OnWake set up
@@ -153,7 +162,7 @@ func (i *instance) conclude(t *turn, change *change, err error) *turn {
 	if t.shared {
 		i.readers--
 	} else {
-		i.writing = false
+		i.writing, i.sole = false, nil
 	}
 	if t.enters == nil {
 		i.lastUsed = t.queuedAt

@@ -128,12 +128,19 @@ func (kv KV) Delete(keys ...[]byte) error {
 func (t *turn) countKV(keys [][]byte) error {
 	limits := &t.inst.typ.limits.rows
 	fresh := 0
+	var counted map[string]bool // of those that are fresh; a single key needs none
+	if len(keys) > 1 {
+		counted = make(map[string]bool, len(keys))
+	}
 	for _, key := range keys {
 		if len(key) == 0 || len(key) > limits.KVKeyBytes {
 			return Errorf(connect.CodeInvalidArgument, "bad_kv_key", "a key has 1 to %d bytes, and this one has %d", limits.KVKeyBytes, len(key))
 		}
-		if _, known := t.rows[rowKey{store.KindKV, string(key)}]; !known {
+		if _, known := t.rows[rowKey{store.KindKV, string(key)}]; !known && !counted[string(key)] {
 			fresh++
+			if counted != nil {
+				counted[string(key)] = true
+			}
 		}
 	}
 	if int(t.kvKeys)+fresh > limits.KVKeysPerTurn {

@@ -224,10 +224,14 @@ func TestKVLimits(t *testing.T) {
 		return kv.Put(make([]byte, 1024), make([]byte, 256<<10))
 	})
 	k.mustTurn("b", func(_ context.Context, c *counter) error {
-		for n := range 1000 {
+		for n := range 999 {
 			if err := c.KV().Put(fmt.Append(nil, n), nil); err != nil {
 				return err
 			}
+		}
+		last := []byte("the thousandth")
+		if err := c.KV().PutBatch(actors.Pair{Key: last}, actors.Pair{Key: last, Value: last}); err != nil {
+			return err // it is one key
 		}
 		refused(c.KV().Put([]byte("one more"), nil), "too_many_kv_keys")
 		return c.KV().Put([]byte("1"), []byte("again"))

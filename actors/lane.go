@@ -34,6 +34,10 @@ type lane struct {
 func (d *dispatcher) handOut(row *store.DueRow, quit <-chan struct{}) bool {
 	awake := d.host.table.withID(row.ID) != nil
 	d.mu.Lock()
+	if _, parked := d.parked[row.ID]; parked {
+		d.mu.Unlock()
+		return true
+	}
 	l := d.lanes[row.ID]
 	fresh := l == nil
 	if fresh {
@@ -137,14 +141,20 @@ func (d *dispatcher) settleNext(l *lane) bool {
 	key := l.waiting[0]
 	l.waiting = l.waiting[1:]
 	d.mu.Unlock()
+	lifts := d.host.lifts.Load()
 
-	err := d.settleRow(context.Background(), l.id, key)
+	ctx := context.Background()
+	err := d.settleRow(ctx, l.id, key)
+	if needsLifting(err) {
+		addr, _ := d.host.addressOf(ctx, l.id) // unknown if its record is damaged
+		d.park(l.id, addr, lifts, err)
+	}
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(l.due, string(key))
 	switch {
-	case err == nil, d.host.closing.Load():
+	case err == nil, needsLifting(err), d.host.closing.Load():
 	case errors.Is(err, errDueAgain):
 		d.expectLocked(l.id.Shard(), time.Now().UnixMicro())
 	default:
@@ -167,9 +177,12 @@ func (d *dispatcher) settleRow(ctx context.Context, id store.ID, key []byte) err
 		return err
 	}
 	addr, err := h.addressOf(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		return nil
-	} else if err != nil {
+	case errors.Is(err, store.ErrCorrupt):
+		return (&crash{unusable: reasonDataLoss}).refusal(time.Time{})
+	case err != nil:
 		return err
 	}
 	if h.types[addr.Type] == nil {

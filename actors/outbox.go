@@ -35,7 +35,7 @@ const maxMessageBytes = 1 << 20
 // long each time up to 10 min, and 12 times in all. Then it is dead: it is kept, the
 // messages after it go on, and whoever runs the server can have it tried again or drop
 // it. Failures that are not the receiver's verdict, such as a full mailbox, do not
-// count.
+// count. A message that three processes in a row have ended with is dead too.
 //
 // An actor that is destroyed takes its messages with it that have not been delivered.
 // A turn that sends a message and destroys the actor fails with failed_precondition.
@@ -98,7 +98,7 @@ func (h *Host) newMessageTo(t *turn, to Peer, procedure string, request proto.Me
 	m := &storagev1.OutboxMessage{
 		Procedure: procedure, Request: encoded,
 		Key: call.Address.Key, MustExist: call.Resolve == Get, Input: call.Input, Params: call.Params,
-		SentAt: time.Now().UnixMicro(),
+		SentAt: time.Now().UnixMicro(), ClaimedBy: h.process,
 	}
 	if !call.ID.IsZero() {
 		m.Id = call.ID[:]

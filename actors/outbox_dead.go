@@ -78,7 +78,7 @@ func (h *Host) RetryMessage(ctx context.Context, target Target, number uint64) e
 			return err
 		}
 		head.LastNumber++
-		m.Attempts = 0
+		m.Attempts, m.Deaths, m.ClaimedBy = 0, 0, h.process
 		if err := t.enqueueMessage(queueKey(typeOfProcedure(m.GetProcedure()), m), head.GetLastNumber(), m, false); err != nil {
 			return err
 		}

@@ -47,6 +47,9 @@ func (i *instance) prepare(t *turn) error {
 		if t.sleep {
 			return errAbsent
 		}
+		if t.asleep {
+			return i.prepareAsleep(t)
+		}
 		leave, err := i.host.wakes.enter()
 		if err != nil {
 			return err
@@ -197,6 +200,7 @@ func (i *instance) enter(t *turn, b *body, migrated bool) (err error) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	defer func() { i.soles++ }() // what follows may change the connections anew
 	if t.generation != i.generation {
 		return errDiscarded
 	}
@@ -207,7 +211,9 @@ func (i *instance) enter(t *turn, b *body, migrated bool) (err error) {
 	}
 	if woken.dirty {
 		i.commitLocked(nil, woken, store.OpUpdate)
+		i.keepUndoLocked(t)
 	} else {
+		t.undo = nil
 		i.deliverLocked(woken)
 	}
 	i.body, t.body = b, b
@@ -298,7 +304,7 @@ func (i *instance) perform(t *turn) (*change, error) {
 
 // collect makes the change of a turn whose code went well.
 func (i *instance) collect(t *turn, b *body) (*change, error) {
-	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, log: b.log, dirty: t.destroy || len(t.rows) > 0}
+	c := &change{body: b, state: b.snapshot, eventHead: i.eventHead, rows: t.rows, log: b.log, dirty: t.destroy || len(t.rows) > 0, stored: b.record}
 	if t.refused != nil {
 		return nil, t.refused
 	}

@@ -24,10 +24,11 @@ const (
 )
 
 // attempt is one attempt at running a schedule that is due, in three turns at most.
-// The first counts the attempt; it is durable before the second begins, so that a
-// run that kills the process has been counted. The second runs the action and, in
-// the same commit, ends the schedule or moves it to its next time. If that one
-// fails, the third says when to try again.
+// The first counts the attempt; it is durable before the second begins, and wakes
+// nobody, so that a run that kills the process has been counted, and a wake too. The
+// second runs the action and, in the same commit, ends the schedule or moves it to its
+// next time. If that one fails, the third says when to try again, or takes the attempt
+// back if the action has not begun.
 //
 // Each turn looks at the row again: a schedule that was cancelled or replaced
 // meanwhile does not run.
@@ -41,23 +42,30 @@ type attempt struct {
 	schedule *storagev1.Schedule // as the first turn left it
 	method   *Method
 	request  proto.Message
+	begun    bool // the second turn has
 	again    bool // the row has come due again, or another one in its place
 }
 
 // runSchedule is how rows of schedules are settled.
 func (h *Host) runSchedule(ctx context.Context, addr store.Address, row store.DueRow) error {
 	a := &attempt{host: h, typ: h.types[addr.Type], addr: addr, id: row.ID, key: string(row.Key)}
-	if err := a.turn(ctx, a.typ.methods[0], nil, a.claim); err != nil {
+	if known := h.crashes.get(addr); known.refuses(time.Now()) {
+		return known.refusal(time.Now())
+	}
+	if err := a.turn(ctx, a.typ.methods[0], nil, true, a.claim); err != nil {
 		return ignoreGone(err)
 	}
 	if a.method == nil {
 		return a.outcome() // nothing to run now
 	}
-	failed := a.turn(ctx, a.method, a.request, a.perform)
+	failed := a.turn(ctx, a.method, a.request, false, a.perform)
 	if failed == nil {
 		return a.outcome()
 	}
-	return ignoreGone(a.turn(ctx, a.method, nil, func(t *turn, _ *body) error { return a.fail(t, failed) }))
+	if !a.begun {
+		return ignoreGone(errors.Join(failed, a.turn(ctx, a.method, nil, true, a.takeBack)))
+	}
+	return ignoreGone(a.turn(ctx, a.method, nil, true, func(t *turn, _ *body) error { return a.fail(t, failed) }))
 }
 
 func (a *attempt) outcome() error {
@@ -67,8 +75,9 @@ func (a *attempt) outcome() error {
 	return nil
 }
 
-// turn runs a writing turn of the actor, without a caller.
-func (a *attempt) turn(ctx context.Context, m *Method, request proto.Message, run func(*turn, *body) error) error {
+// turn runs a writing turn of the actor, without a caller. One that is asleep may stay
+// so if the turn says it.
+func (a *attempt) turn(ctx context.Context, m *Method, request proto.Message, asleep bool, run func(*turn, *body) error) error {
 	call := &Call{
 		Target:  Target{Address: store.Address{Namespace: a.addr.Namespace}, ID: a.id, Resolve: Get},
 		Method:  m,
@@ -76,7 +85,7 @@ func (a *attempt) turn(ctx context.Context, m *Method, request proto.Message, ru
 		Codec:   noReply{},
 		ours:    true, // an actor that is busy is no failed attempt
 	}
-	_, err := a.host.submit(ctx, call, nil, false, run)
+	_, err := a.host.submitTurn(ctx, call, func(t *turn) { t.asleep = asleep }, run)
 	return err
 }
 
@@ -167,6 +176,7 @@ func (a *attempt) catchUp(s *storagev1.Schedule, times recurrence, now time.Time
 
 // perform is the second turn.
 func (a *attempt) perform(t *turn, b *body) error {
+	a.begun = true
 	now := time.Now()
 	s, due, err := t.schedule(a.key)
 	if err != nil {
@@ -224,6 +234,18 @@ func (a *attempt) advance(t *turn, s *storagev1.Schedule, now time.Time) (int, e
 	s.Due, s.Attempts, s.Deaths, s.ClaimedBy, s.Missed = next.UnixMicro(), 0, 0, 0, 0
 	s.LastError, s.FailedAt = "", 0
 	return missed, t.putSchedule(a.key, s, next)
+}
+
+// takeBack is the third turn if the second one has not begun: the actor did not wake,
+// or had no room.
+func (a *attempt) takeBack(t *turn, _ *body) error {
+	s, due, err := t.schedule(a.key)
+	if err != nil || s == nil || s.GetSerial() != a.schedule.GetSerial() || s.GetAttempts() != a.schedule.GetAttempts() {
+		return err
+	}
+	s.ClaimedBy = 0
+	s.Attempts -= min(1, s.GetAttempts())
+	return t.putSchedule(a.key, s, due)
 }
 
 // fail is the third turn.

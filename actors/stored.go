@@ -87,6 +87,7 @@ func (h *Host) submitStored(ctx context.Context, m *Method, target Target, destr
 		}
 		if err == nil {
 			h.crashes.forget(i.addr)
+			h.lifted(i.addr)
 		}
 		return t, err
 	}

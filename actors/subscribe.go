@@ -14,7 +14,6 @@ import (
 
 	"connectrpc.com/connect/v2"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
-	"github.com/troupe-dev/troupe/internal/wire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -283,28 +282,6 @@ func (h *Host) params(typ *actorType, encoded []byte) (proto.Message, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s has no subscription", typ.name)
-}
-
-// beforeConnect runs the hook that may refuse a caller before anything is made.
-func beforeConnect(ctx context.Context, typ *actorType, call *Call, params proto.Message) error {
-	if typ.hooks.beforeConnect == nil {
-		return nil
-	}
-	attempt := Attempt{Namespace: call.Address.Namespace, Subject: call.Subject, Internal: call.Internal, host: call.host}
-	if call.ID.IsZero() {
-		attempt.Key, _ = wire.DecodeKey(call.Address.Key) // canonical already
-	}
-	if call.Info != nil {
-		attempt.Header = call.Info.RequestHeader()
-	}
-	limit := typ.limits.hooks.Connect
-	bounded, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err := protect(func() error { return typ.hooks.beforeConnect(bounded, attempt, params) })
-	if bounded.Err() != nil && ctx.Err() == nil {
-		return hookTimeout("before-connect", limit)
-	}
-	return err
 }
 
 // join gives a call's turn its connection, or the state that a connection with its

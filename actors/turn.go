@@ -51,11 +51,13 @@ type turn struct {
 	kept     bool // the reply is to be kept for a repeated request
 	destroy  bool // the actor ends with the turn
 	sleep    bool // the actor leaves memory after the turn
+	asleep   bool // the actor may stay asleep: see prepareAsleep
 
 	params    proto.Message // of the connection that the call opens or stands for
 	conn      *Conn         // whom the call belongs to
 	opened    *Conn         // the connection that the turn opens
 	connState proto.Message
+	undo      []connUndo // of the connections that the turn may have changed
 
 	events    []pendingEvent
 	rows      overlay // what the turn writes besides the state

@@ -74,7 +74,7 @@ func (t *turn) review(b *body) {
 // changedState runs the hook of a turn that has changed the state.
 func (t *turn) changedState(b *body) error {
 	hook := b.inst.typ.hooks.stateChange
-	if hook == nil {
+	if hook == nil || b.record != nil {
 		return nil
 	}
 	changed, err := b.differs()

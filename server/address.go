@@ -184,8 +184,8 @@ func (m *metadata) rest(call *actors.Call) (err error) {
 		return badActorConn.errorf("actor-conn has at most %d characters", maxConnText)
 	}
 	call.Conn = m.conn
-	if call.Resume = m.resume; call.Resume == "" {
-		call.Resume = m.lastEventID
+	if call.Resume = m.lastEventID; call.Resume == "" { // it is newer than what a URL began with
+		call.Resume = m.resume
 	}
 	if len(call.Resume) > maxResumeText {
 		return badActorResume.errorf("actor-resume has at most %d characters", maxResumeText)

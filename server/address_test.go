@@ -189,6 +189,11 @@ func TestMetadata(t *testing.T) {
 		string(call.Params) != "\x01\x02" || call.Resume != "c9" || call.Conn != "id.secret" || call.Resolve != actors.GetOrCreate {
 		t.Errorf("got %+v", call)
 	}
+	// An EventSource that connects again sends its newest id, and the cursor that its
+	// URL began with.
+	if call, err := fill(false, "Actor-Resume", "c1", "Last-Event-ID", "c9"); err != nil || call.Resume != "c9" {
+		t.Errorf("an older cursor and a newer one: %q, %v", call.Resume, err)
+	}
 	for _, c := range []struct {
 		byGet   bool
 		resolve string

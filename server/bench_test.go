@@ -80,7 +80,7 @@ func BenchmarkServeHTTP(b *testing.B) {
 // edgeOver is server's handler with another runner below it.
 func edgeOver(server *Server, runner runner) http.Handler {
 	codecs := newCodecs(false)
-	rpc := connect.NewServer(guarded(server.cfg.Logger))
+	rpc := connect.NewServer(guarded(server.cfg.Logger, nil))
 	edge := &edge{runner: runner, codecs: codecs, namespaces: newNamespaces(server.cfg.Namespaces), log: server.cfg.Logger, replyBytes: server.cfg.Limits.ResponseBytes}
 	routes := newRouter(server.cfg.Limits, connecthttp.NewErrorWriter())
 	for _, m := range server.host.Methods() {

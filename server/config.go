@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/store"
 	"github.com/troupe-dev/troupe/internal/wire"
@@ -55,6 +56,12 @@ type Config struct {
 	// own address and the loopback names, so that a web site cannot reach it
 	// under a name of its own. "*" allows every one.
 	AllowedHosts []string
+	// TrustedProxies are the networks, such as 10.0.0.0/8, and addresses of the
+	// proxies in front of the server. A request that one of them hands on counts
+	// as that of the client that it names in X-Forwarded-For or Forwarded, for the
+	// limits by address and for the role of loopback callers, and the proxies are
+	// exempt from Limits.ConnectionsPerIP. Nobody else is believed.
+	TrustedProxies []string
 	// CORSOrigins are the origins, such as https://app.example.com, whose
 	// pages may call. Empty means none.
 	CORSOrigins []string
@@ -91,6 +98,11 @@ type Config struct {
 	// Handlers serve other content, by patterns of [http.ServeMux]. The paths
 	// of services and everything under /actors/ stay the server's.
 	Handlers map[string]http.Handler
+	// Services, unless nil, registers Connect services that are not actors. They
+	// share the server's listener, authentication, codecs and limits. Of their
+	// errors a *[connect.Error] leaves as it is, any other as internal. They are
+	// called without an address, and a principal of any namespace may call them.
+	Services func(rpc *connect.Server)
 
 	// Limits bounds what the server takes on.
 	Limits Limits
@@ -287,6 +299,9 @@ func (c Config) validate() error {
 		if err := wire.CheckNamespace(name); err != nil {
 			errs = append(errs, fmt.Errorf("field Namespaces: %w", err))
 		}
+	}
+	if _, err := newProxies(c.TrustedProxies); err != nil {
+		errs = append(errs, fmt.Errorf("field TrustedProxies: %w", err))
 	}
 	for _, origin := range c.CORSOrigins {
 		if err := checkOrigin(origin); err != nil {

@@ -158,13 +158,13 @@ var valueTrue = []string{"true"}
 
 // guarded wraps every method of the server: a panic becomes an error, and only
 // errors made for callers leave.
-func guarded(log *slog.Logger) connect.ServerInterceptor {
+func guarded(log *slog.Logger, others otherServices) connect.ServerInterceptor {
 	return func(next connect.ServerFunc) connect.ServerFunc {
 		return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) (err error) {
 			if log.Enabled(ctx, slog.LevelDebug) {
 				defer logAccess(ctx, log, spec, time.Now(), &err)
 			}
-			defer judge(ctx, log, spec.Procedure, &err)
+			defer judge(ctx, log, others, spec.Procedure, &err)
 			return next(ctx, spec, stream)
 		}
 	}
@@ -172,9 +172,11 @@ func guarded(log *slog.Logger) connect.ServerInterceptor {
 
 // judge is deferred by a method's guard and makes what its caller sees of how it
 // ended.
-func judge(ctx context.Context, log *slog.Logger, procedure string, err *error) {
+func judge(ctx context.Context, log *slog.Logger, others otherServices, procedure string, err *error) {
 	if value := recover(); value != nil {
 		*err = internalError(ctx, log, procedure, fmt.Errorf("panic: %v", value), slog.String("stack", string(debug.Stack())))
+	} else if *err != nil && others[procedure] {
+		*err = others.verdict(ctx, log, procedure, *err)
 	} else if *err != nil {
 		*err = verdict(ctx, log, procedure, *err)
 	}

@@ -56,6 +56,7 @@ func (s *settings) flags(output io.Writer) *flag.FlagSet {
 	f.StringVar(&s.tlsKey, "tls-key", "", "private key `file` (PEM) of -tls-cert")
 	f.BoolVar(&s.InsecureAnonymous, "insecure-anonymous", false, "allow anonymous callers on an address that is not loopback")
 	f.Var(list{&s.AllowedHosts}, "allowed-hosts", "comma-separated `names` that the server answers to besides its own address; * is any")
+	f.Var(list{&s.TrustedProxies}, "trusted-proxies", "comma-separated `networks` of proxies whose X-Forwarded-For or Forwarded is believed, such as 10.0.0.0/8")
 	f.Var(list{&s.CORSOrigins}, "cors-origins", "comma-separated `origins` whose pages may call, such as https://app.example.com")
 	f.BoolVar(&s.NoHTTPGet, "no-http-get", false, "refuse HTTP GET for read-only methods, which puts requests into URLs")
 	f.BoolVar(&s.StrictJSON, "strict-json", false, "refuse requests in JSON that have fields unknown to the schema")

@@ -19,8 +19,9 @@ type limitedListener struct {
 	net.Listener
 	log        *slog.Logger
 	plain      bool // a refusal can be written
-	all, perIP int  // perIP 0 is no limit
+	all, perIP int  // perIP 0 is no limit, and there is none for who has no address
 	rate       int
+	exempt     proxies // from perIP
 
 	mu     sync.Mutex // guards what follows
 	open   int
@@ -52,6 +53,9 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		ip := ipOf(conn)
+		if l.exempt.trust(ip) {
+			ip = netip.Addr{}
+		}
 		if l.admit(ip, time.Now()) {
 			return &limitedConn{Conn: conn, closed: sync.OnceFunc(func() { l.leave(ip) })}, nil
 		}
@@ -67,7 +71,7 @@ func (l *limitedListener) admit(ip netip.Addr, now time.Time) bool {
 	defer l.mu.Unlock()
 	l.tokens = min(l.tokens+now.Sub(l.filled).Seconds()*float64(l.rate), float64(burst*l.rate))
 	l.filled = now
-	if l.open >= l.all || l.tokens < 1 || l.perIP > 0 && l.byIP[ip] >= l.perIP {
+	if l.open >= l.all || l.tokens < 1 || l.perIP > 0 && ip.IsValid() && l.byIP[ip] >= l.perIP {
 		if !l.full {
 			l.full = true
 			l.log.Warn("connections are refused", "open", l.open, "limit", l.all, "limit_per_ip", l.perIP, "limit_per_second", l.rate)
@@ -77,7 +81,7 @@ func (l *limitedListener) admit(ip netip.Addr, now time.Time) bool {
 	l.full = false
 	l.tokens--
 	l.open++
-	if l.perIP > 0 {
+	if l.perIP > 0 && ip.IsValid() {
 		l.byIP[ip]++
 	}
 	return true
@@ -87,7 +91,7 @@ func (l *limitedListener) leave(ip netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open--
-	if l.perIP == 0 {
+	if l.perIP == 0 || !ip.IsValid() {
 		return
 	}
 	if l.byIP[ip]--; l.byIP[ip] <= 0 {

@@ -153,14 +153,21 @@ func (s *raw) checkOrigin(r *http.Request) error {
 	if err := s.csrf.Check(r); err != nil {
 		return crossOrigin.errorf("a page of another origin may not send this request: name its origin in -cors-origins")
 	}
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") || s.trusts(r) {
+		return nil
+	}
+	return crossOrigin.errorf("a page of %s may not open a WebSocket: name the origin in -cors-origins", r.Header.Get("Origin"))
+}
+
+// trusts reports whether a request does not come from a page, or from one of the
+// server's own origin or of one that may call.
+func (s *raw) trusts(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
-	if origin == "" || s.origins[origin] || !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		return nil
+	if origin == "" || s.origins[origin] {
+		return true
 	}
-	if from, err := url.Parse(origin); err == nil && strings.EqualFold(from.Host, r.Host) {
-		return nil
-	}
-	return crossOrigin.errorf("a page of %s may not open a WebSocket: name the origin in -cors-origins", origin)
+	from, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(from.Host, r.Host)
 }
 
 // run runs the actor's handler beside the actor, until it returns or panics. A

@@ -44,6 +44,7 @@ type route struct {
 	spec    connect.Spec
 	actor   bool // one of an actor type
 	open    bool // needs no authentication
+	other   bool // one of a service of the program's own: Connect answers what it does not take
 	accepts map[string]bool
 }
 
@@ -52,12 +53,14 @@ type route struct {
 type router struct {
 	routes   map[string]*route
 	services map[string]bool
+	others   map[string]http.Handler // answers unknown methods of the program's own services
 	extra    *http.ServeMux // health and the content of others
 	errors   *connecthttp.ErrorWriter
 
 	limits        Limits
 	auth          *authenticator
 	raw           *raw
+	events        *eventSource
 	noGet         bool // procedures do not answer HTTP GET
 	calls         gate
 	subscriptions gate
@@ -70,6 +73,7 @@ func newRouter(limits Limits, errors *connecthttp.ErrorWriter) *router {
 	return &router{
 		routes:        make(map[string]*route),
 		services:      make(map[string]bool),
+		others:        make(map[string]http.Handler),
 		extra:         http.NewServeMux(),
 		errors:        errors,
 		limits:        limits,
@@ -84,11 +88,21 @@ func newRouter(limits Limits, errors *connecthttp.ErrorWriter) *router {
 
 // Handle implements [connecthttp.ServeMux], to collect what Connect mounts. The
 // routes of the procedures are there already; Connect's own handler for unknown
-// methods, whose pattern ends in a slash, is left out for ours.
+// methods, whose pattern ends in a slash, is left out for ours, but for the services
+// that are the program's own.
 func (rt *router) Handle(pattern string, handler http.Handler) {
 	if r, ok := rt.routes[pattern]; ok {
 		r.handler = handler
+	} else if service := serviceName(pattern); rt.others[service] != nil && pattern == "/"+service+"/" {
+		rt.others[service] = handler
 	}
+}
+
+// addOther makes a route of a service of the program's own.
+func (rt *router) addOther(spec connect.Spec) {
+	rt.add(spec, false)
+	rt.routes[spec.Procedure].other = true
+	rt.others[serviceName(spec.Procedure)] = http.NotFoundHandler() // until Connect mounts its own
 }
 
 // add makes a route, which mounting then gives its handler.
@@ -137,6 +151,8 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case !rt.admit(w, r, found):
+	case r.Method == http.MethodGet && rt.events.takes(r, found):
+		rt.events.serve(w, r, found)
 	case found.spec.StreamType == connect.StreamTypeUnary:
 		rt.serveUnary(w, r, found)
 	default:
@@ -146,6 +162,11 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveElse serves what is no known procedure.
 func (rt *router) serveElse(w http.ResponseWriter, r *http.Request) {
+	if handler := rt.others[serviceName(r.URL.Path)]; handler != nil {
+		rt.limitBody(w, r)
+		handler.ServeHTTP(w, r)
+		return
+	}
 	_, pattern := rt.extra.Handler(r)
 	if (pattern == "" || pattern == "/") && isRPC(r) {
 		rt.refuse(w, r, rt.unknown(r.URL.Path))
@@ -186,7 +207,7 @@ func (rt *router) admit(w http.ResponseWriter, r *http.Request, found *route) bo
 		header.Set("Allow", http.MethodPost)
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return false
-	case r.Method == http.MethodPost:
+	case r.Method == http.MethodPost && !found.other:
 		if !found.acceptsType(r) {
 			rt.refuseType(w, r, found)
 			return false

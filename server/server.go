@@ -72,7 +72,8 @@ func (s *Server) build(validator *validator) error {
 		return err
 	}
 	codecs := newCodecs(s.cfg.StrictJSON)
-	rpc := connect.NewServer(guarded(s.cfg.Logger))
+	others := make(otherServices)
+	rpc := connect.NewServer(guarded(s.cfg.Logger, others))
 	edge := &edge{
 		runner: s.host, codecs: codecs, namespaces: newNamespaces(s.cfg.Namespaces), log: s.cfg.Logger,
 		replyBytes: s.cfg.Limits.ResponseBytes, fair: newFairness(s.cfg.Limits),
@@ -81,6 +82,7 @@ func (s *Server) build(validator *validator) error {
 	routes.auth = auth
 	routes.noGet = s.cfg.NoHTTPGet
 	routes.raw = newRaw(s.host, routes, edge, s.cfg.CORSOrigins)
+	routes.events = newEventSource(routes, edge, s.host.Methods())
 	for _, m := range s.host.Methods() {
 		rpc.Register(connect.Method{Spec: m.Spec, Handler: edge.handler(m)})
 		routes.add(m.Spec, true)
@@ -94,8 +96,16 @@ func (s *Server) build(validator *validator) error {
 	if err := s.health.register(rpc); err != nil {
 		return err
 	}
+	if err := others.register(rpc, s.cfg.Services); err != nil {
+		return err
+	}
 	for spec := range rpc.Specs() {
-		if _, ok := routes.routes[spec.Procedure]; !ok {
+		if _, ok := routes.routes[spec.Procedure]; ok {
+			continue
+		}
+		if others[spec.Procedure] {
+			routes.addOther(spec)
+		} else {
 			routes.add(spec, false)
 		}
 	}
@@ -116,8 +126,29 @@ func (s *Server) build(validator *validator) error {
 	if err := s.mountExtra(routes.extra); err != nil {
 		return err
 	}
+	if err := s.describe(routes.extra, append(services, lifecycle.schema())); err != nil {
+		return err
+	}
 	s.handler = s.front(routes)
 	s.http = s.newHTTPServer()
+	return nil
+}
+
+// describe serves the description of the services, where reflection is on and nobody
+// else has the path.
+func (s *Server) describe(mux *http.ServeMux, services []protoreflect.ServiceDescriptor) error {
+	if _, taken := s.cfg.Handlers["GET "+openAPIPath]; taken || s.cfg.Handlers[openAPIPath] != nil || !s.cfg.reflects() {
+		return nil
+	}
+	subscriptions, internal := make(map[string]bool), make(map[string]bool)
+	for _, m := range s.host.Methods() {
+		subscriptions[m.Spec.Procedure], internal[m.Spec.Procedure] = m.Subscription, m.Internal
+	}
+	document, err := openAPI(services, subscriptions, internal, !s.cfg.NoHTTPGet)
+	if err != nil {
+		return err
+	}
+	mux.HandleFunc("GET "+openAPIPath, serveOpenAPI(document))
 	return nil
 }
 
@@ -143,10 +174,11 @@ func (s *Server) front(routes *router) http.Handler {
 		next = withCORS(s.cfg.CORSOrigins, next)
 	}
 	hosts := newHostList(s.cfg.Listen, s.cfg.AllowedHosts)
+	proxies, _ := newProxies(s.cfg.TrustedProxies) // checked with the configuration
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["X-Content-Type-Options"] = valueNoSniff
 		if hosts.allows(r.Host) {
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, proxies.reveal(r))
 		} else {
 			routes.refuseHost(w, r)
 		}
@@ -206,6 +238,7 @@ func (s *Server) Serve(listener net.Listener) error {
 		s.cfg.Logger.Warn("INSECURE SETTINGS", "count", len(warnings), "settings", warnings)
 	}
 	limited := limitListener(listener, s.cfg.Limits, s.cfg.TLS == nil, s.cfg.Logger)
+	limited.exempt, _ = newProxies(s.cfg.TrustedProxies) // checked with the configuration
 	var err error
 	if s.cfg.TLS != nil {
 		err = s.http.ServeTLS(limited, "", "")

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -192,10 +193,7 @@ func TestASubscriptionOfAStreamEndsAlone(t *testing.T) {
 	if err := errorOf(w.ended(t, number)); connect.CodeOf(err) != connect.CodeOutOfRange {
 		t.Errorf("a cursor of the destroyed actor: %v", err)
 	}
-	ctx, _ := at(t.Context(), "actor-key", "a")
-	if _, err := b.counters().Increment(ctx, &counterv1.IncrementRequest{Amount: 1}); err != nil {
-		t.Fatal(err)
-	}
+	b.increment(t, "a")
 	if got := w.counterFrame(t, 1).GetCountChanged().GetCount(); got != 1 {
 		t.Errorf("the first one got %d", got)
 	}
@@ -246,7 +244,7 @@ func TestWatchLimits(t *testing.T) {
 	assertError(t, errorOf(other.ended(t, 1)), connect.CodeResourceExhausted, "too_many_subscriptions_of_principal", "troupe.v1")
 
 	ctx, _ = at(t.Context(), as("root")...)
-	stream, err := client.Watch(ctx, &troupev1.WatchRequest{Subscriptions: append(many, counterNamed(1000, "x"))})
+	stream, err := client.Watch(ctx, &troupev1.WatchRequest{Subscriptions: slices.Concat(many, []*troupev1.Subscription{counterNamed(1000, "x")})})
 	if err == nil {
 		_, err = stream.Receive()
 		_ = stream.Close()
@@ -264,8 +262,7 @@ func TestWatchLimits(t *testing.T) {
 // TestWatchHeartbeat holds that a quiet stream has one heartbeat, whatever it carries.
 func TestWatchHeartbeat(t *testing.T) {
 	t.Parallel()
-	b := setup(t, nil)
-	b.watches.heartbeat = 10 * time.Millisecond
+	b := setup(t, func(cfg *Config) { cfg.Limits.Heartbeat = 10 * time.Millisecond })
 	w := openWatch(t, b.watchers()["grpc-web-h1"], []*troupev1.Subscription{counterNamed(1, "a"), counterNamed(2, "b")})
 	w.counterFrame(t, 1)
 	for beats := 0; beats < 3; {
@@ -334,17 +331,11 @@ func TestWatchCutsTheSlowOne(t *testing.T) {
 		actors.Register(cfg.Registry, counterv1connect.RegisterCounterHandler, func() *counter { return new(counter) }, actors.SubscriberBuffer(4, 1<<20))
 	})
 	w, _ := b.dammed(t)
-	add := func(key string) {
-		ctx, _ := at(t.Context(), "actor-key", key)
-		if _, err := b.counters().Increment(ctx, &counterv1.IncrementRequest{Amount: 1}); err != nil {
-			t.Fatal(err)
-		}
-	}
 	for range 20 {
-		add("a")
+		b.increment(t, "a")
 	}
-	add("b")
-	add("b")
+	b.increment(t, "b")
+	b.increment(t, "b")
 	w.dam(false)
 	var slow *troupev1.SubscriptionError
 	var closing *troupev1.ConnectionClosing
@@ -369,7 +360,7 @@ func TestWatchCutsTheSlowOne(t *testing.T) {
 		t.Errorf("the closing frame is %v", closing)
 	}
 	assertError(t, errorOf(slow), connect.CodeResourceExhausted, "slow_subscriber", "troupe.v1")
-	add("b")
+	b.increment(t, "b")
 	w.await(func() bool {
 		frames := w.framesLocked(t)
 		return counterEvent(t, frames[len(frames)-1]).GetCountChanged().GetCount() == 3
@@ -382,10 +373,7 @@ func TestWatchStuckPeer(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(cfg *Config) { cfg.Limits.WriteTimeout = 50 * time.Millisecond; cfg.Limits.Subscriptions = 3 })
 	_, done := b.dammed(t)
-	ctx, _ := at(t.Context(), "actor-key", "a")
-	if _, err := b.counters().Increment(ctx, &counterv1.IncrementRequest{Amount: 1}); err != nil {
-		t.Fatal(err)
-	}
+	b.increment(t, "a")
 	<-done
 	w := openWatch(t, b.watchers()["connect-proto-h1"], []*troupev1.Subscription{counterNamed(1, "a"), counterNamed(2, "b")})
 	for range 2 { // so the places of the three are free again

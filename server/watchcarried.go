@@ -64,7 +64,7 @@ func (c *carried) run(ctx context.Context) {
 // stream of its own.
 func (c *carried) serve(ctx context.Context) (err error) {
 	ws := c.watch.set
-	defer judge(ctx, ws.edge.log, "/"+c.request.GetType(), &err)
+	defer judge(ctx, ws.edge.log, nil, "/"+c.request.GetType(), &err)
 	call, err := c.call()
 	if err != nil {
 		return err

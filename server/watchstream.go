@@ -46,7 +46,7 @@ func (w *watch) reserve(number uint32) (own context.Context, err error) {
 	case w.closed:
 		return nil, streamGone.errorf("the shared stream of this call ends; open another one")
 	case w.seen[number]:
-		return nil, nil
+		return nil, nil //nolint:nilnil // there is nothing to do
 	case number < w.highest && w.highest-number >= numberWindow:
 		return nil, badSubscription.errorf("the subscription number %d is too far below %d: numbers rise", number, w.highest)
 	case len(w.carried) >= maxCarried:

@@ -17,7 +17,8 @@ import "context"
 // Placement says which node holds a shard, and takes part in that for one node. All
 // methods may be called concurrently.
 type Placement interface {
-	// Self is the node that takes part.
+	// Self is the node that takes part. Its ID is another one once the node has lost
+	// its lease and has come back: see Node.
 	Self() Node
 
 	// Holds reports whether this node holds a shard at this instant and its lease
@@ -62,9 +63,10 @@ type Tenant interface {
 
 	// Release is asked for before shards are handed over. The tenant admits no more
 	// calls for them, lets turns that have begun end, has every commit of them
-	// settled, moves their streams, and forgets their actors. When it returns, nil
-	// or not, the next holder may begin; with ctx it returns at once and gives up
-	// what has not ended.
+	// settled, moves their streams, and forgets their actors. When it returns nil, the
+	// next holder may begin. With ctx it returns at once: after an error the node
+	// keeps the shards, since a commit may still be on its way, and Gained or Lost
+	// follows for them.
 	Release(ctx context.Context, shards []uint16) error
 
 	// Lost says that the node holds shards no more, without having been asked. The
@@ -75,7 +77,8 @@ type Tenant interface {
 
 // Node describes a process that takes part.
 type Node struct {
-	// ID names one start of a process. It is never used again.
+	// ID names one stay in the cluster: a start of a process, and a new one each time
+	// that it comes back after it has lost its lease. It is never used again.
 	ID string
 	// Address is where other nodes reach this one, as host:port. It is empty if
 	// there are no others.
@@ -102,6 +105,7 @@ type NodeStatus struct {
 	Shards int
 	// Draining says that it takes no more shards.
 	Draining bool
-	// LeaseMillis is how long its lease still lasts, in ms; negative if it ended.
+	// LeaseMillis is how long its lease still lasts, in ms; negative if it ended, 0
+	// for a node that needs none.
 	LeaseMillis int64
 }

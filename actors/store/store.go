@@ -50,6 +50,11 @@ type Store interface {
 	// most limit of them, out of the given shard. It sees what Load sees.
 	Due(ctx context.Context, shard uint16, kind Kind, until time.Time, after *DueRow, limit int) ([]DueRow, error)
 
+	// DueShards returns the shards that may have rows of one kind in their due
+	// index, in order, each with a time before which none of them is due. It sees
+	// what Load sees. It costs what those shards cost, however many rows they have.
+	DueShards(ctx context.Context, kind Kind) ([]DueShard, error)
+
 	// Expire removes rows of one kind whose Due time is not after until, at most
 	// limit of them, out of the given shard, and returns how many. It neither
 	// looks at nor changes the revision of their actors: it is for rows that
@@ -230,6 +235,13 @@ type Range struct {
 type DueRow struct {
 	ID ID
 	Row
+}
+
+// DueShard says from when on rows of a shard may be due.
+type DueShard struct {
+	Shard uint16
+	// From is the time of the first row, to the microsecond, or an earlier one.
+	From time.Time
 }
 
 // ListQuery selects records.

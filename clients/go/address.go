@@ -37,8 +37,9 @@ type Address struct {
 	// [GetOrCreate].
 	Resolve Resolve
 	// Input is the actor type's input message, used only by the call that
-	// creates the actor. At most 4 KiB encoded; a larger one goes through
-	// GetOrCreate of [Client.Actors]. Default: none.
+	// creates the actor. One of more than 4 KiB encoded goes through the
+	// lifecycle service, before the first call, and with [Create] that is what
+	// fails if the actor is present. Default: none.
 	Input proto.Message
 	// Params is the connection parameters of calls made outside a connection:
 	// the request message of the actor's subscription. At most 4 KiB encoded.

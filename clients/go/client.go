@@ -86,15 +86,27 @@ func (c *Client) ForID(id string) *connect.Client {
 // Bind binds an address with everything an address can say. Its messages are
 // encoded now: later changes to them have no effect.
 func (c *Client) Bind(address Address) *connect.Client {
+	large, err := newLargeInput(c, &address)
+	if err != nil {
+		return c.bind(c.keys, nil, err)
+	}
+	if large != nil {
+		if address.Resolve == Create {
+			address.Resolve = GetOrCreate // the creation itself is apart
+		}
+		headers, err := address.encode(c.namespace)
+		return c.bind(c.keys, headers, err, large.intercept)
+	}
 	headers, err := address.encode(c.namespace)
 	return c.bind(c.keys, headers, err)
 }
 
-func (c *Client) bind(keys bool, headers []header, err error) *connect.Client {
+func (c *Client) bind(keys bool, headers []header, err error, before ...connect.ClientInterceptor) *connect.Client {
 	if c.err != nil {
 		err = c.err
 	}
-	interceptors := make([]connect.ClientInterceptor, 0, len(c.interceptors)+2)
+	interceptors := make([]connect.ClientInterceptor, 0, len(c.interceptors)+len(before)+2)
+	interceptors = append(interceptors, before...)
 	if c.retries != nil {
 		interceptors = append(interceptors, c.retries.intercept(keys))
 	}

@@ -82,6 +82,10 @@ func events[Req any, Ev proto.Message, S Stream[Ev]](
 		}
 		s := &subscription[Ev]{
 			open: func(ctx context.Context) (Stream[Ev], error) {
+				request, err := requestOf(ctx, request, cfg.request)
+				if err != nil {
+					return nil, err
+				}
 				return subscribe(ctx, request)
 			},
 			yield:  yield,
@@ -102,6 +106,7 @@ type eventConfig struct {
 	cursor        string
 	only          string // the events wanted, with commas between; empty: all
 	controlFrames bool
+	request       func(context.Context) (any, error) // unless nil, what [WithRequest] says
 	status        func(Status)
 
 	// For Connection.
@@ -124,6 +129,32 @@ func WithCursor(cursor string) EventOption {
 // schema has them. Default: every event.
 func WithEvents(names ...string) EventOption {
 	return eventOptionFunc(func(cfg *eventConfig) { cfg.only = strings.Join(names, ",") })
+}
+
+// WithRequest calls newRequest before each stream, at first and after every break, and
+// subscribes with what it returns instead of the request given: for a token that
+// expires. It may block until ctx ends. Its error is that of an attempt: the
+// subscription tries again later, unless the error has one of the codes that end it.
+func WithRequest[Req any](newRequest func(ctx context.Context) (Req, error)) EventOption {
+	return eventOptionFunc(func(cfg *eventConfig) {
+		cfg.request = func(ctx context.Context) (any, error) { return newRequest(ctx) }
+	})
+}
+
+// requestOf returns the request of the next stream.
+func requestOf[Req any](ctx context.Context, given Req, newRequest func(context.Context) (any, error)) (Req, error) {
+	if newRequest == nil {
+		return given, nil
+	}
+	made, err := newRequest(ctx)
+	if err != nil {
+		return given, err
+	}
+	request, ok := made.(Req)
+	if !ok {
+		return given, localErrorf("WithRequest makes a %T, and the subscription takes a %T", made, given)
+	}
+	return request, nil
 }
 
 // WithControlFrames yields every frame, also those that speak of the stream itself:

@@ -21,10 +21,12 @@ const module = "github.com/troupe-dev/troupe/"
 // and so it is with what it lists.
 var ours = map[string][]string{
 	"internal":               {},
+	"internal/sim":           {"actors/placement", "internal"}, // a simulation: only tests import it
 	"actors/store":           {},
 	"actors/store/embedded":  {"actors/store", "internal"},
+	"actors/store/postgres":  {"actors/store", "internal"},
 	"actors/store/storetest": {"actors/store", "internal"},
-	"actors/placement":       {},
+	"actors/placement":       {"internal"},
 	"actors":                 {"actors/store", "actors/placement", "internal"},
 	"actors/actorstest":      {"server", "clients/go", "actors", "actors/store", "actors/store/embedded", "actors/store/storetest"}, // a kit of the whole house: only tests import it
 	"server":                 {"actors", "actors/store", "actors/store/embedded", "internal"},
@@ -45,6 +47,7 @@ var theirs = map[string][]string{
 	"connectrpc.com/cors":                       {"server"},
 	"connectrpc.com/grpcreflect/v2":             {"server"},
 	"github.com/cockroachdb/pebble/v2":          {"actors/store/embedded"},
+	"github.com/jackc/pgx/v5":                   {"actors/store/postgres", "actors/placement/postgres"},
 	"github.com/netresearch/go-cron":            {"actors"},
 	"github.com/rs/cors":                        {"server"},
 	"golang.org/x/sys":                          {"actors/store/embedded", "server", "bench"},
@@ -56,14 +59,15 @@ var theirs = map[string][]string{
 // kits.
 var (
 	theirsInTests = map[string][]string{
-		"buf.build/gen/go/bufbuild/protovalidate": {"clients/go"},
-		"buf.build/go/protovalidate":              {"clients/go"},
-		"github.com/coder/websocket":              {"server", "clients/go", "clients/scenarios"},
-		"github.com/google/go-cmp":                {"."},
-		"go.uber.org/goleak":                      {"."},
-		"pgregory.net/rapid":                      {"."},
+		"buf.build/gen/go/bufbuild/protovalidate":  {"clients/go"},
+		"buf.build/go/protovalidate":               {"clients/go"},
+		"github.com/coder/websocket":               {"server", "clients/go", "clients/scenarios"},
+		"github.com/google/go-cmp":                 {"."},
+		"github.com/santhosh-tekuri/jsonschema/v6": {"server"},
+		"go.uber.org/goleak":                       {"."},
+		"pgregory.net/rapid":                       {"."},
 	}
-	testKits = []string{"actors/store/storetest", "actors/actorstest", "clients/scenarios", "test"}
+	testKits = []string{"actors/store/storetest", "actors/placement/placementtest", "actors/actorstest", "clients/scenarios", "test"}
 )
 
 // never lists what a package must not even reach through others.

@@ -24,7 +24,7 @@ type file struct {
 }
 
 func (f file) generated() bool {
-	return strings.HasPrefix(f.path, "gen/") || f.lineMatches(generatedHeader)
+	return strings.HasPrefix(f.path, "gen/") || strings.Contains(f.path, "/gen/") || f.lineMatches(generatedHeader)
 }
 
 func (f file) test() bool { return strings.HasSuffix(f.path, "_test.go") }

@@ -118,6 +118,7 @@ func (p *pending) Wait() {
 		return
 	}
 	p.store.syncedTo(p.number)
+	p.store.watch(p.number)
 	_ = p.batch.Close() // gives its memory back; fails only if called twice
 	p.batch = nil
 }

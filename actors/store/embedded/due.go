@@ -62,6 +62,44 @@ func (s *Store) Due(ctx context.Context, shard uint16, kind store.Kind, until ti
 	return scan.found, nil
 }
 
+// DueShards implements [store.Store]. It steps from shard to shard and looks at the
+// first place of each, stale or not.
+func (s *Store) DueShards(ctx context.Context, kind store.Kind) (found []store.DueShard, err error) {
+	iter, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{
+		LowerBound: appendDueTime(nil, 0, kind, math.MinInt64),
+		UpperBound: []byte{tagDue + 1},
+	})
+	if err != nil {
+		return nil, readError("scan the due index", err)
+	}
+	defer func() { err = errors.Join(err, iter.Close()) }()
+	for ok := iter.First(); ok; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		key := iter.Key()
+		due, id, _, parsed := parseDueKey(key)
+		if !parsed {
+			return nil, readError("scan the due index", corruptf(key, "no place"))
+		}
+		shard, here := int(id.Shard()), store.Kind(key[dueOffset-1])
+		switch {
+		case here < kind:
+			shard-- // the kind is further on in this shard
+		case here == kind:
+			found = append(found, store.DueShard{Shard: id.Shard(), From: time.UnixMicro(due)})
+		}
+		if shard++; shard > math.MaxUint16 {
+			break
+		}
+		ok = iter.SeekGE(appendDueTime(nil, uint16(shard), kind, math.MinInt64))
+	}
+	if err := iter.Error(); err != nil {
+		return nil, readError("scan the due index", err)
+	}
+	return found, nil
+}
+
 // dueScan walks over one stretch of the due index.
 type dueScan struct {
 	store    *Store

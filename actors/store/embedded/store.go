@@ -43,6 +43,7 @@ type Store struct {
 	keys      sync.Pool // of *[]byte, for the keys of reads
 
 	forgetting forgetting
+	quiet      quiet
 
 	// mu gives batches their order. It guards the assembly and application of
 	// a batch, not the wait for the disk.
@@ -163,6 +164,7 @@ func (s *Store) Info() store.Info {
 // Close implements [store.Store]. Batches that nobody has waited for are made
 // durable too.
 func (s *Store) Close() error {
+	s.quiet.end()
 	if err := s.failed(); err != nil {
 		return err // the engine is not to be touched again; the process is ending
 	}

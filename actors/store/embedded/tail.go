@@ -27,7 +27,8 @@ import (
 //
 // What is left is the very end. The last batches, behind which nothing was written
 // any more, cannot be told from a torn end by anybody. Close leaves no such end: the
-// last thing that it writes is a mark.
+// last thing that it writes is a mark. Nor does a store that has been at rest for a
+// moment: see quiet.
 const (
 	markMagic = 0x7f54726f // in front of a mark
 	markSize  = 4 + 8 + 8
@@ -58,19 +59,10 @@ func (s *Store) syncedTo(number uint64) {
 
 // seal makes all batches durable and ends the log with a mark that says so.
 func (s *Store) seal() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for range 2 {
-		batch := s.newBatchLocked()
-		number := s.logged
-		if err := s.apply(batch, pebble.Sync); err != nil {
-			return err
-		}
-		if err := batch.SyncWait(); err != nil {
+		if _, err := s.writeMark(); err != nil {
 			return fmt.Errorf("sync the log: %w", err)
 		}
-		s.syncedTo(number)
-		_ = batch.Close() // fails only if called twice
 	}
 	return nil
 }

@@ -6,6 +6,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -162,6 +163,26 @@ func (s *Store) Due(ctx context.Context, shard uint16, kind store.Kind, until ti
 		i, _ := rows.find([]byte(p.key))
 		found = append(found, store.DueRow{ID: p.id, Row: cloneRow(rows[i])})
 	}
+	return found, nil
+}
+
+// DueShards implements [store.Store].
+func (s *Store) DueShards(ctx context.Context, kind store.Kind) ([]store.DueShard, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosed
+	}
+	var found []store.DueShard
+	for list, places := range s.due {
+		if list.kind == kind && len(places) > 0 {
+			found = append(found, store.DueShard{Shard: list.shard, From: time.UnixMicro(places[0].due)})
+		}
+	}
+	slices.SortFunc(found, func(a, b store.DueShard) int { return cmp.Compare(a.Shard, b.Shard) })
 	return found, nil
 }
 

@@ -5,6 +5,7 @@ package storetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -229,4 +230,42 @@ func testExpire(t *testing.T, target Target) {
 	// The actors go on as if nothing had been.
 	must(t, s, update(next(rs[0], "state"), putDue(kind, "a", "again", second(3))))
 	expire(second(3), 10, 1)
+}
+
+func testDueShards(t *testing.T, target Target) {
+	s := open(t, target)
+	const kind = store.KindSchedule
+	at := func(kind store.Kind) []store.DueShard {
+		t.Helper()
+		found, err := s.DueShards(context.Background(), kind)
+		if err != nil {
+			t.Fatalf("DueShards: %v", err)
+		}
+		for n := range found {
+			found[n].From = found[n].From.UTC()
+		}
+		return found
+	}
+	same(t, "of an empty store", at(kind), []store.DueShard(nil))
+	var want []store.DueShard
+	seen := make(map[uint16]bool)
+	for n := range 40 {
+		r := record(s, address(fmt.Sprint("shards-", n)), "")
+		shard := r.ID.Shard()
+		if seen[shard] {
+			continue
+		}
+		seen[shard] = true
+		must(t, s, create(r,
+			putDue(kind, "later", "", second(1000+n)), putDue(kind, "first", "", second(n-20)),
+			put(store.KindKV, "k", ""), putDue(store.KindIdempotency, "i", "", second(5)), putDue(store.KindEvent, "e", "", second(7))))
+		want = append(want, store.DueShard{Shard: shard, From: second(n - 20).UTC()})
+	}
+	slices.SortFunc(want, func(a, b store.DueShard) int { return cmp.Compare(a.Shard, b.Shard) })
+	same(t, "of one kind", at(kind), want)
+	same(t, "of a kind without rows", at(store.KindOutbox), []store.DueShard(nil))
+	for n := range want {
+		want[n].From = second(5).UTC()
+	}
+	same(t, "of the last kind", at(store.KindIdempotency), want)
 }

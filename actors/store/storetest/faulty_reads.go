@@ -42,6 +42,14 @@ func (f *Faulty) Due(ctx context.Context, shard uint16, kind store.Kind, until t
 	return f.Store.Due(ctx, shard, kind, until, after, limit)
 }
 
+// DueShards implements [store.Store].
+func (f *Faulty) DueShards(ctx context.Context, kind store.Kind) ([]store.DueShard, error) {
+	if err := f.readFault(); err != nil {
+		return nil, err
+	}
+	return f.Store.DueShards(ctx, kind)
+}
+
 // List implements [store.Store].
 func (f *Faulty) List(ctx context.Context, q store.ListQuery) ([]store.Record, error) {
 	if err := f.readFault(); err != nil {

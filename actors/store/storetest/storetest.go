@@ -63,6 +63,7 @@ func RunTarget(t *testing.T, target Target) {
 		{"Rows", testRows},
 		{"Scan", testScan},
 		{"Due", testDue},
+		{"DueShards", testDueShards},
 		{"Expire", testExpire},
 		{"List", testList},
 		{"Values", testValues},

@@ -67,7 +67,17 @@ func (c *control) create(w http.ResponseWriter, r *http.Request) {
 	c.runs[id] = made
 	c.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]string{"id": id, "url": made.url(made.proxy), "direct": made.url(made.direct)}) // the runner may be gone
+	answer(w, map[string]any{"id": id, "url": made.url(made.proxy), "direct": made.url(made.direct)})
+}
+
+// answer writes an object in JSON.
+func answer(w http.ResponseWriter, object map[string]any) {
+	text, err := json.Marshal(object)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	_, _ = w.Write(text) // who asked may be gone
 }
 
 func (c *control) find(w http.ResponseWriter, r *http.Request) (string, *run) {

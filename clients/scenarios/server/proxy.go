@@ -192,11 +192,12 @@ func (p *proxy) piece(pipe *pipe, to net.Conn, data []byte) bool {
 	case <-pipe.ended:
 		return false
 	}
-	if to == pipe.server {
+	switch {
+	case to == pipe.server:
 		pipe.ask()
-	} else if p.loses(pipe) {
+	case p.loses(pipe):
 		return false
-	} else if pipe.halved() {
+	case pipe.halved():
 		return true // it falls on the floor
 	}
 	_, err := to.Write(data)

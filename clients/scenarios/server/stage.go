@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -18,8 +17,8 @@ import (
 	"github.com/troupe-dev/troupe/gen/go/stage/v1/stagev1connect"
 )
 
-// stage implements stage.v1.Stage: it does what a scenario tells it.
-type stage struct {
+// Stage implements stage.v1.Stage: it does what a scenario tells it.
+type Stage struct {
 	stagev1connect.UnimplementedStageHandler
 	actors.Actor[*stagev1.StageState, *stagev1.StageEvent]
 }
@@ -27,15 +26,15 @@ type stage struct {
 // newRegistry returns the actors of one run.
 func newRegistry() *actors.Registry {
 	registry := actors.NewRegistry()
-	actors.Register(registry, stagev1connect.RegisterStageHandler, func() *stage { return new(stage) },
-		actors.OnCreate((*stage).onCreate),
+	actors.Register(registry, stagev1connect.RegisterStageHandler, func() *Stage { return new(Stage) },
+		actors.OnCreate((*Stage).onCreate),
 		actors.BeforeConnect(beforeConnect),
-		actors.CreateConnState((*stage).createConnState),
-		actors.OnConnect((*stage).onConnect))
+		actors.CreateConnState((*Stage).createConnState),
+		actors.OnConnect((*Stage).onConnect))
 	return registry
 }
 
-func (s *stage) onCreate(_ context.Context, input *stagev1.StageInput) error {
+func (s *Stage) onCreate(_ context.Context, input *stagev1.StageInput) error {
 	s.State().Total = input.GetTotal()
 	return nil
 }
@@ -50,11 +49,11 @@ func beforeConnect(_ context.Context, _ actors.Attempt, params *stagev1.WatchReq
 	return nil
 }
 
-func (s *stage) createConnState(_ context.Context, params *stagev1.WatchRequest) (*stagev1.StageMember, error) {
+func (s *Stage) createConnState(_ context.Context, params *stagev1.WatchRequest) (*stagev1.StageMember, error) {
 	return &stagev1.StageMember{User: params.GetUser(), Token: params.GetToken()}, nil
 }
 
-func (s *stage) onConnect(_ context.Context, conn *actors.Conn) error {
+func (s *Stage) onConnect(_ context.Context, conn *actors.Conn) error {
 	params, _ := conn.Params().(*stagev1.WatchRequest)
 	if params.GetGreet() {
 		s.SendTo(conn, &stagev1.StageEvent{Event: &stagev1.StageEvent_Welcomed{
@@ -65,32 +64,32 @@ func (s *stage) onConnect(_ context.Context, conn *actors.Conn) error {
 }
 
 // Add adds to the total.
-func (s *stage) Add(_ context.Context, req *stagev1.AddRequest) (*stagev1.AddResponse, error) {
+func (s *Stage) Add(_ context.Context, req *stagev1.AddRequest) (*stagev1.AddResponse, error) {
 	s.State().Total += req.GetAmount()
 	return &stagev1.AddResponse{Total: s.State().GetTotal()}, nil
 }
 
 // Set sets the total.
-func (s *stage) Set(_ context.Context, req *stagev1.SetRequest) (*stagev1.SetResponse, error) {
+func (s *Stage) Set(_ context.Context, req *stagev1.SetRequest) (*stagev1.SetResponse, error) {
 	s.State().Total = req.GetTotal()
 	return &stagev1.SetResponse{Total: s.State().GetTotal()}, nil
 }
 
 // Look reads the total, and says who asks.
-func (s *stage) Look(ctx context.Context, _ *stagev1.LookRequest) (*stagev1.LookResponse, error) {
+func (s *Stage) Look(ctx context.Context, _ *stagev1.LookRequest) (*stagev1.LookResponse, error) {
 	member := actors.ConnState[*stagev1.StageMember](ctx)
 	return &stagev1.LookResponse{
 		Total:       s.State().GetTotal(),
 		User:        member.GetUser(),
 		Token:       member.GetToken(),
 		Connected:   actors.ConnOf(ctx) != nil,
-		Connections: int32(len(s.Conns())), //nolint:gosec // a few
+		Connections: int32(len(s.Conns())),
 		Key:         s.Key(),
 	}, nil
 }
 
 // Publish publishes the batches in their order.
-func (s *stage) Publish(_ context.Context, req *stagev1.PublishRequest) (*stagev1.PublishResponse, error) {
+func (s *Stage) Publish(_ context.Context, req *stagev1.PublishRequest) (*stagev1.PublishResponse, error) {
 	for _, batch := range req.GetBatches() {
 		filler := strings.Repeat("x", int(batch.GetBytes()))
 		for i := range max(1, batch.GetCount()) {
@@ -116,7 +115,7 @@ func eventOf(batch *stagev1.Batch, n int32, filler string) *stagev1.StageEvent {
 }
 
 // Fail changes the total and fails: nothing of the change is left.
-func (s *stage) Fail(_ context.Context, req *stagev1.FailRequest) (*stagev1.FailResponse, error) {
+func (s *Stage) Fail(_ context.Context, req *stagev1.FailRequest) (*stagev1.FailResponse, error) {
 	s.State().Total += req.GetAmount()
 	if req.GetCode() == "" {
 		panic("asked to panic") //nolint:forbidigo // what this action is for
@@ -133,7 +132,7 @@ func (s *stage) Fail(_ context.Context, req *stagev1.FailRequest) (*stagev1.Fail
 }
 
 // Wait waits in its turn, so that others wait for it.
-func (s *stage) Wait(ctx context.Context, req *stagev1.WaitRequest) (*stagev1.WaitResponse, error) {
+func (s *Stage) Wait(ctx context.Context, req *stagev1.WaitRequest) (*stagev1.WaitResponse, error) {
 	timer := time.NewTimer(time.Duration(req.GetMilliseconds()) * time.Millisecond)
 	defer timer.Stop()
 	select {
@@ -145,7 +144,7 @@ func (s *stage) Wait(ctx context.Context, req *stagev1.WaitRequest) (*stagev1.Wa
 }
 
 // Dismiss ends the connection of its caller.
-func (s *stage) Dismiss(ctx context.Context, req *stagev1.DismissRequest) (*stagev1.DismissResponse, error) {
+func (s *Stage) Dismiss(ctx context.Context, req *stagev1.DismissRequest) (*stagev1.DismissResponse, error) {
 	conn := actors.ConnOf(ctx)
 	if conn == nil {
 		return nil, actors.Errorf(connect.CodeFailedPrecondition, "no_connection", "only a connection can be dismissed")
@@ -155,19 +154,19 @@ func (s *stage) Dismiss(ctx context.Context, req *stagev1.DismissRequest) (*stag
 }
 
 // Leave destroys the actor.
-func (s *stage) Leave(context.Context, *stagev1.LeaveRequest) (*stagev1.LeaveResponse, error) {
+func (s *Stage) Leave(context.Context, *stagev1.LeaveRequest) (*stagev1.LeaveResponse, error) {
 	s.Destroy()
 	return new(stagev1.LeaveResponse), nil
 }
 
 // Whisper is internal: no client reaches it.
-func (s *stage) Whisper(context.Context, *stagev1.WhisperRequest) (*stagev1.WhisperResponse, error) {
+func (s *Stage) Whisper(context.Context, *stagev1.WhisperRequest) (*stagev1.WhisperResponse, error) {
 	return new(stagev1.WhisperResponse), nil
 }
 
 // Count counts beside the actor until it is through or its caller leaves. The total
 // is how many calls of it have ended.
-func (s *stage) Count(ctx context.Context, req *stagev1.CountRequest, stream stagev1connect.StageCountServerStream) error {
+func (s *Stage) Count(ctx context.Context, req *stagev1.CountRequest, stream stagev1connect.StageCountServerStream) error {
 	defer func() {
 		s.Go(func(ctx context.Context) {
 			_ = s.Turn(ctx, func(context.Context) error { s.State().Total++; return nil }) // the server stops
@@ -193,7 +192,7 @@ func (s *stage) Count(ctx context.Context, req *stagev1.CountRequest, stream sta
 }
 
 // ServeHTTP echoes: requests by their body, sockets by their messages.
-func (s *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/socket" {
 		s.serveSocket(w, r)
 		return
@@ -206,7 +205,7 @@ func (s *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/teapot" {
 		w.WriteHeader(http.StatusTeapot)
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{ // the caller may be gone
+	answer(w, map[string]any{
 		"method": r.Method,
 		"path":   r.URL.Path,
 		"asked":  r.URL.Query().Get("asked"),
@@ -217,7 +216,7 @@ func (s *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (s *stage) serveSocket(w http.ResponseWriter, r *http.Request) {
+func (s *Stage) serveSocket(w http.ResponseWriter, r *http.Request) {
 	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // the server has checked the origin
 	if err != nil {
 		return

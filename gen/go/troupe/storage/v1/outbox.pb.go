@@ -108,7 +108,12 @@ type OutboxMessage struct {
 	// Why the newest attempt that failed did.
 	LastError string `protobuf:"bytes,11,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	// When it did.
-	FailedAt      int64 `protobuf:"varint,12,opt,name=failed_at,json=failedAt,proto3" json:"failed_at,omitempty"`
+	FailedAt int64 `protobuf:"varint,12,opt,name=failed_at,json=failedAt,proto3" json:"failed_at,omitempty"`
+	// The server process that may deliver it: the one that sent it, and later one that
+	// has said so before; 0 after an attempt that has ended.
+	ClaimedBy uint64 `protobuf:"fixed64,13,opt,name=claimed_by,json=claimedBy,proto3" json:"claimed_by,omitempty"`
+	// How many such processes have ended without another end of the attempt.
+	Deaths        uint32 `protobuf:"varint,14,opt,name=deaths,proto3" json:"deaths,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -227,6 +232,20 @@ func (x *OutboxMessage) GetFailedAt() int64 {
 	return 0
 }
 
+func (x *OutboxMessage) GetClaimedBy() uint64 {
+	if x != nil {
+		return x.ClaimedBy
+	}
+	return 0
+}
+
+func (x *OutboxMessage) GetDeaths() uint32 {
+	if x != nil {
+		return x.Deaths
+	}
+	return 0
+}
+
 // TraceField is one pair of a call's metadata.
 type TraceField struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -334,7 +353,7 @@ const file_troupe_storage_v1_outbox_proto_rawDesc = "" +
 	"\x06Outbox\x12\x1f\n" +
 	"\vlast_number\x18\x01 \x01(\x04R\n" +
 	"lastNumber\x12\x12\n" +
-	"\x04held\x18\x02 \x01(\rR\x04held\"\xfb\x02\n" +
+	"\x04held\x18\x02 \x01(\rR\x04held\"\xb2\x03\n" +
 	"\rOutboxMessage\x12\x1c\n" +
 	"\tprocedure\x18\x01 \x01(\tR\tprocedure\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\fR\arequest\x12\x10\n" +
@@ -350,7 +369,10 @@ const file_troupe_storage_v1_outbox_proto_rawDesc = "" +
 	" \x01(\rR\battempts\x12\x1d\n" +
 	"\n" +
 	"last_error\x18\v \x01(\tR\tlastError\x12\x1b\n" +
-	"\tfailed_at\x18\f \x01(\x03R\bfailedAtB\b\n" +
+	"\tfailed_at\x18\f \x01(\x03R\bfailedAt\x12\x1d\n" +
+	"\n" +
+	"claimed_by\x18\r \x01(\x06R\tclaimedBy\x12\x16\n" +
+	"\x06deaths\x18\x0e \x01(\rR\x06deathsB\b\n" +
 	"\x06_inputB\t\n" +
 	"\a_params\"6\n" +
 	"\n" +

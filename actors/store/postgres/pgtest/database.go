@@ -1,0 +1,81 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// shared is the server of all tests of a process.
+var shared struct {
+	once   sync.Once
+	server *Server
+	err    error
+}
+
+// Main runs the tests of a package and stops their shared server. It does not return.
+func Main(m *testing.M) {
+	code := m.Run()
+	if shared.server != nil {
+		shared.server.remove()
+	}
+	os.Exit(code)
+}
+
+// Shared returns the server that all tests of the process share: see [Main].
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	shared.once.Do(func() { shared.server, shared.err = newServer(nil) })
+	if shared.err != nil {
+		t.Fatalf("pgtest: %v", shared.err)
+	}
+	return shared.server
+}
+
+// Database returns the URL of a new and empty database on the shared server, which is
+// removed with everything in it when the test ends.
+func Database(t testing.TB) string {
+	t.Helper()
+	return Shared(t).Database(t)
+}
+
+// Database returns the URL of a new and empty database, which is removed with everything
+// in it when the test ends.
+func (s *Server) Database(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("test_%d", s.names.Add(1))
+	s.Exec(t, "postgres", "CREATE DATABASE "+name)
+	t.Cleanup(func() {
+		if s.running() {
+			s.Exec(t, "postgres", "DROP DATABASE "+name+" WITH (FORCE)")
+		}
+	})
+	return s.URL(name)
+}
+
+// Exec runs a statement in a database as the superuser.
+func (s *Server) Exec(t testing.TB, database, sql string) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	conn, err := pgx.Connect(ctx, s.URL(database))
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	defer func() { _ = conn.Close(ctx) }() // nothing is under way
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		t.Fatalf("pgtest: %s: %v", sql, err)
+	}
+}
+
+func (s *Server) running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process != nil
+}
