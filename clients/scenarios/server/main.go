@@ -1,7 +1,7 @@
 // Copyright 2026 The Troupe Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command server is what the clients' scenarios run against: real servers with a
+// Server is what the clients' scenarios run against: real servers with a
 // stage each, and networks between them and their clients that break on demand.
 //
 // It prints one line, {"control": "http://127.0.0.1:PORT"}, and serves until its
