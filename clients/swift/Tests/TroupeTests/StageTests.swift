@@ -12,7 +12,7 @@ import TroupeCore
 import FoundationNetworking
 #endif
 
-extension Stage_V1_StageClient: @retroactive SubscribableClient {
+extension Stage_V1_StageClient: SubscribableClient {
     public func subscribe(headers: Headers) -> any ServerOnlyAsyncStreamInterface<Stage_V1_WatchRequest, Stage_V1_StageEvent> {
         watch(headers: headers)
     }
