@@ -59,14 +59,15 @@ var theirs = map[string][]string{
 // kits.
 var (
 	theirsInTests = map[string][]string{
-		"buf.build/gen/go/bufbuild/protovalidate":  {"clients/go"},
-		"buf.build/go/protovalidate":               {"clients/go"},
-		"github.com/coder/websocket":               {"server", "clients/go", "clients/scenarios"},
-		"github.com/google/go-cmp":                 {"."},
-		"github.com/santhosh-tekuri/jsonschema/v6": {"server"},
-		"go.uber.org/goleak":                       {"."},
-		"google.golang.org/grpc":                   {"test/tools"},
-		"pgregory.net/rapid":                       {"."},
+		"buf.build/gen/go/bufbuild/protovalidate":   {"clients/go"},
+		"buf.build/go/protovalidate":                {"clients/go"},
+		"github.com/coder/websocket":                {"server", "clients/go", "clients/scenarios"},
+		"github.com/google/go-cmp":                  {"."},
+		"github.com/santhosh-tekuri/jsonschema/v6":  {"server"},
+		"go.uber.org/goleak":                        {"."},
+		"google.golang.org/genproto/googleapis/rpc": {"test/tools"},
+		"google.golang.org/grpc":                    {"test/tools"},
+		"pgregory.net/rapid":                        {"."},
 	}
 	testKits = []string{"actors/store/storetest", "actors/placement/placementtest", "actors/actorstest", "clients/scenarios", "test"}
 )
