@@ -197,3 +197,11 @@ func (f forwardedMessages) Send(message proto.Message) error {
 	}
 	return f.send(encoded)
 }
+
+// NewFrame makes a frame of a message of a subscription, in binary, that another node
+// has sent.
+func NewFrame(m *Method, message []byte) *Frame {
+	enveloped := append(make([]byte, envelopeBytes, envelopeBytes+len(message)), message...)
+	putEnvelope(enveloped)
+	return &Frame{enveloped: enveloped, union: m.output}
+}

@@ -53,7 +53,7 @@ func (s *eventSource) serve(w http.ResponseWriter, r *http.Request, found *route
 	}
 	x, err := s.exchange(r, s.methods[found.spec.Procedure])
 	if err == nil {
-		_, err = s.edge.fair.count(&x.call.Target, r.RemoteAddr)
+		_, err = s.edge.fairnessOf(r.Context()).count(&x.call.Target, r.RemoteAddr)
 	}
 	if err != nil {
 		s.router.refuse(w, r, err)
@@ -64,6 +64,17 @@ func (s *eventSource) serve(w http.ResponseWriter, r *http.Request, found *route
 		return
 	}
 	defer s.router.leaveStream(share)
+	if c := s.router.cluster; c != nil && !c.host.Admits(&x.call.Target) {
+		if s.router.forwarded {
+			c.misplaced(s.router, w, r)
+			return
+		}
+		writer := newStreamWriter(w, s.router.limits.WriteTimeout)
+		defer writer.disarm()
+		if r = (&passing{peers: c, router: s.router, w: writer, r: r, target: x.call.Target, again: true}).pass(); r == nil {
+			return
+		}
+	}
 	if opened, err := s.feed(w, r, x); !opened {
 		s.router.refuse(w, r, err)
 	}

@@ -32,7 +32,7 @@ func encodeCall(call *actors.Call) (*nodev1.ForwardedCall, error) {
 		Namespace: call.Address.Namespace, Key: call.Address.Key, Resolve: nodeResolves[call.Resolve],
 		Request: request, Input: call.Input, Params: call.Params,
 		Conn: call.Conn, Resume: call.Resume, Events: call.Events,
-		Subject: call.Subject, IdempotencyKey: call.IdempotencyKey, Internal: call.Internal,
+		Subject: call.Subject, IdempotencyKey: call.IdempotencyKey, Internal: call.Internal, Shared: call.Shared,
 	}
 	if !call.ID.IsZero() {
 		f.Id = call.ID[:]
@@ -61,7 +61,7 @@ func (s *nodeService) decode(f *nodev1.ForwardedCall) (*actors.Call, error) {
 		Request: method.NewRequest(),
 		Input:   f.Input, Params: f.Params,
 		Conn: f.GetConn(), Resume: f.GetResume(), Events: f.GetEvents(),
-		Subject: f.GetSubject(), IdempotencyKey: f.GetIdempotencyKey(), Internal: f.GetInternal(),
+		Subject: f.GetSubject(), IdempotencyKey: f.GetIdempotencyKey(), Internal: f.GetInternal(), Shared: f.GetShared(),
 		Codec: s.codec,
 		Info:  &connect.CallInfo{Spec: method.Spec, Codec: s.codec.Name(), PeerAddr: f.GetPeer()},
 	}

@@ -146,6 +146,8 @@ func newNodeHandler(host *actors.Host, public *router, codecs codecs, log *slog.
 	routes.principalCalls, routes.principalStreams = newShares(0), newShares(0)
 	raw := *public.raw
 	raw.router, routes.raw = &routes, &raw
+	events := *public.events
+	events.router, routes.events = &routes, &events
 
 	service := &nodeService{host: host, methods: make(map[string]*actors.Method), codec: codecs.binary}
 	for _, m := range host.Methods() {

@@ -69,7 +69,7 @@ func (c *carried) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := ws.edge.fair.count(&call.Target, c.info.PeerAddr); err != nil {
+	if _, err = ws.edge.fair.count(&call.Target, c.info.PeerAddr); err != nil {
 		return err
 	}
 	ctx = context.WithValue(ctx, principalKey{}, c.principal)
@@ -78,7 +78,15 @@ func (c *carried) serve(ctx context.Context) (err error) {
 		return err
 	}
 	defer ws.router.leaveStream(share)
-	subscription, err := ws.edge.runner.Subscribe(&carriedContext{ctx, c}, call)
+	if peers := ws.router.cluster; peers != nil && !peers.host.Admits(&call.Target) {
+		return peers.carry(ctx, c, call)
+	}
+	return c.follow(ctx, call)
+}
+
+// follow runs the subscription of an actor that this node runs.
+func (c *carried) follow(ctx context.Context, call *actors.Call) error {
+	subscription, err := c.watch.set.edge.runner.Subscribe(&carriedContext{ctx, c}, call)
 	if err != nil {
 		return err //nolint:wrapcheck // ready for the wire
 	}

@@ -351,7 +351,9 @@ type ForwardedCall struct {
 	// The caller's metadata.
 	Header []*Field `protobuf:"bytes,17,rep,name=header,proto3" json:"header,omitempty"`
 	// The address of the client.
-	Peer          string `protobuf:"bytes,18,opt,name=peer,proto3" json:"peer,omitempty"`
+	Peer string `protobuf:"bytes,18,opt,name=peer,proto3" json:"peer,omitempty"`
+	// A subscription is one of several on a stream.
+	Shared        bool `protobuf:"varint,19,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -510,6 +512,13 @@ func (x *ForwardedCall) GetPeer() string {
 		return x.Peer
 	}
 	return ""
+}
+
+func (x *ForwardedCall) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
 }
 
 // Actor names an actor by its key.
@@ -902,7 +911,7 @@ const file_troupe_node_v1_node_proto_rawDesc = "" +
 	"\x0eFollowResponse\x120\n" +
 	"\x06answer\x18\x01 \x01(\v2\x16.troupe.node.v1.AnswerH\x00R\x06answer\x12\x1a\n" +
 	"\amessage\x18\x02 \x01(\fH\x00R\amessageB\a\n" +
-	"\x05piece\"\xd0\x04\n" +
+	"\x05piece\"\xe8\x04\n" +
 	"\rForwardedCall\x12\x1c\n" +
 	"\tprocedure\x18\x01 \x01(\tR\tprocedure\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x10\n" +
@@ -922,7 +931,8 @@ const file_troupe_node_v1_node_proto_rawDesc = "" +
 	"\x05chain\x18\x0f \x03(\v2\x15.troupe.node.v1.ActorR\x05chain\x124\n" +
 	"\bpostmark\x18\x10 \x01(\v2\x18.troupe.node.v1.PostmarkR\bpostmark\x12-\n" +
 	"\x06header\x18\x11 \x03(\v2\x15.troupe.node.v1.FieldR\x06header\x12\x12\n" +
-	"\x04peer\x18\x12 \x01(\tR\x04peerB\b\n" +
+	"\x04peer\x18\x12 \x01(\tR\x04peer\x12\x16\n" +
+	"\x06shared\x18\x13 \x01(\bR\x06sharedB\b\n" +
 	"\x06_inputB\t\n" +
 	"\a_params\"K\n" +
 	"\x05Actor\x12\x1c\n" +
