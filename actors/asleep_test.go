@@ -88,7 +88,7 @@ func TestP30_AMessageThatKillsTheProcess(t *testing.T) {
 		crash := make(chan struct{}, 10)
 		one := func(amount int64) *counterv1.IncrementRequest { return &counterv1.IncrementRequest{Amount: amount} }
 		start := func() *kit {
-			k := newKit(t, s)
+			k := &kit{store: s} // messages are delivered from the start
 			k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
 				switch req.GetAmount() {
 				case 100:
@@ -103,7 +103,7 @@ func TestP30_AMessageThatKillsTheProcess(t *testing.T) {
 				}
 				return nil
 			}
-			return k
+			return startKit(t, k)
 		}
 		k := start()
 		if _, err := k.add(t.Context(), "a", 100); err != nil {

@@ -83,8 +83,15 @@ func TestStorageIsCounted(t *testing.T) {
 			t.Error("the turn did not fail")
 		}
 		exact("a turn that failed")
-		for n := range 20 {
-			go func() { k.mustTurn("a", put(fmt.Sprint("k", n%7), n*10)) }()
+		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			return c.KV().Put(fmt.Append(nil, "k", req.GetAmount()%7), make([]byte, 10*req.GetAmount()))
+		}
+		for n := range int64(20) {
+			go func() {
+				if _, err := k.add(t.Context(), "a", n); err != nil {
+					t.Error(err)
+				}
+			}()
 		}
 		exact("turns that share commits")
 		k.mustTurn("a", func(_ context.Context, c *counter) error {
