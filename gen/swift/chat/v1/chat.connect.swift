@@ -12,8 +12,8 @@ import SwiftProtobuf
 /// ChatRoom is one room of an organisation. Its key is [org, room].
 public protocol Chat_V1_ChatRoomClientInterface: Sendable {
 
-    /// Posts a message. Its author is the connection's user. "/remind SECONDS TEXT"
-    /// has the text posted once more later.
+    /// Posts a message. Its author is the connection's user. "/remind 10s TEXT" has
+    /// the text posted once more later.
     @available(iOS 13, *)
     func `send`(request: Chat_V1_SendRequest, headers: Connect.Headers) async -> ResponseMessage<Chat_V1_SendResponse>
 
@@ -28,6 +28,14 @@ public protocol Chat_V1_ChatRoomClientInterface: Sendable {
     /// Tells the others that the connection's user is typing, or no longer.
     @available(iOS 13, *)
     func `setTyping`(request: Chat_V1_SetTypingRequest, headers: Connect.Headers) async -> ResponseMessage<Chat_V1_SetTypingResponse>
+
+    /// Reads what the room is about.
+    @available(iOS 13, *)
+    func `topic`(request: Chat_V1_TopicRequest, headers: Connect.Headers) async -> ResponseMessage<Chat_V1_TopicResponse>
+
+    /// Says what the room is about.
+    @available(iOS 13, *)
+    func `setTopic`(request: Chat_V1_SetTopicRequest, headers: Connect.Headers) async -> ResponseMessage<Chat_V1_SetTopicResponse>
 
     /// Posts a reminder whose time has come.
     @available(iOS 13, *)
@@ -67,6 +75,16 @@ public final class Chat_V1_ChatRoomClient: Chat_V1_ChatRoomClientInterface, Send
     }
 
     @available(iOS 13, *)
+    public func `topic`(request: Chat_V1_TopicRequest, headers: Connect.Headers = [:]) async -> ResponseMessage<Chat_V1_TopicResponse> {
+        return await self.client.unary(path: "/chat.v1.ChatRoom/Topic", idempotencyLevel: .noSideEffects, request: request, headers: headers)
+    }
+
+    @available(iOS 13, *)
+    public func `setTopic`(request: Chat_V1_SetTopicRequest, headers: Connect.Headers = [:]) async -> ResponseMessage<Chat_V1_SetTopicResponse> {
+        return await self.client.unary(path: "/chat.v1.ChatRoom/SetTopic", idempotencyLevel: .idempotent, request: request, headers: headers)
+    }
+
+    @available(iOS 13, *)
     public func `remind`(request: Chat_V1_RemindRequest, headers: Connect.Headers = [:]) async -> ResponseMessage<Chat_V1_RemindResponse> {
         return await self.client.unary(path: "/chat.v1.ChatRoom/Remind", idempotencyLevel: .unknown, request: request, headers: headers)
     }
@@ -82,6 +100,8 @@ public final class Chat_V1_ChatRoomClient: Chat_V1_ChatRoomClientInterface, Send
             public static let history = Connect.MethodSpec(name: "History", service: "chat.v1.ChatRoom", type: .unary)
             public static let members = Connect.MethodSpec(name: "Members", service: "chat.v1.ChatRoom", type: .unary)
             public static let setTyping = Connect.MethodSpec(name: "SetTyping", service: "chat.v1.ChatRoom", type: .unary)
+            public static let topic = Connect.MethodSpec(name: "Topic", service: "chat.v1.ChatRoom", type: .unary)
+            public static let setTopic = Connect.MethodSpec(name: "SetTopic", service: "chat.v1.ChatRoom", type: .unary)
             public static let remind = Connect.MethodSpec(name: "Remind", service: "chat.v1.ChatRoom", type: .unary)
             public static let subscribe = Connect.MethodSpec(name: "Subscribe", service: "chat.v1.ChatRoom", type: .serverStream)
         }

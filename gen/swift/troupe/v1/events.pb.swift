@@ -30,7 +30,7 @@ public enum Troupe_V1_CloseReason: SwiftProtobuf.Enum, Swift.CaseIterable {
   /// Unknown to this client.
   case unspecified // = 0
 
-  /// The server stops or hands the actor over.
+  /// The server stops.
   case shutdown // = 1
 
   /// The subscriber did not read fast enough and its buffer is full.
@@ -48,6 +48,10 @@ public enum Troupe_V1_CloseReason: SwiftProtobuf.Enum, Swift.CaseIterable {
   /// The actor was read from its store again, and events may have been lost: go on
   /// from the cursor.
   case restarted // = 6
+
+  /// Another node runs the actor from now on: connect again, anywhere, and go on
+  /// from the cursor.
+  case moved // = 7
   case UNRECOGNIZED(Int)
 
   public init() {
@@ -63,6 +67,7 @@ public enum Troupe_V1_CloseReason: SwiftProtobuf.Enum, Swift.CaseIterable {
     case 4: self = .disconnected
     case 5: self = .expired
     case 6: self = .restarted
+    case 7: self = .moved
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -76,6 +81,7 @@ public enum Troupe_V1_CloseReason: SwiftProtobuf.Enum, Swift.CaseIterable {
     case .disconnected: return 4
     case .expired: return 5
     case .restarted: return 6
+    case .moved: return 7
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -89,6 +95,7 @@ public enum Troupe_V1_CloseReason: SwiftProtobuf.Enum, Swift.CaseIterable {
     .disconnected,
     .expired,
     .restarted,
+    .moved,
   ]
 
 }
@@ -249,7 +256,7 @@ public struct Troupe_V1_ConnectionClosing: Sendable {
 fileprivate let _protobuf_package = "troupe.v1"
 
 extension Troupe_V1_CloseReason: SwiftProtobuf._ProtoNameProviding {
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0CLOSE_REASON_UNSPECIFIED\0\u{1}CLOSE_REASON_SHUTDOWN\0\u{1}CLOSE_REASON_SLOW\0\u{1}CLOSE_REASON_DESTROYED\0\u{1}CLOSE_REASON_DISCONNECTED\0\u{1}CLOSE_REASON_EXPIRED\0\u{1}CLOSE_REASON_RESTARTED\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0CLOSE_REASON_UNSPECIFIED\0\u{1}CLOSE_REASON_SHUTDOWN\0\u{1}CLOSE_REASON_SLOW\0\u{1}CLOSE_REASON_DESTROYED\0\u{1}CLOSE_REASON_DISCONNECTED\0\u{1}CLOSE_REASON_EXPIRED\0\u{1}CLOSE_REASON_RESTARTED\0\u{1}CLOSE_REASON_MOVED\0")
 }
 
 extension Troupe_V1_EventInfo: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
