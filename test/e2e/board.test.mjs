@@ -68,7 +68,7 @@ test("two people move notes about, the server dies and comes back", { timeout: 2
 
   // By the keyboard: the arrow keys on the bar of a note.
   const before = await bob.places();
-  await ada.page.getByRole("button", { name: "Move note “Buy milk”", exact: true }).press("Shift+ArrowRight");
+  await ada.page.getByRole("button", { name: "Move note “Buy milk”", exact: true }).press("Shift+ArrowLeft");
   await eventually(async () => assert.notDeepEqual(await bob.places(), before), "Bob sees the note move");
   await sees(bob.places, await ada.places(), "both see it in one place");
 
