@@ -134,19 +134,21 @@ export function Feed({ messages, notes, outgoing, user, connected, onAgain, onDi
             </p>
           </div>
         )}
-        <ol className="messages" data-testid="messages" role="log" aria-label="Messages" aria-live="polite">
-          {render(lines, user, (message) => (
-            <p className="fate" role="alert">
-              <span>{message.failure}</span>{" "}
-              <button type="button" className="quiet" disabled={!connected} onClick={() => onAgain(message)}>
-                Send again
-              </button>{" "}
-              <button type="button" className="quiet" onClick={() => onDiscard(message)}>
-                Discard
-              </button>
-            </p>
-          ))}
-        </ol>
+        <div role="log" aria-label="Messages" aria-live="polite" className="log">
+          <ol className="messages" data-testid="messages">
+            {render(lines, user, (message) => (
+              <p className="fate" role="alert">
+                <span>{message.failure}</span>{" "}
+                <button type="button" className="quiet" disabled={!connected} onClick={() => onAgain(message)}>
+                  Send again
+                </button>{" "}
+                <button type="button" className="quiet" onClick={() => onDiscard(message)}>
+                  Discard
+                </button>
+              </p>
+            ))}
+          </ol>
+        </div>
       </section>
       {behind && (
         <button type="button" className="jump" data-testid="jump" onClick={toEnd}>
