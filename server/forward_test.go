@@ -19,9 +19,8 @@ import (
 	"github.com/troupe-dev/troupe/actors"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
-	"github.com/troupe-dev/troupe/gen/go/troupe/v1/troupev1connect"
-
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+	"github.com/troupe-dev/troupe/gen/go/troupe/v1/troupev1connect"
 )
 
 // withPages has the nodes serve counters that answer raw requests too.
