@@ -104,7 +104,7 @@ function linesReport() {
   return (line) => {
     print(`${line}\n`);
     const counts = /^[a-z]+: (\d+) passed, (\d+) failed, (\d+) skipped$/.exec(line);
-    if (counts) ["pass", "fail", "skip"].forEach((key, i) => (tally[key] += Number(counts[i + 1])));
+    for (const [i, key] of ["pass", "fail", "skip"].entries()) tally[key] += Number(counts?.[i + 1] ?? 0);
   };
 }
 
