@@ -21,7 +21,7 @@ import (
 )
 
 // keeps returns the bytes that an actor's counter says, and what its rows really have.
-func keeps(t *testing.T, k *kit, key string) (counted, real int64) {
+func keeps(t *testing.T, k *kit, key string) (counted, kept int64) {
 	t.Helper()
 	record, err := k.store.Load(t.Context(), k.to(counterv1connect.CounterGetProcedure, key, nil).Address)
 	if err != nil {
@@ -38,10 +38,10 @@ func keeps(t *testing.T, k *kit, key string) (counted, real int64) {
 				counted = int64(n)
 				continue
 			}
-			real += int64(len(row.Key) + len(row.Value))
+			kept += int64(len(row.Key) + len(row.Value))
 		}
 	}
-	return counted, real
+	return counted, kept
 }
 
 // TestStorageIsCounted holds that the counter of an actor's bytes is exact, whatever
@@ -55,8 +55,8 @@ func TestStorageIsCounted(t *testing.T) {
 		exact := func(what string) {
 			t.Helper()
 			synctest.Wait()
-			if counted, real := keeps(t, k, "a"); counted != real || real == 0 {
-				t.Errorf("%s: %d bytes are counted and there are %d", what, counted, real)
+			if counted, kept := keeps(t, k, "a"); counted != kept || kept == 0 {
+				t.Errorf("%s: %d bytes are counted and there are %d", what, counted, kept)
 			}
 		}
 		put := func(key string, size int) func(context.Context, *counter) error {

@@ -81,7 +81,6 @@ var (
 	needsServerRole   = refusal{connect.CodePermissionDenied, "server_role_required"}
 	nodeUnreachable   = refusal{connect.CodeUnavailable, "node_unreachable"}
 	answerLost        = refusal{connect.CodeUnavailable, "answer_lost"}
-	streamMoved       = refusal{connect.CodeUnavailable, "shutting_down"}
 	badForwarded      = refusal{connect.CodeInternal, "bad_forwarded_call"}
 )
 

@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -114,7 +115,7 @@ func TestTheCallerTravels(t *testing.T) {
 			if user := header.Get("X-User"); user != "" {
 				return Principal{Subject: user, Role: map[bool]Role{true: RoleServer}[user == "operator"]}, nil
 			}
-			return Principal{}, fmt.Errorf("nobody")
+			return Principal{}, errors.New("nobody")
 		}
 	})
 	key := nodes[1].keyOf(t)

@@ -105,10 +105,10 @@ func (s *jsonSchemas) property(field protoreflect.FieldDescriptor) object {
 
 // value is the schema of one value of a field.
 func (s *jsonSchemas) value(field protoreflect.FieldDescriptor) object {
-	switch field.Kind() {
-	case protoreflect.MessageKind, protoreflect.GroupKind:
+	if field.Message() != nil {
 		return s.reference(field.Message())
-	case protoreflect.EnumKind:
+	}
+	if field.Enum() != nil {
 		return s.enum(field.Enum())
 	}
 	return scalar(field.Kind())

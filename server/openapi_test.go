@@ -73,9 +73,9 @@ func assertOpenAPI(t *testing.T, document any) {
 // part is an object inside a document.
 func part(document any, path ...string) map[string]any {
 	for _, name := range path {
-		document = document.(map[string]any)[name] //nolint:forcetypeassert // it is JSON of our own
+		document = document.(map[string]any)[name]
 	}
-	return document.(map[string]any) //nolint:forcetypeassert // see above
+	return document.(map[string]any)
 }
 
 // TestOpenAPIOfEveryExample describes schemas of every kind.

@@ -60,6 +60,6 @@ func (s *Search) Again(ctx context.Context) bool {
 		}
 		s.pause = min(2*s.pause, lastPause)
 	}
-	_, _, _ = s.Placement.Refresh(ctx, s.Shard) // who cannot be asked now is asked again
+	_, _, _ = s.Placement.Refresh(ctx, s.Shard) //nolint:dogsled // who cannot be asked now is asked again
 	return ctx.Err() == nil
 }

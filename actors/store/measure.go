@@ -3,7 +3,10 @@
 
 package store
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Measurer is a [Store] that tells the sizes of rows for less than it costs to read
 // them, or of many at once.
@@ -21,7 +24,7 @@ func Measure(ctx context.Context, s Store, id ID, kind Kind, keys [][]byte) ([]i
 	}
 	sizes := make([]int, len(keys))
 	for n, key := range keys {
-		rows, err := s.Scan(ctx, id, kind, Range{From: key, To: append(key[:len(key):len(key)], 0), Limit: 1})
+		rows, err := s.Scan(ctx, id, kind, Range{From: key, To: append(slices.Clip(key), 0), Limit: 1})
 		if err != nil {
 			return nil, err
 		}

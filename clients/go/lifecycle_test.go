@@ -96,12 +96,15 @@ func TestWithRequest(t *testing.T) {
 	defer client.Close()
 	counter := counterv1connect.NewCounterClient(client.GetOrCreate("a"))
 	made := make(chan *counterv1.SubscribeRequest, 1)
-	for range troupe.Events(t.Context(), counter.Subscribe, nil, troupe.WithControlFrames(), troupe.WithRequest(
+	for _, err := range troupe.Events(t.Context(), counter.Subscribe, nil, troupe.WithControlFrames(), troupe.WithRequest(
 		func(context.Context) (*counterv1.SubscribeRequest, error) {
 			request := new(counterv1.SubscribeRequest)
 			made <- request
 			return request, nil
 		})) {
+		if err != nil {
+			t.Errorf("the first frame: %v", err)
+		}
 		break // it has opened
 	}
 	if len(made) != 1 {

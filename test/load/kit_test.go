@@ -127,22 +127,10 @@ func (b *bed) add(ctx context.Context, key string, amount int64) error {
 	return err
 }
 
-func (b *bed) count(ctx context.Context, key string) (int64, error) {
-	reply, err := b.Call(ctx, b.to(counterv1connect.CounterGetProcedure, key, new(counterv1.GetRequest)))
-	if err != nil {
-		return 0, err
-	}
-	response := new(counterv1.GetResponse)
-	return response.GetCount(), decode(reply.Body, response)
-}
-
-func decode(body []byte, message proto.Message) error { return proto.Unmarshal(body, message) }
-
 // latencies are how long things took. It is safe for concurrent use.
 type latencies struct {
-	mu   sync.Mutex
-	all  []time.Duration // guarded by mu
-	from time.Time
+	mu  sync.Mutex
+	all []time.Duration // guarded by mu
 }
 
 func (l *latencies) add(d time.Duration) {

@@ -34,7 +34,7 @@ type answers struct {
 
 // TestP46_Overload sends an actor three times the calls that it can serve, over HTTP.
 // Each is served, or refused with resource_exhausted and when to try again.
-func TestP46_Overload(t *testing.T) {
+func TestP46_Overload(t *testing.T) { //nolint:paralleltest // it measures
 	s := openStore(t, t.TempDir())
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

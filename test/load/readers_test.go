@@ -32,7 +32,7 @@ func (s *stalled) Send(*actors.Frame, bool) error {
 
 // TestP36_StalledReaders publishes to an actor with many subscribers that do not read.
 // Each holds at most its buffer and is cut in the end; calls are measured beside them.
-func TestP36_StalledReaders(t *testing.T) {
+func TestP36_StalledReaders(t *testing.T) { //nolint:paralleltest // it measures
 	readers, events := size(50, 1000), size(400, 2000)
 	const bufferEvents, eventBytes = 256, 200 // what one holds in events, and roughly in bytes of each
 	s := openStore(t, t.TempDir())

@@ -17,7 +17,7 @@ import (
 
 // TestP28_Lateness measures how late schedules run that fall due over a few seconds
 // beside calls. None may be early, and all must run.
-func TestP28_Lateness(t *testing.T) {
+func TestP28_Lateness(t *testing.T) { //nolint:paralleltest // it measures
 	const window = 3 * time.Second
 	due := size(200, 2000)
 	var late latencies
@@ -59,7 +59,7 @@ func TestP28_Lateness(t *testing.T) {
 // TestP32_DueAtOnce has many schedules of sleeping actors fall due at one instant,
 // while the server is down, and calls actors that are awake. All must run, in memory
 // that does not grow with their number.
-func TestP32_DueAtOnce(t *testing.T) {
+func TestP32_DueAtOnce(t *testing.T) { //nolint:paralleltest // it measures
 	due, perActor := size(500, 100_000), 100
 	var ran atomic.Int64
 	done := make(chan struct{})

@@ -68,7 +68,7 @@ func TestGrpcGo(t *testing.T) {
 	if err := stream.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
-	for opened := 0; opened < 2; opened++ { // the stream, and what it carries
+	for range 2 { // the stream, and what it carries
 		if err := stream.RecvMsg(new(troupev1.WatchFrame)); err != nil {
 			t.Fatal(err)
 		}

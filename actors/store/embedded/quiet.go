@@ -76,7 +76,7 @@ func (s *Store) writeMark() (uint64, error) {
 	s.mu.Lock()
 	if s.failed() != nil {
 		s.mu.Unlock()
-		return 0, nil
+		return 0, nil //nolint:nilerr // it is said where it happened
 	}
 	batch := s.newBatchLocked()
 	number := s.logged

@@ -34,7 +34,7 @@ func (c *counter) Increment(_ context.Context, req *counterv1.IncrementRequest) 
 		return &counterv1.IncrementResponse{Count: c.State().GetCount()}, err
 	}
 	if req.GetAmount() >= slow {
-		time.Sleep(slowTurn)
+		<-time.After(slowTurn) // deaf to its context
 	}
 	c.State().Count += req.GetAmount()
 	c.Broadcast(&counterv1.CounterEvent{Event: &counterv1.CounterEvent_CountChanged{
@@ -44,7 +44,7 @@ func (c *counter) Increment(_ context.Context, req *counterv1.IncrementRequest) 
 }
 
 // Get reads the count.
-func (c *counter) Get(context.Context, *counterv1.GetRequest) (*counterv1.GetResponse, error) {
+func (c *counter) Get(context.Context, *counterv1.GetRequest) (*counterv1.GetResponse, error) { //nolint:unparam // the generated interface
 	return &counterv1.GetResponse{Count: c.State().GetCount()}, nil
 }
 
