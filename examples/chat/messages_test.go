@@ -104,8 +104,10 @@ func TestTopic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stream.Receive(); err != nil { // opened
-		t.Fatal(err)
+	for range 2 { // opened, and that Bob has joined
+		if _, err := stream.Receive(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := room.SetTopic(t.Context(), &chatv1.SetTopicRequest{Topic: "tea"}); err != nil {
 		t.Fatal(err)

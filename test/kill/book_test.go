@@ -82,10 +82,18 @@ func readBook(t *testing.T, s store.Store, number int) *book {
 		t.Fatal(err)
 	}
 	b.balance, b.head = state.GetCount(), record.EventHead
+	kept, keptCounted := 0, uint64(0) // bytes of rows
 	rows := func(kind store.Kind) []store.Row {
 		rows, err := s.Scan(t.Context(), record.ID, kind, store.Range{})
 		if err != nil {
 			t.Fatal(err)
+		}
+		for _, row := range rows {
+			if kind == store.KindSchedule && string(row.Key) == "\x00b" {
+				keptCounted, _ = binary.Uvarint(row.Value)
+			} else if kind != store.KindEvent {
+				kept += len(row.Key) + len(row.Value)
+			}
 		}
 		return rows
 	}
@@ -101,8 +109,10 @@ func readBook(t *testing.T, s store.Store, number int) *book {
 	}
 	counted := uint64(0)
 	for _, row := range rows(store.KindSchedule) {
-		if len(row.Key) == 1 && row.Key[0] == 0 {
-			counted, _ = binary.Uvarint(row.Value)
+		if row.Key[0] == 0 { // about schedules or rows as a whole
+			if len(row.Key) == 1 {
+				counted, _ = binary.Uvarint(row.Value)
+			}
 			continue
 		}
 		schedule := new(storagev1.Schedule)
@@ -127,6 +137,9 @@ func readBook(t *testing.T, s store.Store, number int) *book {
 	}
 	if head.GetHeld() != uint32(len(b.sent)) {
 		t.Errorf("account %d: %d messages are counted, and %d are there", number, head.GetHeld(), len(b.sent))
+	}
+	if keptCounted != uint64(kept) { //nolint:gosec // it is a sum of lengths
+		t.Errorf("account %d: %d bytes of rows are counted, and %d are there", number, keptCounted, kept)
 	}
 	b.checkLog(t, number, rows(store.KindEvent))
 	return b
