@@ -6,6 +6,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"io"
 	"net/http"
 	"slices"
@@ -18,6 +19,8 @@ import (
 	"github.com/troupe-dev/troupe/gen/go/chat/v1/chatv1connect"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
+	"github.com/troupe-dev/troupe/gen/go/troupe/v1/troupev1connect"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
@@ -178,6 +181,9 @@ func (b *bundle) tryLifecycle(t *testing.T, service protoreflect.ServiceDescript
 	methods := troupev1.File_troupe_v1_actor_service_proto.Services().ByName("ActorService").Methods()
 	for i := range methods.Len() {
 		m := methods.Get(i)
+		if sharesStream(m) {
+			continue
+		}
 		try := func(name, as string, address *troupev1.Address, want ...string) {
 			t.Helper()
 			tried++
@@ -198,7 +204,78 @@ func (b *bundle) tryLifecycle(t *testing.T, service protoreflect.ServiceDescript
 			try("id", "blue", foreign, "actor_not_found", "address_conflict", "server_role_required")
 		}
 	}
+	for _, as := range []string{"blue-ops", "blue"} {
+		for want, carried := range map[string]*troupev1.Subscription{
+			"namespace_denied": {Namespace: "red", Key: []string{victimKey}, Resume: v.cursor},
+			"actor_not_found":  {Namespace: "blue", Id: v.id},
+		} {
+			tried++
+			carried.Number, carried.Type, carried.Params = 1, string(service.FullName()), paramsOf(t, service)
+			if got := b.tryCarried(t, as, carried); got != want {
+				t.Errorf("a shared stream of %s that carries %v: got %q, want %q", as, carried, got, want)
+			}
+		}
+	}
 	return tried
+}
+
+// sharesStream reports whether a method of ActorService is about a shared stream, whose
+// subscriptions name actors, each for itself.
+func sharesStream(m protoreflect.MethodDescriptor) bool {
+	return m.Name() == "Watch" || m.Name() == "AddSubscription" || m.Name() == "RemoveSubscription"
+}
+
+// paramsOf returns some parameters of a service's connections.
+func paramsOf(t *testing.T, service protoreflect.ServiceDescriptor) *troupev1.Payload {
+	t.Helper()
+	for i := range service.Methods().Len() {
+		if m := service.Methods().Get(i); isSubscription(m) {
+			encoded, err := proto.Marshal(sample(m.Input(), nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &troupev1.Payload{Encoding: &troupev1.Payload_Binary{Binary: encoded}}
+		}
+	}
+	t.Fatalf("%s has no subscription", service.FullName())
+	return nil
+}
+
+// tryCarried opens a shared stream that carries one subscription, which must be refused,
+// and returns why it was.
+func (b *bundle) tryCarried(t *testing.T, as string, carried *troupev1.Subscription) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	response := b.rpc(ctx, t, nil, troupev1connect.ActorServiceWatchProcedure, headers("Authorization", as),
+		&troupev1.WatchRequest{Subscriptions: []*troupev1.Subscription{carried}})
+	defer func() { _ = response.Body.Close() }()
+	for {
+		var head [5]byte
+		if _, err := io.ReadFull(response.Body, head[:]); err != nil {
+			t.Fatalf("the shared stream ended: %v", err)
+		}
+		message := make([]byte, binary.BigEndian.Uint32(head[1:]))
+		if _, err := io.ReadFull(response.Body, message); err != nil {
+			t.Fatal(err)
+		}
+		frame := new(troupev1.WatchFrame)
+		if err := proto.Unmarshal(message, frame); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case frame.GetEvent() != nil:
+			t.Fatalf("%s is told %v", as, frame.GetEvent())
+		case frame.GetEnded() != nil:
+			for _, detail := range frame.GetEnded().GetError().GetDetails() {
+				info := new(errdetails.ErrorInfo)
+				if detail.GetType() == string(info.ProtoReflect().Descriptor().FullName()) && proto.Unmarshal(detail.GetValue(), info) == nil {
+					return info.GetReason()
+				}
+			}
+			return ""
+		}
+	}
 }
 
 // try makes one request, which must be refused.
