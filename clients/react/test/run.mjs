@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Compiles the tests once against each React that the package supports, and runs
-// them with node:test. Arguments go to node.
+// them with node:test. React 18 leaves a channel open that would keep Node alive.
+// Arguments go to node.
 
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
@@ -43,8 +44,12 @@ for (const [version, modules] of Object.entries(reacts)) {
   files.push(...tests.map((name) => join(outdir, name.replace(/\.tsx?$/, ".mjs"))));
 }
 
-const { status } = spawnSync(process.execPath, ["--enable-source-maps", ...process.argv.slice(2), "--test", ...files], {
-  stdio: "inherit",
-  cwd: join(here, ".."),
-});
+const { status } = spawnSync(
+  process.execPath,
+  ["--enable-source-maps", "--test-force-exit", ...process.argv.slice(2), "--test", ...files],
+  {
+    stdio: "inherit",
+    cwd: join(here, ".."),
+  },
+);
 process.exitCode = status ?? 1;
