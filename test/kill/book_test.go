@@ -138,7 +138,7 @@ func readBook(t *testing.T, s store.Store, number int) *book {
 	if head.GetHeld() != uint32(len(b.sent)) {
 		t.Errorf("account %d: %d messages are counted, and %d are there", number, head.GetHeld(), len(b.sent))
 	}
-	if keptCounted != uint64(kept) { //nolint:gosec // it is a sum of lengths
+	if keptCounted != uint64(kept) {
 		t.Errorf("account %d: %d bytes of rows are counted, and %d are there", number, keptCounted, kept)
 	}
 	b.checkLog(t, number, rows(store.KindEvent))
