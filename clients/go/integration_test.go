@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -149,6 +150,7 @@ func TestRealServer(t *testing.T) {
 	var counts []int64
 	following, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var writing sync.WaitGroup // events may be here before their replies
 	status := troupe.OnStatus(func(st troupe.Status) {
 		if st.State != troupe.Open {
 			return
@@ -156,13 +158,13 @@ func TestRealServer(t *testing.T) {
 		if !st.Resumed || st.ActorID != id {
 			t.Errorf("status %+v, want it resumed", st)
 		}
-		go func() {
+		writing.Go(func() {
 			for range 3 {
 				if _, err := byID.Increment(ctx, &counterv1.IncrementRequest{Amount: 1}); err != nil {
 					t.Error(err)
 				}
 			}
-		}()
+		})
 	})
 	for event, err := range troupe.Events(following, byID.Subscribe, &counterv1.SubscribeRequest{}, troupe.WithCursor(cursor), status) {
 		if err != nil {
@@ -172,6 +174,7 @@ func TestRealServer(t *testing.T) {
 			break
 		}
 	}
+	writing.Wait()
 	if diff := cmp.Diff([]int64{43, 44, 45}, counts); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
