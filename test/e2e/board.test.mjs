@@ -100,7 +100,7 @@ test("two people move notes about, the server dies and comes back", { timeout: 2
   await sees(bob.texts, ["Buy milk"], "Bob sees the note go");
   await ada.page.close();
   await sees(bob.people, ["Bob"], "Bob sees Ada leave");
-  assert.deepEqual([...ada.errors, ...bob.errors], []);
+  assert.deepEqual([...(await ada.errors()), ...(await bob.errors())], []);
 });
 
 test("the pages have no barriers that axe finds, wide or narrow, light or dark", { timeout: 240_000 }, async (t) => {

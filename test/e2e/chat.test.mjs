@@ -107,7 +107,7 @@ test("two tabs talk, one leaves, the server dies and comes back", { timeout: 180
   await sees(bob.messages, talk, "Bob hears her");
   const late = await join(context, first.url, "Dora");
   await sees(late.messages, talk, "the history is whole");
-  assert.deepEqual([...ada.errors, ...bob.errors, ...late.errors], []);
+  assert.deepEqual([...(await ada.errors()), ...(await bob.errors()), ...(await late.errors())], []);
 });
 
 test("what is said while a tab is cut off is there when it is back", { timeout: 240_000 }, async (t) => {
@@ -158,5 +158,5 @@ test("rooms are apart, names may be anything, mistakes are told", { timeout: 120
   await page.getByTestId("my-name").filter({ hasText: "Ядвига 🎭" }).waitFor();
   await page.getByTestId("leave-button").click();
   await page.getByTestId("join-form").waitFor();
-  assert.deepEqual(errors, []);
+  assert.deepEqual(await errors(), []);
 });

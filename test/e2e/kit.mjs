@@ -161,17 +161,40 @@ export async function startBrowser(t, options = {}) {
   return context;
 }
 
-/** Everything that went wrong in a page: uncaught errors and what the console calls errors. */
+/**
+ * Collects what goes wrong in a page. A server that is down, and one that no longer
+ * knows a connection from before it died, are part of the tests.
+ */
 export function watchErrors(page) {
   const errors = [];
+  const refusals = new Set();
   page.on("pageerror", (error) => errors.push(`uncaught: ${error.message}`));
   page.on("console", (message) => {
-    // A server that is down is a refused connection: that is part of the tests.
-    if (message.type() === "error" && !/ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE/.test(message.text())) {
+    // What the browser says of an answer of 400 and more, the answer itself says better.
+    const ofNetwork = /ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE|the server responded with a status of/;
+    if (message.type() === "error" && !ofNetwork.test(message.text())) {
       errors.push(message.text());
     }
   });
-  return errors;
+  page.on("response", (response) => {
+    if (response.status() < 400) {
+      return;
+    }
+    const refusal = response
+      .text()
+      .catch((error) => `no body: ${error.message}`)
+      .then((body) => {
+        refusals.delete(refusal);
+        if (!body.includes("the connection of this call is not open")) {
+          errors.push(`${response.status()} ${response.url()}: ${body}`);
+        }
+      });
+    refusals.add(refusal);
+  });
+  return async () => {
+    await Promise.all(refusals);
+    return errors;
+  };
 }
 
 /** Repeats check until it throws no more, and returns what it returns. */
