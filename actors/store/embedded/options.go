@@ -44,7 +44,8 @@ type Options struct {
 	// Fatal is called, at most once, when the disk refused to keep what the
 	// store had accepted: nothing can be made durable from there on, so the
 	// process must end and open the store again. It should not return. Nil
-	// ends the process with status 1.
+	// ends the process with status 1. If the disk fails while the engine closes a
+	// full log, the engine panics instead, which nothing can recover from.
 	Fatal func(error)
 
 	// FS replaces the file system, for tests; nil means the real one.
