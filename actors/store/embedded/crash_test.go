@@ -87,7 +87,7 @@ func child(dir string) error {
 	}}
 	err = errors.Join(load.Run(ctx), s.Close())
 	if os.Getenv(childFault) != "" {
-		time.Sleep(endsWithin) // the store is to end the process, and a write may fail before it does
+		<-time.After(endsWithin) // the store is to end the process, and a write may fail before it does
 	}
 	return err
 }
