@@ -3,7 +3,7 @@
 
 import { Code, type Transport } from "@connectrpc/connect";
 import type { Clock } from "./backoff.js";
-import { ActorError, doubted, isActorError } from "./errors.js";
+import { ActorError, clientError, doubted } from "./errors.js";
 import type { Gate } from "./gate.js";
 import type { OpenInfo } from "./options.js";
 import { type Binding, withKey } from "./transport.js";
@@ -43,9 +43,17 @@ export function callsOver(links: Links): Transport {
   };
 }
 
+/** How often a call is made, each time over another link. */
+const maxLinks = 3;
+
+/** The error of an attempt that is not sent, because its link has gone. */
+export function linkGone(): ActorError {
+  return clientError("the connection of this call is not open", Code.FailedPrecondition, "connection_gone");
+}
+
 /**
- * Makes a call over the open link. When the server knows the link no more the
- * call had no effect: it is repeated once, over the next link.
+ * Makes a call over the open link. When the link is gone, by the server or before a
+ * repetition, that attempt had no effect: the call is made again over the next link.
  */
 async function asConnection<T>(
   { clock, gate, drop }: Links,
@@ -55,18 +63,21 @@ async function asConnection<T>(
 ): Promise<T> {
   const started = clock.now();
   const left = () => (timeoutMs ? Math.max(1, Math.ceil(timeoutMs - (clock.now() - started))) : timeoutMs);
-  const link = await gate.wait(signal, timeoutMs);
-  try {
-    return await call(link, left());
-  } catch (thrown) {
-    if (!isActorError(thrown, "connection_gone") || thrown.code !== Code.FailedPrecondition) {
-      throw thrown;
-    }
-    drop(link);
+  /** Whether an attempt before may have had its effects. */
+  let inDoubt = false;
+  for (let n = 1; ; n++) {
+    let link: OpenLink | undefined;
     try {
-      return await call(await gate.wait(signal, left()), left());
-    } catch (again) {
-      throw thrown.outcome === "unknown" ? doubted(ActorError.from(again)) : again;
+      link = await gate.wait(signal, left());
+      return await call(link, left());
+    } catch (thrown) {
+      const error = ActorError.from(thrown);
+      const gone = error.reason === "connection_gone" && error.code === Code.FailedPrecondition;
+      if (!gone || link === undefined || n === maxLinks) {
+        throw inDoubt ? doubted(error) : error;
+      }
+      inDoubt ||= error.outcome === "unknown";
+      drop(link);
     }
   }
 }

@@ -7,7 +7,7 @@ import type { EventInfo } from "../../../gen/ts/troupe/v1/events_pb.js";
 import { createActions } from "./actions.js";
 import { Audience, type Listener } from "./audience.js";
 import { Backoff, type Clock, sleep } from "./backoff.js";
-import { callsOver, type OpenLink } from "./calls.js";
+import { callsOver, linkGone, type OpenLink } from "./calls.js";
 import { type ActorError, clientError } from "./errors.js";
 import { Gate } from "./gate.js";
 import { durationMs, finalCodes, type LinkEnd, runLink } from "./link.js";
@@ -297,13 +297,17 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     const { binding } = this;
     const transport = bindTransport({
       ...binding,
-      async headers(signal) {
+      headers: async (signal) => {
         const headers = await binding.headers(signal);
+        if (this.gate.value !== link) {
+          throw linkGone();
+        }
         headers.set(header.conn, connection);
         return headers;
       },
     });
-    this.gate.open({ transport, openedAt: this.clock.now(), info });
+    const link: OpenLink = { transport, openedAt: this.clock.now(), info };
+    this.gate.open(link);
     this.setStatus("connected");
     if (this.closeInfo === undefined) {
       emit(this.openListeners, info);

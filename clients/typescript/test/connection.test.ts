@@ -292,7 +292,7 @@ test("calls of a connection wait for it and carry its name", async () => {
   connection.dispose();
 });
 
-test("a call whose connection is gone is repeated once over the next", async () => {
+test("a call whose connection is gone is repeated over the next, at most twice", async () => {
   const { room, connection } = setup();
   await settle();
   room.stream.open();
@@ -310,10 +310,12 @@ test("a call whose connection is gone is repeated once over the next", async () 
     ["conn-1.secret", "conn-2.secret"],
   );
 
-  room.failures.push(gone(), gone());
+  room.failures.push(gone(), gone(), gone());
   const failed = assert.rejects(connection.actor.send({ text: "hi" }), { reason: "connection_gone" });
-  await settle();
-  room.stream.open();
+  for (let n = 0; n < 2; n++) {
+    await settle();
+    room.stream.open();
+  }
   await failed;
   connection.dispose();
 });
@@ -335,6 +337,34 @@ test("TestP17 a call keeps its key over the connection that is lost", async () =
   const keys = room.calls.map(({ headers }) => headers.get("idempotency-key"));
   assert.match(keys[0] ?? "", /^auto-/);
   assert.deepEqual(keys, [keys[0], keys[0], keys[0]]);
+  connection.dispose();
+});
+
+test("TestP17 a call that waits to be repeated is not sent over a connection that is lost meanwhile", async () => {
+  const { room, clock, connection } = setup({ backoffBaseMs: 10 });
+  await settle();
+  room.stream.open();
+  await settle();
+  room.failures.push(new ConnectError("lost", Code.Unavailable));
+  const sent = connection.actor.send({ text: "hi" });
+  await settle();
+  room.stream.end();
+  await clock.advance(1000);
+  assert.equal(room.streams.length, 2);
+  assert.equal(room.calls.length, 1, "no attempt carries the name of the connection that is gone");
+  // What the lost attempt did is not known, so neither is what the call did.
+  room.failures.push(wireError(Code.InvalidArgument, { outcome: Outcome_Outcome.NOT_EXECUTED }));
+  const failed = assert.rejects(sent, { code: Code.InvalidArgument, outcome: "unknown" });
+  room.stream.open();
+  await settle();
+  await failed;
+  assert.deepEqual(
+    room.calls.map(({ headers }) => headers.get("actor-conn")),
+    ["conn-1.secret", "conn-2.secret"],
+  );
+  const [first, second] = room.calls.map(({ headers }) => headers.get("idempotency-key"));
+  assert.match(first ?? "", /^auto-/);
+  assert.equal(second, first);
   connection.dispose();
 });
 
