@@ -255,6 +255,42 @@ private final class Reader<Element: Sendable> {
         bench.connection.close()
     }
 
+    /// A call that waits to be repeated when its stream ends goes on over the next one,
+    /// under the same key, and what its first attempt did stays unknown.
+    @Test func aRepetitionIsNotSentOverAStreamThatHasEnded() async throws {
+        let bench = Bench()
+        let retries = RetryPolicy(platform: .manual(bench.time, random: 1))
+        let calls = ActorCalls(address: Address(.key(["a"], .getOrCreate)), retries: retries, keys: true, headers: { [:] })
+        let sent = Locked([[String: String]]())
+        let lost = OneShot<Void>()
+        let call = Task {
+            try await calls.unary(write, over: bench.connection) { headers, _ in
+                sent.withLock { $0.append(headers) }
+                lost.resolve(())
+                if headers["actor-conn"] == "n1.secret" { throw ActorError(.unavailable, "the connection broke") }
+                throw remote(.invalidArgument, outcome: .notExecuted)
+            }
+        }
+        let first = await bench.streams.next()
+        first.send(openedInfo(connection: "n1.secret"))
+        await lost.get()
+        await bench.time.sleepers(2) // the call and the watchdog
+        first.frames.finish()
+        for await status in bench.connection.statuses() {
+            if case .waiting = status { break }
+        }
+        await bench.time.sleepers(2) // the call and the wait for the next stream
+        bench.time.advance(by: .seconds(1))
+        await bench.streams.next().send(openedInfo(connection: "n2.secret", resumed: true))
+        guard case .failure(let error) = await call.result else { Issue.record("it succeeded"); return }
+        #expect(ActorError.from(error).code == .invalidArgument)
+        #expect(ActorError.from(error).outcome == .unknown)
+        let headers = sent.withLock { $0 }
+        #expect(headers.map { $0["actor-conn"] } == ["n1.secret", "n2.secret"])
+        #expect(headers.count == 2 && headers[0]["idempotency-key"] != nil && headers[0]["idempotency-key"] == headers[1]["idempotency-key"])
+        bench.connection.close()
+    }
+
     @Test func aCallDoesNotWaitForEver() async throws {
         let bench = Bench()
         let patient = Task { try await bench.connection.call(look) { token, _ in token } }
