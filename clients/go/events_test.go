@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,6 +139,32 @@ func TestEventsBackoffBeginsAnew(t *testing.T) {
 		wait := opens[9].at.Sub(opens[8].at) - 10*time.Second
 		if wait < 0 || wait >= 250*time.Millisecond {
 			t.Errorf("after a stable stream the wait is %v, want less than 250 ms", wait)
+		}
+	})
+}
+
+// TestEventsWithBackoff checks that waits keep to the bounds of the option.
+func TestEventsWithBackoff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		parts := slices.Repeat([]part{{refuse: connect.NewError(connect.CodeUnavailable, "refused")}}, 100)
+		s := &script{parts: append(parts, part{frames: frames(posted(1))})}
+		var waits []time.Duration
+		status := troupe.OnStatus(func(st troupe.Status) {
+			if st.State == troupe.Waiting {
+				waits = append(waits, st.RetryIn)
+			}
+		})
+		if _, err := play(t.Context(), t, s, 1, status, troupe.WithBackoff(time.Millisecond, 5*time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		for i, wait := range waits {
+			if limit := []int64{1, 2, 4, 5}[min(i, 3)]; wait >= time.Duration(limit)*time.Millisecond {
+				t.Errorf("wait %d is %v, want less than %d ms", i, wait, limit)
+			}
+		}
+		if longest := slices.Max(waits); len(waits) != 100 || longest < 4*time.Millisecond {
+			t.Errorf("of %d waits the longest is %v: the bound of 5 ms is not reached", len(waits), longest)
 		}
 	})
 }

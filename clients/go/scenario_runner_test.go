@@ -33,7 +33,7 @@ type pendingCall struct {
 
 // performance is one scenario under way. Its steps run on one goroutine.
 type performance struct {
-	run                    string // the URL of its run at the control
+	run                    *stageRun
 	client, direct, getter *troupe.Client
 	handles                map[string]*stageHandle
 	connections            map[string]*recording
@@ -99,8 +99,7 @@ func (p *performance) perform(ctx, base context.Context, s *step) error { //noli
 		p.connections[s.Connection].dispose()
 		return nil
 	case "network", "server":
-		_, err := post(ctx, fmt.Sprintf("%s/%s?ms=%d", p.run, s.Act, s.Ms), nil)
-		return err
+		return p.run.act(ctx, fmt.Sprintf("%s?ms=%d", s.Act, s.Ms))
 	case "fetch":
 		return p.fetch(ctx, s)
 	case "socket":
