@@ -86,12 +86,14 @@ func TestASharedStreamIsChangedThroughAnyNode(t *testing.T) {
 						t.Fatalf("%s: AddSubscription through %s: %v", name, edge.url, err)
 					}
 				}
-				if w.counterFrame(t, number).GetInfo().GetOpened() == nil {
+				opened := w.counterFrame(t, number).GetInfo().GetOpened()
+				if opened == nil {
 					t.Fatalf("%s: subscription %d does not open", name, number)
 				}
-				ctx, _ := at(t.Context(), append([]string{"actor-key", key}, ada...)...)
+				// A call as the connection that is carried, also from a third node.
+				ctx, _ := at(t.Context(), append([]string{"actor-key", key, "actor-conn", opened.GetConnection()}, ada...)...)
 				if _, err := edge.counters().Increment(ctx, &counterv1.IncrementRequest{Amount: 1}); err != nil {
-					t.Fatal(err)
+					t.Fatalf("%s: a call as the connection of %s through %s: %v", name, key, edge.url, err)
 				}
 				if w.counterFrame(t, number).GetCountChanged() == nil {
 					t.Errorf("%s: the event of %s does not come", name, key)
