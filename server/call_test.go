@@ -20,23 +20,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 )
 
-// clients are stock clients of every protocol.
-func (b *bundle) clients() map[string]counterv1connect.CounterClient {
-	client := func(httpClient *http.Client, options ...connecthttp.Option) counterv1connect.CounterClient {
-		return counterv1connect.NewCounterClient(connect.NewClient(connecthttp.NewTransport(httpClient, b.url, options...)))
-	}
-	return map[string]counterv1connect.CounterClient{
-		"connect-proto-h1": client(b.h1),
-		"connect-json-h1":  client(b.h1, connecthttp.WithProtoJSON()),
-		"connect-get-h1":   client(b.h1, connecthttp.WithHTTPGet()),
-		"connect-gzip-h1":  client(b.h1, connecthttp.WithSendGzip()),
-		"connect-proto-h2": client(b.h2),
-		"grpc-h2":          client(b.h2, connecthttp.WithGRPC()),
-		"grpc-json-h2":     client(b.h2, connecthttp.WithGRPC(), connecthttp.WithProtoJSON()),
-		"grpc-web-h1":      client(b.h1, connecthttp.WithGRPCWeb()),
-	}
-}
-
 func TestCall(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)

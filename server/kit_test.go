@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
-	"connectrpc.com/connect/v2/connecthttp"
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/store/memory"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
@@ -130,11 +129,6 @@ func setup(t *testing.T, change func(*Config)) *bundle {
 		}
 	})
 	return b
-}
-
-// counters returns a stock client of the counters.
-func (b *bundle) counters() counterv1connect.CounterClient {
-	return counterv1connect.NewCounterClient(connect.NewClient(connecthttp.NewTransport(b.h1, b.url)))
 }
 
 // subscribe opens a stream and reads its first frame.

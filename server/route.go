@@ -5,11 +5,7 @@ package server
 
 import (
 	"context"
-	"io"
-	"mime"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,18 +20,6 @@ var (
 	valueNoStore = []string{"no-store"}
 	valueNoSniff = []string{"nosniff"}
 	valueNo      = []string{"no"}
-)
-
-const headerContentType = "Content-Type"
-
-// Content types of requests, by the kind of method.
-var (
-	grpcTypes = []string{
-		"application/grpc", "application/grpc+proto", "application/grpc+json",
-		"application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json",
-	}
-	unaryTypes  = append([]string{"application/json", "application/proto", "application/json; charset=utf-8"}, grpcTypes...)
-	streamTypes = append([]string{"application/connect+json", "application/connect+proto"}, grpcTypes...)
 )
 
 // route is what serves one procedure.
@@ -328,133 +312,8 @@ func closeStream(writer *streamWriter, guard *guard) {
 	writer.disarm()
 }
 
-// acceptsType reports whether Connect knows the request's content type for this
-// procedure.
-func (found *route) acceptsType(r *http.Request) bool {
-	values := r.Header[headerContentType]
-	if len(values) != 1 {
-		return false
-	}
-	if found.accepts[values[0]] {
-		return true
-	}
-	base, parameters, err := mime.ParseMediaType(values[0])
-	if err != nil || !found.accepts[base] {
-		return false
-	}
-	charset, ok := parameters["charset"]
-	return len(parameters) == 0 || ok && len(parameters) == 1 && strings.EqualFold(charset, "utf-8")
-}
-
-// capTimeout lowers a deadline that the caller asked for to limit. Deadlines that
-// cannot be read are left for Connect to refuse.
-func capTimeout(header http.Header, limit time.Duration) {
-	if values := header["Connect-Timeout-Ms"]; len(values) > 0 && len(values[0]) > 4 {
-		if ms, err := strconv.ParseInt(values[0], 10, 64); err == nil && ms > limit.Milliseconds() && len(values[0]) <= 10 {
-			header["Connect-Timeout-Ms"] = []string{strconv.FormatInt(limit.Milliseconds(), 10)}
-		}
-	}
-	if values := header["Grpc-Timeout"]; len(values) > 0 {
-		if asked, ok := grpcTimeout(values[0]); ok && asked > limit {
-			header["Grpc-Timeout"] = []string{strconv.FormatInt(limit.Milliseconds(), 10) + "m"}
-		}
-	}
-}
-
-// grpcTimeout reads gRPC's form of a timeout: up to eight digits and a unit.
-func grpcTimeout(text string) (time.Duration, bool) {
-	last := len(text) - 1
-	if last < 1 || last > 8 {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(text[:last], 10, 64)
-	if err != nil || n < 0 {
-		return 0, false
-	}
-	units := map[byte]time.Duration{
-		'n': time.Nanosecond, 'u': time.Microsecond, 'm': time.Millisecond, 'S': time.Second, 'M': time.Minute, 'H': time.Hour,
-	}
-	unit, ok := units[text[last]]
-	if !ok {
-		return 0, false
-	}
-	if n > int64(24*time.Hour/unit) { // beyond any limit, and the product may not fit
-		return 24 * time.Hour, true
-	}
-	return time.Duration(n) * unit, true
-}
-
-// isRPC reports whether a request looks like a call of some service's method.
-func isRPC(r *http.Request) bool {
-	service, method, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	if r.Method != http.MethodPost || !ok || service == "" || method == "" || strings.Contains(method, "/") {
-		return false
-	}
-	base, _, err := mime.ParseMediaType(r.Header.Get(headerContentType))
-	return err == nil && (slices.Contains(unaryTypes, base) || slices.Contains(streamTypes, base))
-}
-
-// unknown is the error about a procedure that is not served.
-func (rt *router) unknown(procedure string) error {
-	service := serviceName(procedure)
-	if rt.services[service] {
-		return unknownMethod.errorf("%s has no method %q", service, procedure[len(service)+2:])
-	}
-	return unknownService.errorf("this server has no service %q", service)
-}
-
 // serviceName returns the package.Service of /package.Service/Method.
 func serviceName(procedure string) string {
 	service, _, _ := strings.Cut(strings.TrimPrefix(procedure, "/"), "/")
 	return service
-}
-
-// refuse answers with an error, in the caller's protocol.
-func (rt *router) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	rt.limitBody(w, r)
-	w.Header()["Cache-Control"] = valueNoStore
-	_ = rt.errors.Write(w, r, err) // the caller is gone
-}
-
-// limitBody bounds the time for a body that nobody will read: net/http does, to
-// keep the connection.
-func (rt *router) limitBody(w http.ResponseWriter, r *http.Request) {
-	if r.ContentLength != 0 {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(rt.limits.BodyTimeout)) // if it can
-	}
-}
-
-// refuseHost answers a request to a name that is not the server's.
-func (rt *router) refuseHost(w http.ResponseWriter, r *http.Request) {
-	rt.refuse(w, r, hostNotAllowed.errorf("this server does not answer to the host %q: name it in -allowed-hosts", r.Host))
-}
-
-// refuseType answers a request whose content type the procedure does not take, as
-// Connect does, but with a body that says which ones it takes.
-func (rt *router) refuseType(w http.ResponseWriter, r *http.Request, found *route) {
-	types := unaryTypes
-	if found.spec.StreamType != connect.StreamTypeUnary {
-		types = streamTypes
-	}
-	w.Header().Set("Accept-Post", strings.Join(types, ", "))
-	sent := r.Header.Get(headerContentType)
-	r.Header.Del(headerContentType) // the answer is plain JSON, whatever this was
-	err := badMediaType.errorf("the content type %q is not served here: send %s", sent, strings.Join(types, ", "))
-	rt.refuse(statusWriter{w, http.StatusUnsupportedMediaType}, r, err)
-}
-
-// statusWriter answers with one status, whatever it is asked for.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (w statusWriter) WriteHeader(int) { w.ResponseWriter.WriteHeader(w.status) }
-
-func answerText(w http.ResponseWriter, status int, text string) {
-	w.Header().Set(headerContentType, "text/plain; charset=utf-8")
-	w.Header()["Cache-Control"] = valueNoStore
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text) // the caller is gone
 }

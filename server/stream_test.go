@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
-	"connectrpc.com/connect/v2/connecthttp"
 	"connectrpc.com/connect/v2/connectproto"
 	"github.com/troupe-dev/troupe/actors"
 	agentv1 "github.com/troupe-dev/troupe/gen/go/agent/v1"
@@ -75,22 +74,6 @@ func setupTalkers(t *testing.T, change func(*Config), options ...actors.Option) 
 			change(cfg)
 		}
 	}), first
-}
-
-// talkerClients are stock clients of every protocol.
-func (b *bundle) talkerClients() map[string]agentv1connect.AssistantClient {
-	client := func(httpClient *http.Client, options ...connecthttp.Option) agentv1connect.AssistantClient {
-		return agentv1connect.NewAssistantClient(connect.NewClient(connecthttp.NewTransport(httpClient, b.url, options...)))
-	}
-	return map[string]agentv1connect.AssistantClient{
-		"connect-proto-h1": client(b.h1),
-		"connect-json-h1":  client(b.h1, connecthttp.WithProtoJSON()),
-		"connect-proto-h2": client(b.h2),
-		"grpc-h2":          client(b.h2, connecthttp.WithGRPC()),
-		"grpc-json-h2":     client(b.h2, connecthttp.WithGRPC(), connecthttp.WithProtoJSON()),
-		"grpc-web-h1":      client(b.h1, connecthttp.WithGRPCWeb()),
-		"grpc-web-json-h1": client(b.h1, connecthttp.WithGRPCWeb(), connecthttp.WithProtoJSON()),
-	}
 }
 
 // hear reads a stream to its end.

@@ -13,29 +13,12 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
-	"connectrpc.com/connect/v2/connecthttp"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"github.com/troupe-dev/troupe/gen/go/troupe/v1/troupev1connect"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
-
-// watchers are stock clients of the lifecycle service, by protocol and encoding.
-func (b *bundle) watchers() map[string]troupev1connect.ActorServiceClient {
-	client := func(httpClient *http.Client, options ...connecthttp.Option) troupev1connect.ActorServiceClient {
-		return troupev1connect.NewActorServiceClient(connect.NewClient(connecthttp.NewTransport(httpClient, b.url, options...)))
-	}
-	return map[string]troupev1connect.ActorServiceClient{
-		"connect-proto-h1": client(b.h1),
-		"connect-json-h1":  client(b.h1, connecthttp.WithProtoJSON()),
-		"connect-proto-h2": client(b.h2),
-		"grpc-h2":          client(b.h2, connecthttp.WithGRPC()),
-		"grpc-json-h2":     client(b.h2, connecthttp.WithGRPC(), connecthttp.WithProtoJSON()),
-		"grpc-web-h1":      client(b.h1, connecthttp.WithGRPCWeb()),
-		"grpc-web-json-h1": client(b.h1, connecthttp.WithGRPCWeb(), connecthttp.WithProtoJSON()),
-	}
-}
 
 // watching is a shared stream as its client has it.
 type watching struct {

@@ -4,6 +4,7 @@
 import { create, type DescService } from "@bufbuild/protobuf";
 import { type ActorConnection, ActorError, type ActorEvents, type EventInfo, type OpenInfo } from "@troupe/client";
 import type { UnaryName } from "./actor.js";
+import { Changes } from "./changes.js";
 import {
   type Reducer,
   type Reply,
@@ -13,6 +14,7 @@ import {
   type SnapshotStart,
 } from "./define.js";
 import type { ActorEntry, Follower } from "./entry.js";
+import { type Feed, followApart, followShared, type Told } from "./feed.js";
 import { Leases } from "./leases.js";
 
 /** What was read of an actor and is kept up to date by its events. */
@@ -45,15 +47,6 @@ interface Seen {
   readonly info: EventInfo;
 }
 
-/** Where the events come from: the shared connection, or one of the store's own. */
-interface Feed<S extends DescService> {
-  readonly connection: ActorConnection<S>;
-  readonly own: boolean;
-  stop(): void;
-}
-
-/** How many places of the stream are remembered, and how long a change waits for its own. */
-const [recentPlaces, lingerMs] = [64, 1000];
 /** A read that has failed is repeated by a render after this. */
 const failedForMs = 1000;
 /** The first and the longest wait between reads that are repeated because each came too late. */
@@ -65,15 +58,11 @@ const [rereadBaseMs, rereadMaxMs] = [250, 5000];
  * or is opened there. Otherwise from a connection of the store's own, until both
  * stand at the same place.
  */
-export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implements Follower {
+export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implements Follower, Told<S> {
   lastUsed = Date.now();
   private readonly leases: Leases;
   private readonly listeners = new Set<() => void>();
-  private readonly changes = new Set<(state: Reply<S, M>) => Reply<S, M>>();
-  /** Changes that are made and whose events are not here yet, with their cursors. */
-  private readonly lingering = new Map<(state: Reply<S, M>) => Reply<S, M>, string>();
-  /** Where the events stood lately. */
-  private readonly recent: string[] = [];
+  private readonly changes = new Changes<Reply<S, M>>();
   private view: Snapshot<Reply<S, M>>;
   /** What a server has rendered, for the render that takes its page over. */
   private first: Snapshot<Reply<S, M>>;
@@ -155,17 +144,14 @@ export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implem
     this.changes.add(change);
     this.publish();
     const over = () => {
-      this.lingering.delete(change);
-      if (this.changes.delete(change)) {
+      if (this.changes.remove(change)) {
         this.publish();
       }
     };
     const confirm = (cursor: string, apply?: (state: Reply<S, M>) => Reply<S, M>) => {
       if (apply !== undefined && this.base !== undefined) {
         this.base = apply(this.base);
-      } else if (this.feed !== undefined && !this.recent.includes(cursor) && this.changes.has(change)) {
-        this.lingering.set(change, cursor);
-        setTimeout(over, lingerMs);
+      } else if (this.feed !== undefined && this.changes.keepUntil(cursor, change, over)) {
         return;
       }
       over();
@@ -223,7 +209,6 @@ export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implem
     this.misses = 0;
     this.again = false;
     this.changes.clear();
-    this.lingering.clear();
     this.stop();
     this.publish();
   }
@@ -308,78 +293,39 @@ export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implem
       return;
     }
     const shared = this.entry.at(cursor);
-    this.feed = shared === undefined ? this.followApart(cursor) : this.followShared(shared);
+    if (shared !== undefined) {
+      this.feed = followShared(shared, this.eventNames, this);
+      return;
+    }
+    const own = this.entry.connect({ cursor, events: this.eventNames });
+    this.feed = followApart(own, this.entry.current().connection, this.eventNames, this);
   }
 
   private get eventNames(): string[] {
     return Object.keys(this.definition.events);
   }
 
-  private followShared(connection: ActorConnection<S>): Feed<S> {
-    const offs = this.eventNames.map((name) => on(connection, name, (value, info) => this.seen(name, value, info)));
-    return { connection, own: false, stop: () => endAll(offs) };
+  met(own: ActorConnection<S>, shared: ActorConnection<S>): void {
+    if (this.feed?.connection === own) {
+      this.stopFeed();
+      this.feed = followShared(shared, this.eventNames, this);
+    }
   }
 
-  /** Follows by a connection of the store's own, until it and the shared one are at the same place. */
-  private followApart(cursor: string): Feed<S> {
-    const connection = this.entry.connect({ cursor, events: this.eventNames });
-    const shared = this.entry.current().connection;
-    const join = () => {
-      if (this.feed?.connection === connection && shared !== undefined && shared.closed === undefined) {
-        this.stopFeed();
-        this.feed = this.followShared(shared);
-      }
-    };
-    const offs = this.eventNames.flatMap((name) => [
-      on(connection, name, (value, info) => {
-        this.seen(name, value, info);
-        if (shared?.position === info.cursor) {
-          join();
-        }
-      }),
-      shared === undefined
-        ? () => {}
-        : on(shared, name, (_, info) => {
-            if (connection.position === info.cursor) {
-              join();
-            }
-          }),
-    ]);
-    offs.push(
-      connection.onGap(() => this.missed()),
-      connection.onClose(({ error }) => {
-        if (error !== undefined) {
-          this.error = error;
-          this.failedAt = performance.now();
-          this.stopFeed();
-          this.publish();
-        }
-      }),
-    );
-    return {
-      connection,
-      own: true,
-      stop: () => {
-        endAll(offs);
-        connection.dispose();
-      },
-    };
+  failed(error: ActorError): void {
+    this.error = error;
+    this.failedAt = performance.now();
+    this.stopFeed();
+    this.publish();
   }
 
-  private seen(name: string, value: unknown, info: EventInfo): void {
+  seen(name: string, value: unknown, info: EventInfo): void {
     if (this.reading !== undefined) {
       this.during.push({ name, value, info });
     }
     this.misses = 0;
     this.reduce(name, value, info);
-    this.recent.push(info.cursor);
-    this.recent.splice(0, this.recent.length - recentPlaces);
-    for (const [change, cursor] of this.lingering) {
-      if (cursor === info.cursor) {
-        this.lingering.delete(change);
-        this.changes.delete(change);
-      }
-    }
+    this.changes.reached(info.cursor);
     this.publish();
   }
 
@@ -398,7 +344,7 @@ export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implem
   }
 
   /** Events are missing: reads anew, more slowly each time. */
-  private missed(): void {
+  missed(): void {
     this.stopFeed();
     if (!this.leases.active) {
       return;
@@ -419,10 +365,7 @@ export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implem
 
   private look(): Snapshot<Reply<S, M>> {
     const pending = this.reading !== undefined || (this.base === undefined && this.error === undefined);
-    let data = this.base;
-    for (const change of this.changes) {
-      data = data === undefined ? undefined : change(data);
-    }
+    const data = this.changes.applyTo(this.base);
     const view = { data, error: this.error, pending, reread: this.reread };
     stores.set(view, this as unknown as SnapshotStore<DescService, never>);
     return Object.freeze(view);
@@ -452,18 +395,4 @@ export function storeOf<D>(snapshot: Snapshot<D>): {
     throw new TypeError("this is not what useSnapshot returned");
   }
   return found as unknown as { optimistic(change: (state: D) => D): Optimistic<D> };
-}
-
-function on<S extends DescService>(
-  connection: ActorConnection<S>,
-  event: string,
-  listener: (value: unknown, info: EventInfo) => void,
-): () => void {
-  return connection.on(event as never, listener as never);
-}
-
-function endAll(offs: readonly (() => void)[]): void {
-  for (const off of offs) {
-    off();
-  }
 }
