@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -63,12 +64,14 @@ const (
 type peers struct {
 	placement placement.Placement
 	host      *actors.Host // set before the first request
+	watches   *watches     // likewise
 	http      *http.Transport
 	log       *slog.Logger
 	stopping  context.Context //nolint:containedctx // ends when streams through this node are cut
 	stop      context.CancelFunc
 
-	rpc sync.Map // connect.Transport by address
+	rpc   sync.Map                                  // connect.Transport by address
+	nodes atomic.Pointer[map[string]placement.Node] // by id, which never means another node, as last asked
 }
 
 func newPeers(cfg Config) *peers {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"connectrpc.com/connect/v2"
@@ -22,8 +23,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// relay sends requests of the ActorService, whose address is in the message, to the
-// node that runs the actor. A request without an address is served where it came in.
+// relay sends requests of the ActorService to the node that runs the actor, whose address
+// is in the message, or that holds the shared stream which they name. A request without
+// either is served where it came in.
 func (c *peers) relay(next connect.ServerFunc) connect.ServerFunc {
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
 		if !strings.HasPrefix(spec.Procedure, "/"+troupev1connect.ActorServiceName+"/") || forwarded(ctx) {
@@ -31,40 +33,61 @@ func (c *peers) relay(next connect.ServerFunc) connect.ServerFunc {
 		}
 		reading := &addressed{ServerStream: stream, peers: c, ctx: ctx}
 		err := next(ctx, spec, reading)
-		if reading.elsewhere == nil {
+		if reading.request == nil {
 			return err
 		}
-		return c.relayRequest(ctx, spec, stream, reading)
+		var response any
+		if reading.elsewhere != nil {
+			response, err = c.askOwner(ctx, spec, reading)
+		} else {
+			response, err = c.askHolder(ctx, spec, reading)
+		}
+		if err != nil {
+			return err
+		}
+		return stream.Send(response)
 	}
 }
 
 // addressed looks for the address in a request of the ActorService. One about an
-// actor of another node does not get through.
+// actor, or a shared stream, of another node does not get through.
 type addressed struct {
 	connect.ServerStream
 	*peers
 
 	ctx       context.Context //nolint:containedctx // a stream is a call, and its methods take no context
-	elsewhere *actors.Target  // the actor that another node runs
-	request   any
+	elsewhere *actors.Target  // the actor that another node runs; nil if it is about a stream
+	holder    placement.Node  // of the stream
+	request   any             // what does not get through
 }
 
-var errElsewhere = errors.New("another node runs the actor")
+var errElsewhere = errors.New("another node answers")
 
 // Receive implements [connect.ServerStream].
 func (a *addressed) Receive(dst any) error {
 	if err := a.ServerStream.Receive(dst); err != nil {
 		return err
 	}
-	request, ok := dst.(interface{ GetAddress() *troupev1.Address })
-	if !ok || request.GetAddress() == nil {
+	switch request := dst.(type) {
+	case interface{ GetAddress() *troupev1.Address }:
+		if request.GetAddress() == nil {
+			return nil
+		}
+		target, ok := targetOfAddress(request.GetAddress())
+		if !ok || a.host.Admits(&target) {
+			return nil
+		}
+		a.elsewhere = &target
+	case interface{ GetStream() string }:
+		holder, ok, err := a.holderOf(a.ctx, request.GetStream())
+		if !ok || err != nil {
+			return err
+		}
+		a.holder = holder
+	default:
 		return nil
 	}
-	target, ok := targetOfAddress(request.GetAddress())
-	if !ok || a.host.Admits(&target) {
-		return nil
-	}
-	a.elsewhere, a.request = &target, dst
+	a.request = dst
 	return errElsewhere
 }
 
@@ -84,36 +107,71 @@ func targetOfAddress(address *troupev1.Address) (target actors.Target, ok bool) 
 	return target, err == nil
 }
 
-// relayRequest has the node answer that runs the actor.
-func (c *peers) relayRequest(ctx context.Context, spec connect.Spec, stream connect.ServerStream, read *addressed) error {
-	peer := ""
-	if info, ok := connect.CallInfoForServerContext(ctx); ok {
-		peer = info.PeerAddr
-	}
+// askOwner asks one node after another until one answers that runs the actor.
+func (c *peers) askOwner(ctx context.Context, spec connect.Spec, read *addressed) (any, error) {
 	search := placement.Search{Placement: c.placement, Shard: c.host.ShardOf(read.elsewhere)}
 	for {
 		verdict := notOwner()
 		if node, ok := search.Elsewhere(); ok {
-			response, err := responseOf(spec)
-			if err != nil {
-				return err
-			}
 			sent, watch := c.watched(ctx, node, search.Shard)
-			sent, info := connect.NewClientContext(sent)
-			info.RequestHeader().Set(headerCaller, encodeCaller(ctx, peer))
-			err = c.client(node).CallUnary(sent, spec, read.request, response)
+			response, err := c.ask(sent, node, spec, read.request)
 			watch.stop()
 			if err == nil {
-				return stream.Send(response)
+				return response, nil
 			}
 			if verdict = rebuilt(c.callFailure(ctx, node, err)); !misrouted(verdict) {
-				return verdict
+				return nil, verdict
 			}
 		}
 		if !search.Again(ctx) {
-			return verdict
+			return nil, verdict
 		}
 	}
+}
+
+// askHolder asks the node that holds a shared stream.
+func (c *peers) askHolder(ctx context.Context, spec connect.Spec, read *addressed) (any, error) {
+	response, err := c.ask(ctx, read.holder, spec, read.request)
+	if err != nil {
+		return nil, rebuilt(c.callFailure(ctx, read.holder, err))
+	}
+	return response, nil
+}
+
+// ask has a node answer a request, with the headers and the caller of the one that came
+// in.
+func (c *peers) ask(ctx context.Context, node placement.Node, spec connect.Spec, request any) (any, error) {
+	response, err := responseOf(spec)
+	if err != nil {
+		return nil, err
+	}
+	sent, info := connect.NewClientContext(ctx)
+	peer := ""
+	if asked, ok := connect.CallInfoForServerContext(ctx); ok {
+		peer = asked.PeerAddr
+		for name, values := range asked.RequestHeader().All() {
+			if !ofOneHop(name) {
+				info.RequestHeader().SetValues(name, values)
+			}
+		}
+	}
+	info.RequestHeader().Set(headerCaller, encodeCaller(ctx, peer))
+	return response, c.client(node).CallUnary(sent, spec, request, response)
+}
+
+// ofOneHop reports whether a header is about the bytes of one request, which is sent on
+// in other ones.
+func ofOneHop(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	if hopHeaders[name] || name == "Accept-Encoding" {
+		return true
+	}
+	for _, prefix := range []string{"Content-", "Connect-", "Grpc-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // responseOf makes an empty response of a method.

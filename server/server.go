@@ -108,6 +108,9 @@ func (s *Server) build(validator *validator) error {
 	}
 	s.watches = newWatches(edge, routes, lifecycle, s.host.Methods(), s.cfg.Limits)
 	lifecycle.watches = s.watches
+	if s.cluster != nil {
+		s.cluster.watches = s.watches
+	}
 	troupev1connect.RegisterActorServiceHandler(rpc, lifecycle)
 	if s.cfg.reflects() {
 		grpcreflect.Register(rpc)

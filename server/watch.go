@@ -32,7 +32,7 @@ type watches struct {
 	methods   map[string]*actors.Method        // the subscription of each actor type; nil without one
 	inputs    map[string]protoreflect.FullName // as in actorService
 	check     func(proto.Message) error
-	node      string // begins the ids of this server's streams
+	node      func() string // begins the ids of this server's streams
 	heartbeat time.Duration
 	age       time.Duration
 
@@ -47,8 +47,13 @@ type watches struct {
 func newWatches(edge *edge, router *router, lifecycle *actorService, methods []*actors.Method, limits Limits) *watches {
 	ws := &watches{
 		edge: edge, router: router, inputs: lifecycle.inputs, check: lifecycle.check, methods: make(map[string]*actors.Method),
-		node: strings.ToLower(rand.Text()[:10]), heartbeat: limits.Heartbeat, age: limits.StreamAge,
+		heartbeat: limits.Heartbeat, age: limits.StreamAge,
 		quit: make(chan struct{}), open: make(map[string]*watch),
+	}
+	if name := strings.ToLower(rand.Text()[:10]); router.cluster == nil {
+		ws.node = func() string { return name }
+	} else {
+		ws.node = func() string { return router.cluster.placement.Self().ID }
 	}
 	for _, m := range methods {
 		if m.Subscription {
@@ -100,15 +105,19 @@ func (s *actorService) RemoveSubscription(ctx context.Context, req *troupev1.Rem
 // find returns the open stream that token names, if it is the caller's. Whose it
 // is otherwise is not told.
 func (ws *watches) find(ctx context.Context, token string) (*watch, error) {
-	node, rest, _ := strings.Cut(token, ".")
-	id, secret, _ := strings.Cut(rest, ".")
-	ws.mu.Lock()
-	w := ws.open[id]
-	ws.mu.Unlock()
-	if w == nil || node != ws.node || subtle.ConstantTimeCompare([]byte(secret), []byte(w.secret)) != 1 || principalOf(ctx).subject() != w.subject {
+	_, id := holderAndID(token)
+	w := ws.named(id)
+	if w == nil || subtle.ConstantTimeCompare([]byte(token), []byte(w.token())) != 1 || principalOf(ctx).subject() != w.subject {
 		return nil, streamGone.errorf("the shared stream of this call is not open; open another one")
 	}
 	return w, nil
+}
+
+// named returns the open stream with an id; nil without one.
+func (ws *watches) named(id string) *watch {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return ws.open[id]
 }
 
 // serve serves one shared stream, from its first frame to its last.
@@ -149,7 +158,7 @@ func (ws *watches) begin(ctx context.Context, stream troupev1connect.ActorServic
 	var secret [16]byte
 	_, _ = rand.Read(secret[:]) // never fails: see crypto/rand
 	w := &watch{
-		set: ws, outer: info, id: rand.Text(), secret: hex.EncodeToString(secret[:]), subject: principalOf(ctx).subject(),
+		set: ws, outer: info, node: ws.node(), id: rand.Text(), secret: hex.EncodeToString(secret[:]), subject: principalOf(ctx).subject(),
 		carried: make(map[uint32]context.CancelFunc), seen: make(map[uint32]bool),
 	}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)

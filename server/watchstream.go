@@ -25,6 +25,7 @@ type watch struct {
 	ctx        context.Context //nolint:containedctx // the stream's: what it carries lives as long
 	cancel     context.CancelCauseFunc
 	outer      *connect.CallInfo // of the RPC
+	node       string            // which the stream is of
 	id, secret string
 	subject    string // who may change what it carries
 	out        *watchWriter
@@ -77,12 +78,14 @@ func (w *watch) remove(number uint32) {
 	}
 }
 
+// token is what names the stream in calls: see [holderAndID].
+func (w *watch) token() string { return w.node + "." + w.id + "." + w.secret }
+
 // sendOpened sends the stream's first frame.
 func (w *watch) sendOpened() error {
-	id := w.set.node + "." + w.id
 	return w.out.send(&troupev1.WatchFrame{Frame: &troupev1.WatchFrame_Opened{Opened: &troupev1.WatchOpened{
-		StreamId:          id,
-		Stream:            id + "." + w.secret,
+		StreamId:          w.node + "." + w.id,
+		Stream:            w.token(),
 		HeartbeatInterval: durationpb.New(w.set.heartbeat),
 		MaxSubscriptions:  maxCarried,
 	}}})

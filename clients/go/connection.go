@@ -113,7 +113,8 @@ func Connect[C any, Req any, Ev proto.Message, S Stream[Ev]](
 // waits up to 10 s for the connection to open. It fails with unavailable, reason
 // connection_gone and outcome NOT_EXECUTED if it does not, and with
 // failed_precondition and the same if it has ended for good. A call that arrives
-// after its connection is gone had no effect and is made again on the next one.
+// after its connection is gone had no effect and is made again on the next one; one
+// that waits to be repeated when its connection goes is not sent over it any more.
 func (c *Connection[C, Ev]) Actor() C { return c.actor }
 
 // Client returns what [Connection.Actor] is made of, for the generated clients of
@@ -235,6 +236,7 @@ func (c *Connection[C, Ev]) run(ctx context.Context, spec connect.Spec, once fun
 		if err != nil {
 			return whole.verdict(spec, err)
 		}
+		whole.bound = func() error { return c.stillOpen(token) }
 		err = once(ctx)
 		if err == nil {
 			return nil
@@ -245,6 +247,16 @@ func (c *Connection[C, Ev]) run(ctx context.Context, spec connect.Spec, once fun
 		c.drop(token)
 		gone = token
 	}
+}
+
+// stillOpen fails, as the server would, if token is not that of the open connection.
+func (c *Connection[C, Ev]) stillOpen(token string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.token == token {
+		return nil
+	}
+	return goneError(connect.CodeFailedPrecondition, "the connection of this call is not open")
 }
 
 // bind waits for an open connection other than gone and puts it into the call's

@@ -186,6 +186,36 @@ func TestP17_AKeyOutlivesTheConnection(t *testing.T) {
 	})
 }
 
+// TestP17_ARepetitionIsNotSentOverALostConnection loses the connection of a call that
+// waits to be repeated: it is made again on the next one, under the same key, and what
+// its first attempt did stays unknown.
+func TestP17_ARepetitionIsNotSentOverALostConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{parts: []part{
+			{frames: frames(openedAs("1.s")), pause: time.Second, end: connect.NewError(connect.CodeUnavailable, "reset")},
+			{frames: frames(openedAs("2.s"))},
+		}}
+		calls := &sends{answer: func(conn string) error {
+			if conn == "1.s" {
+				return failure(connect.CodeUnavailable, "lost", outcome(unknown),
+					retryIn(2*time.Second)).WithRemote()
+			}
+			return failure(connect.CodeInvalidArgument, "no", outcome(notExecuted)).WithRemote()
+		}}
+		err := dialRoom(t, s, calls).Actor().send(t.Context())
+		if got := troupe.OutcomeOf(err); got != unknown || connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("the outcome is %v of %v", got, err)
+		}
+		if diff := cmp.Diff([]string{"1.s", "2.s"}, calls.seen()); diff != "" {
+			t.Errorf("calls came from (-want +got):\n%s", diff)
+		}
+		if len(calls.keys) != 2 || calls.keys[0] == "" || calls.keys[1] != calls.keys[0] {
+			t.Errorf("the keys are %q", calls.keys)
+		}
+	})
+}
+
 // TestConnectionNeverThere checks that a call gives up when every connection is gone,
 // and that another error of the same code is the caller's.
 func TestConnectionNeverThere(t *testing.T) {

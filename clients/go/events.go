@@ -7,6 +7,7 @@ import (
 	"context"
 	"iter"
 	"strings"
+	"time"
 
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"google.golang.org/protobuf/proto"
@@ -37,7 +38,7 @@ type Stream[Ev proto.Message] interface {
 // Each iteration is one subscription. It connects again by itself, and resumes
 // after the last frame it saw, when the connection breaks, when the server falls
 // silent for 2.5 of its heartbeat intervals, or when the server asks it to. Waits
-// have full jitter and double from 250 ms to 30 s; a stream that stayed open for
+// have full jitter and double from 250 ms to 30 s ([WithBackoff]); a stream that stayed open for
 // 10 s starts them anew. A wait that the server asks for is kept. The first
 // connection is no exception: while the server cannot be reached, the iteration
 // waits. [OnStatus] shows what it does.
@@ -106,6 +107,8 @@ type eventConfig struct {
 	cursor        string
 	only          string // the events wanted, with commas between; empty: all
 	controlFrames bool
+	backoffBase   time.Duration // 0: the default
+	backoffMax    time.Duration
 	request       func(context.Context) (any, error) // unless nil, what [WithRequest] says
 	status        func(Status)
 
@@ -161,6 +164,13 @@ func requestOf[Req any](ctx context.Context, given Req, newRequest func(context.
 // opened, heartbeat and closing, in the control field of their EventInfo.
 func WithControlFrames() EventOption {
 	return eventOptionFunc(func(cfg *eventConfig) { cfg.controlFrames = true })
+}
+
+// WithBackoff sets how long a subscription waits before it connects again: a random time
+// up to base, which doubles with each failure up to most. 0 is the default, 250 ms and
+// 30 s. A server with many subscribers needs waits that spread them.
+func WithBackoff(base, most time.Duration) EventOption {
+	return eventOptionFunc(func(cfg *eventConfig) { cfg.backoffBase, cfg.backoffMax = max(0, base), max(0, most) })
 }
 
 // OnStatus calls f at each change of the subscription's state, from the goroutine

@@ -77,8 +77,9 @@ func (r *retries) runKeyed(ctx context.Context, spec connect.Spec, once func(con
 
 // wholeCall is what the attempts of one call have in common.
 type wholeCall struct {
-	key     string // the idempotency key that the client made; may be empty
-	inDoubt bool   // an attempt that was repeated may have had its effect
+	key     string       // the idempotency key that the client made; may be empty
+	inDoubt bool         // an attempt that was repeated may have had its effect
+	bound   func() error // fails once the connection of the present attempts is gone
 }
 
 // wholeCallKey is where a [Connection], which repeats calls that are repeated
@@ -118,6 +119,11 @@ func (r *retries) run(ctx context.Context, spec connect.Spec, once func(context.
 			return whole.verdict(spec, err)
 		}
 		whole.inDoubt = whole.inDoubt || OutcomeOf(err) == troupev1.Outcome_OUTCOME_UNKNOWN
+		if inside {
+			if err := whole.bound(); err != nil {
+				return err
+			}
+		}
 	}
 }
 

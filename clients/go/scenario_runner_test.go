@@ -16,22 +16,12 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
-	"github.com/coder/websocket"
 	troupe "github.com/troupe-dev/troupe/clients/go"
 	stagev1 "github.com/troupe-dev/troupe/gen/go/stage/v1"
 	"github.com/troupe-dev/troupe/gen/go/stage/v1/stagev1connect"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"google.golang.org/protobuf/proto"
 )
-
-// stageHandle is a named handle of a scenario.
-type stageHandle struct {
-	client  *troupe.Client
-	address troupe.Address
-	bound   *connect.Client
-	stage   stagev1connect.StageClient
-	getter  stagev1connect.StageClient // by HTTP GET
-}
 
 // pendingCall is a call that a step has left behind.
 type pendingCall struct {
@@ -43,7 +33,7 @@ type pendingCall struct {
 
 // performance is one scenario under way. Its steps run on one goroutine.
 type performance struct {
-	run                    string // the URL of its run at the control
+	run                    *stageRun
 	client, direct, getter *troupe.Client
 	handles                map[string]*stageHandle
 	connections            map[string]*recording
@@ -109,75 +99,13 @@ func (p *performance) perform(ctx, base context.Context, s *step) error { //noli
 		p.connections[s.Connection].dispose()
 		return nil
 	case "network", "server":
-		_, err := post(ctx, fmt.Sprintf("%s/%s?ms=%d", p.run, s.Act, s.Ms), nil)
-		return err
+		return p.run.act(ctx, fmt.Sprintf("%s?ms=%d", s.Act, s.Ms))
 	case "fetch":
 		return p.fetch(ctx, s)
 	case "socket":
 		return p.socket(ctx, s)
 	}
 	return fmt.Errorf("there is no step %q", s.Do)
-}
-
-// wire is the handle's address as the lifecycle API has it.
-func (h *stageHandle) wire() *troupev1.Address {
-	if h.address.ID != "" {
-		return &troupev1.Address{Id: h.address.ID}
-	}
-	return h.client.Address(stagev1connect.StageName, h.address.Key...)
-}
-
-func (p *performance) handle(ctx context.Context, s *step) error {
-	h := &stageHandle{client: p.client, address: troupe.Address{Key: s.Key, ID: p.text(s.ID)}}
-	if s.Direct {
-		h.client = p.direct
-	}
-	if s.Verb == "get" {
-		h.address.Resolve = troupe.Get
-	}
-	if s.Params != nil {
-		all, err := watchRequests(s.Params)
-		if err != nil {
-			return err
-		}
-		h.address.Params = all[0]
-	}
-	if s.Input != nil {
-		input := new(stagev1.StageInput)
-		if err := fromJSON(s.Input, input); err != nil {
-			return err
-		}
-		h.address.Input = input
-	}
-	h.bound = h.client.Bind(h.address)
-	h.stage = stagev1connect.NewStageClient(h.bound)
-	h.getter = stagev1connect.NewStageClient(p.getter.Bind(h.address))
-	p.handles[s.As] = h
-	return nil
-}
-
-func (p *performance) create(ctx context.Context, s *step) error {
-	input := new(stagev1.StageInput)
-	if err := fromJSON(s.Input, input); err != nil {
-		return err
-	}
-	id, err := p.client.CreateActor(ctx, stagev1connect.StageName, troupe.Address{Key: s.Key, Input: input})
-	if err == nil {
-		h := &stageHandle{client: p.client, address: troupe.Address{ID: id}}
-		h.bound = p.client.Bind(h.address)
-		h.stage = stagev1connect.NewStageClient(h.bound)
-		p.handles[s.As] = h
-	}
-	return verdict(s, nil, err)
-}
-
-func (p *performance) resolve(ctx context.Context, s *step) error {
-	h := p.handles[s.Handle]
-	id, err := h.client.Resolve(ctx, stagev1connect.StageName, h.address.Key...)
-	if err == nil && s.Is != "" && id != p.text(s.Is) {
-		return fmt.Errorf("the id is %s, want %s", id, p.text(s.Is))
-	}
-	return verdict(s, nil, err)
 }
 
 // verdict checks what a call came to.
@@ -331,72 +259,6 @@ func watchRequests(raw json.RawMessage) ([]*stagev1.WatchRequest, error) {
 		}
 	}
 	return requests, nil
-}
-
-func (p *performance) fetch(ctx context.Context, s *step) error {
-	url, err := p.handles[s.Handle].url(s.Path)
-	if err != nil {
-		return err
-	}
-	method := s.Method
-	if method == "" {
-		method = http.MethodGet
-	}
-	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(s.Body))
-	if err != nil {
-		return err
-	}
-	for name, value := range s.Headers {
-		request.Header.Set(name, value)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != s.Status {
-		return fmt.Errorf("the status is %d, want %d", response.StatusCode, s.Status)
-	}
-	if s.JSON == nil {
-		return nil
-	}
-	var got any
-	if err := json.NewDecoder(response.Body).Decode(&got); err != nil {
-		return err
-	}
-	return match(s.JSON, got, "the answer")
-}
-
-func (h *stageHandle) url(path string) (string, error) {
-	return h.client.URL(stagev1connect.StageName, h.address, path)
-}
-
-func (p *performance) socket(ctx context.Context, s *step) error {
-	url, err := p.handles[s.Handle].url(s.Path)
-	if err != nil {
-		return err
-	}
-	socket, _, err := websocket.Dial(ctx, url, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = socket.CloseNow() }()
-	for _, text := range s.Send {
-		if err := socket.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
-			return err
-		}
-	}
-	var got []any
-	for {
-		_, text, err := socket.Read(ctx)
-		if websocket.CloseStatus(err) == websocket.StatusNormalClosure {
-			return match(s.Receive, got, "what came")
-		}
-		if err != nil {
-			return err
-		}
-		got = append(got, string(text))
-	}
 }
 
 // post sends a request to the control.

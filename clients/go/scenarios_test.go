@@ -79,20 +79,15 @@ func runScenario(t *testing.T, control string, s *scenario, options ...troupe.Op
 	if settings == nil {
 		settings = map[string]any{}
 	}
-	answer, err := post(t.Context(), control+"/runs", settings)
+	made, err := newRun(t, control, settings)
 	if err != nil {
 		return err
 	}
-	var made struct{ ID, URL, Direct string }
-	if err := json.Unmarshal(answer, &made); err != nil {
-		return err
-	}
-	run := control + "/runs/" + made.ID
-	defer remove(t, run)
+	defer made.remove(t)
 	get := append(slices.Clone(options), troupe.WithConnectOptions(connecthttp.WithHTTPGet()))
 	p := &performance{
-		run:    run,
-		client: troupe.Dial(made.URL, options...), direct: troupe.Dial(made.Direct, options...), getter: troupe.Dial(made.URL, get...),
+		run:    made,
+		client: troupe.Dial(made.url, options...), direct: troupe.Dial(made.direct, options...), getter: troupe.Dial(made.url, get...),
 		handles: make(map[string]*stageHandle), connections: make(map[string]*recording),
 		calls: make(map[string]*pendingCall), saved: make(map[string]string),
 	}
@@ -108,9 +103,34 @@ func runScenario(t *testing.T, control string, s *scenario, options ...troupe.Op
 	return nil
 }
 
-func remove(t *testing.T, run string) {
+// stageRun is a server of the scenarios' server, behind a network that breaks.
+type stageRun struct {
+	control     string // what its acts are asked of
+	url, direct string // through the network, and past it
+}
+
+func newRun(t *testing.T, control string, settings map[string]any) (*stageRun, error) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodDelete, run, http.NoBody)
+	answer, err := post(t.Context(), control+"/runs", settings)
+	if err != nil {
+		return nil, err
+	}
+	var made struct{ ID, URL, Direct string }
+	if err := json.Unmarshal(answer, &made); err != nil {
+		return nil, err
+	}
+	return &stageRun{control + "/runs/" + made.ID, made.URL, made.Direct}, nil
+}
+
+// act does what a step of a scenario does to the network or the server.
+func (r *stageRun) act(ctx context.Context, act string) error {
+	_, err := post(ctx, r.control+"/"+act, nil)
+	return err
+}
+
+func (r *stageRun) remove(t *testing.T) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodDelete, r.control, http.NoBody)
 	if err != nil {
 		t.Error(err)
 		return

@@ -4,6 +4,7 @@
 package troupe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -89,24 +90,25 @@ func (s *subscription[Ev]) wait(end ending) time.Duration {
 	if end.stable || end.closing != nil {
 		s.failures = 0
 	}
-	limit := backoffLimit(s.failures)
+	limit := s.backoffLimit()
 	s.failures++
 	if end.closing != nil {
-		return max(0, end.closing.GetReconnectAfter().AsDuration()) + jitter(backoffBase)
+		return max(0, end.closing.GetReconnectAfter().AsDuration()) + jitter(cmp.Or(s.cfg.backoffBase, backoffBase))
 	}
 	asked, _ := RetryDelay(end.err)
 	return asked + jitter(limit)
 }
 
-// backoffLimit bounds the wait after so many failures before this one.
-func backoffLimit(failures int) time.Duration {
-	limit := backoffBase
-	for range failures {
-		if limit *= 2; limit >= backoffMax {
-			return backoffMax
+// backoffLimit bounds the wait after the failures before this one.
+func (s *subscription[Ev]) backoffLimit() time.Duration {
+	limit, most := cmp.Or(s.cfg.backoffBase, backoffBase), cmp.Or(s.cfg.backoffMax, backoffMax)
+	for range s.failures {
+		if limit >= most/2 {
+			return most
 		}
+		limit *= 2
 	}
-	return limit
+	return min(limit, most)
 }
 
 // ending is how one stream came to its end.

@@ -1,15 +1,17 @@
 // Copyright 2026 The Troupe Authors
 // SPDX-License-Identifier: Apache-2.0
 
-import { create, type DescMessage, type DescService, type MessageInitShape } from "@bufbuild/protobuf";
-import { Code, type Transport } from "@connectrpc/connect";
+import type { DescMessage, DescService, MessageInitShape } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
 import type { EventInfo } from "../../../gen/ts/troupe/v1/events_pb.js";
 import { createActions } from "./actions.js";
+import { Audience, type Listener } from "./audience.js";
 import { Backoff, type Clock, sleep } from "./backoff.js";
-import { ActorError, clientError, doubted, isActorError } from "./errors.js";
+import { callsOver, linkGone, type OpenLink } from "./calls.js";
+import { type ActorError, clientError } from "./errors.js";
 import { Gate } from "./gate.js";
-import { durationMs, type LinkEnd, runLink } from "./link.js";
-import { emit, guarded, subscribe, type Unsubscribe } from "./listeners.js";
+import { durationMs, finalCodes, type LinkEnd, runLink } from "./link.js";
+import { emit, subscribe, type Unsubscribe } from "./listeners.js";
 import {
   type CloseInfo,
   type ConnectionStatus,
@@ -19,31 +21,11 @@ import {
   type GapInfo,
   type OpenInfo,
 } from "./options.js";
-import { EventQueue } from "./queue.js";
+import { paramsSource } from "./params.js";
 import type { Source } from "./source.js";
-import { type Binding, bindTransport, withKey } from "./transport.js";
+import { type Binding, bindTransport } from "./transport.js";
 import type { Actions, ActorEvent, ActorEvents } from "./types.js";
 import { findSubscription, header, type Subscription } from "./wire.js";
-
-/** Codes that another attempt would only meet again. */
-const finalCodes: ReadonlySet<Code> = new Set([
-  Code.InvalidArgument,
-  Code.Unauthenticated,
-  Code.PermissionDenied,
-  Code.NotFound,
-  Code.FailedPrecondition,
-  Code.AlreadyExists,
-  Code.Unimplemented,
-]);
-
-interface OpenLink {
-  /** For calls that belong to the connection. */
-  readonly transport: Transport;
-  readonly openedAt: number;
-  readonly info: OpenInfo;
-}
-
-type Listener = (value: never, info: EventInfo) => void;
 
 /**
  * A connection to one actor. It owns one stream at a time and opens the next by
@@ -72,8 +54,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
   /** Ends the wait for the next attempt. */
   private pause = new AbortController();
   private readonly gate: Gate<OpenLink>;
-  private readonly queues = new Set<EventQueue<ActorEvent<S>>>();
-  private readonly listeners = new Map<string, Set<Listener>>();
+  private readonly audience: Audience<S>;
   private readonly statusListeners = new Set<(status: ConnectionStatus) => void>();
   private readonly openListeners = new Set<(info: OpenInfo) => void>();
   private readonly gapListeners = new Set<(info: GapInfo) => void>();
@@ -103,7 +84,9 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     this.gate = new Gate(clock);
     this.params = paramsSource(subscription, params);
     this.backoff = new Backoff(clock, options.backoffBaseMs ?? 250, options.backoffMaxMs ?? 30_000);
-    this.actor = createActions(service, this.transport());
+    this.audience = new Audience(options.buffer ?? 1024);
+    const drop = (link: OpenLink) => this.drop(link);
+    this.actor = createActions(service, callsOver({ binding, clock, gate: this.gate, drop }));
     options.signal?.addEventListener("abort", this.dispose, { once: true });
     globalThis.addEventListener?.("online", this.reconnectNow);
     queueMicrotask(() => void this.run());
@@ -142,7 +125,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     if (!this.subscription.events.has(event)) {
       throw new TypeError(`${this.subscription.method.output.typeName} has no event "${event}"`);
     }
-    return subscribe(this.listenersOf(event), listener as Listener);
+    return this.audience.add(event, listener as Listener);
   }
 
   /** Calls listener for the next event of this name only. */
@@ -162,7 +145,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     event: C,
     listener: (value: ActorEvents<S>[C], info: EventInfo) => void,
   ): void {
-    this.listeners.get(event)?.delete(listener as Listener);
+    this.audience.remove(event, listener as Listener);
   }
 
   /** Calls listener whenever the status changes. */
@@ -220,16 +203,9 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
    * fails when it is over for another reason.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<ActorEvent<S>, undefined> {
-    const limit = this.options.buffer ?? 1024;
-    const queue = new EventQueue<ActorEvent<S>>(
-      limit,
-      () => clientError(`a loop lags behind by ${limit} events`, Code.ResourceExhausted, "loop_too_slow"),
-      (done) => this.queues.delete(done),
-    );
-    if (this.closeInfo === undefined) {
-      this.queues.add(queue);
-    } else {
-      queue.end(this.closeInfo.error);
+    const queue = this.audience.loop();
+    if (this.closeInfo !== undefined) {
+      this.audience.end(this.closeInfo.error);
     }
     return queue;
   }
@@ -259,7 +235,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
             emit(this.gapListeners, gap);
           }
         },
-        onEvent: (name, value, info) => this.publish(name, value, info),
+        onEvent: (name, value, info) => this.audience.publish(name, value, info),
         onCursor: (cursor) => {
           this.cursor = cursor || this.cursor;
         },
@@ -321,25 +297,28 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     const { binding } = this;
     const transport = bindTransport({
       ...binding,
-      async headers(signal) {
+      headers: async (signal) => {
         const headers = await binding.headers(signal);
+        if (this.gate.value !== link) {
+          throw linkGone();
+        }
         headers.set(header.conn, connection);
         return headers;
       },
     });
-    this.gate.open({ transport, openedAt: this.clock.now(), info });
+    const link: OpenLink = { transport, openedAt: this.clock.now(), info };
+    this.gate.open(link);
     this.setStatus("connected");
     if (this.closeInfo === undefined) {
       emit(this.openListeners, info);
     }
   }
 
-  private publish(name: string, value: unknown, info: EventInfo): void {
-    for (const listener of [...(this.listeners.get(name) ?? [])]) {
-      guarded(() => listener(value as never, info));
-    }
-    for (const queue of [...this.queues]) {
-      queue.push({ case: name, value, info } as ActorEvent<S>);
+  /** Ends a link that the server knows no more: its stream is dead and nobody has noticed yet. */
+  private drop(link: OpenLink): void {
+    if (this.gate.value === link) {
+      this.gate.shut();
+      this.attempt.abort();
     }
   }
 
@@ -358,10 +337,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     globalThis.removeEventListener?.("online", this.reconnectNow);
     this.setStatus("closed");
     emit(this.closeListeners, info);
-    for (const queue of this.queues) {
-      queue.end(info.error);
-    }
-    this.queues.clear();
+    this.audience.end(info.error);
   }
 
   private setStatus(status: ConnectionStatus): void {
@@ -370,77 +346,4 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
       emit(this.statusListeners, status);
     }
   }
-
-  private listenersOf(event: string): Set<Listener> {
-    let listeners = this.listeners.get(event);
-    if (listeners === undefined) {
-      listeners = new Set();
-      this.listeners.set(event, listeners);
-    }
-    return listeners;
-  }
-
-  /** A transport whose calls belong to the connection. */
-  private transport(): Transport {
-    return {
-      unary: async (method, signal, timeoutMs, headers, input, contextValues) => {
-        // One key for the call over every link: its answer may be lost with one.
-        const keyed = withKey(this.binding, method, headers);
-        return this.asConnection(signal, timeoutMs, ({ transport }, left) =>
-          transport.unary(method, signal, left, keyed, input, contextValues),
-        );
-      },
-      stream: (method, signal, timeoutMs, headers, input, contextValues) =>
-        this.asConnection(signal, timeoutMs, ({ transport }, left) =>
-          transport.stream(method, signal, left, headers, input, contextValues),
-        ),
-    };
-  }
-
-  /**
-   * Makes a call over the open link. When the server knows the link no more the
-   * call had no effect: it is repeated once, over the next link.
-   */
-  private async asConnection<T>(
-    signal: AbortSignal | undefined,
-    timeoutMs: number | undefined,
-    call: (link: OpenLink, timeoutMs: number | undefined) => Promise<T>,
-  ): Promise<T> {
-    const started = this.clock.now();
-    const left = () => (timeoutMs ? Math.max(1, Math.ceil(timeoutMs - (this.clock.now() - started))) : timeoutMs);
-    const link = await this.gate.wait(signal, timeoutMs);
-    try {
-      return await call(link, left());
-    } catch (thrown) {
-      if (!isActorError(thrown, "connection_gone") || thrown.code !== Code.FailedPrecondition) {
-        throw thrown;
-      }
-      if (this.gate.value === link) {
-        this.gate.shut();
-        this.attempt.abort(); // its stream is dead and nobody has noticed yet
-      }
-      try {
-        return await call(await this.gate.wait(signal, left()), left());
-      } catch (again) {
-        throw thrown.outcome === "unknown" ? doubted(ActorError.from(again)) : again;
-      }
-    }
-  }
-}
-
-function paramsSource<S extends DescService>(
-  subscription: Subscription,
-  source: ConnectParamsSource<S> | undefined,
-): () => Promise<MessageInitShape<DescMessage>> {
-  if (typeof source !== "function") {
-    const params = create(subscription.method.input, source ?? {}); // throws at once for what cannot be
-    return async () => params;
-  }
-  return async () => {
-    try {
-      return await source();
-    } catch (cause) {
-      throw clientError(`the connection's parameters failed: ${cause}`, Code.Unknown, "params_failed", { cause });
-    }
-  };
 }

@@ -10,6 +10,17 @@ import type { Source } from "./source.js";
 import { missedHeartbeats, Watchdog } from "./watchdog.js";
 import type { Subscription } from "./wire.js";
 
+/** Codes that another attempt would only meet again. */
+export const finalCodes: ReadonlySet<Code> = new Set([
+  Code.InvalidArgument,
+  Code.Unauthenticated,
+  Code.PermissionDenied,
+  Code.NotFound,
+  Code.FailedPrecondition,
+  Code.AlreadyExists,
+  Code.Unimplemented,
+]);
+
 /** How one stream of a connection is opened, and who listens. */
 export interface LinkOptions {
   readonly source: Source;

@@ -4,24 +4,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { ChatRoom } from "../../../gen/ts/chat/v1/chat_pb.js";
 import { CloseReason } from "../../../gen/ts/troupe/v1/events_pb.js";
-import { type CloseInfo, type ConnectOptions, type ConnectParamsSource, createClient } from "../src/index.js";
-import { FakeClock, settle } from "./clock.js";
-import { FakeRoom, Outcome_Outcome, wireError } from "./room.js";
-
-function setup(options?: ConnectOptions, params: ConnectParamsSource<typeof ChatRoom> = { user: "ada" }) {
-  const room = new FakeRoom();
-  const clock = new FakeClock();
-  clock.chance = 1;
-  const actors = createClient({ transport: room.transport(), clock });
-  const connection = actors.getOrCreate(ChatRoom, ["acme", "general"]).connect(params, options);
-  const statuses: string[] = [connection.status];
-  connection.onStatusChange((status) => statuses.push(status));
-  const closes: CloseInfo[] = [];
-  connection.onClose((info) => closes.push(info));
-  return { room, clock, actors, connection, statuses, closes };
-}
+import { settle } from "./clock.js";
+import { setup } from "./connected.js";
+import { Outcome_Outcome, wireError } from "./room.js";
 
 test("a connection opens, tells its events in order and is disposed of", async () => {
   const { room, connection, statuses, closes } = setup();
@@ -277,81 +263,6 @@ test("a loop that lags behind fails, the connection goes on", async () => {
   assert.equal((await slow.next()).done, true);
   assert.equal((await left.next()).done, true);
   assert.equal(connection.status, "connected");
-  connection.dispose();
-});
-
-test("calls of a connection wait for it and carry its name", async () => {
-  const { room, connection } = setup();
-  const sent = connection.actor.send({ text: "hi" });
-  await settle();
-  assert.equal(room.calls.length, 0);
-  room.stream.open();
-  assert.equal((await sent).message?.text, "hi");
-  assert.equal(room.calls[0]?.headers.get("actor-conn"), "conn-1.secret");
-  assert.equal(room.calls[0]?.headers.get("actor-key"), "acme/general");
-  connection.dispose();
-});
-
-test("a call whose connection is gone is repeated once over the next", async () => {
-  const { room, connection } = setup();
-  await settle();
-  room.stream.open();
-  await settle();
-  const gone = () => wireError(Code.FailedPrecondition, { reason: "connection_gone" });
-  room.failures.push(gone());
-  const sent = connection.actor.send({ text: "hi" });
-  await settle();
-  assert.equal(room.streams.length, 2, "the dead stream is replaced at once");
-  assert.ok(room.streams[0]?.cancelled);
-  room.stream.open();
-  await sent;
-  assert.deepEqual(
-    room.calls.map(({ headers }) => headers.get("actor-conn")),
-    ["conn-1.secret", "conn-2.secret"],
-  );
-
-  room.failures.push(gone(), gone());
-  const failed = assert.rejects(connection.actor.send({ text: "hi" }), { reason: "connection_gone" });
-  await settle();
-  room.stream.open();
-  await failed;
-  connection.dispose();
-});
-
-test("TestP17 a call keeps its key over the connection that is lost", async () => {
-  const { room, clock, connection } = setup();
-  await settle();
-  room.stream.open();
-  await settle();
-  room.failures.push(
-    new ConnectError("gone", Code.Unavailable),
-    wireError(Code.FailedPrecondition, { reason: "connection_gone", outcome: Outcome_Outcome.NOT_EXECUTED }),
-    wireError(Code.InvalidArgument, { outcome: Outcome_Outcome.NOT_EXECUTED }),
-  );
-  const failed = assert.rejects(connection.actor.send({ text: "hi" }), { outcome: "unknown" });
-  await clock.advance(1000);
-  room.stream.open();
-  await failed;
-  const keys = room.calls.map(({ headers }) => headers.get("idempotency-key"));
-  assert.match(keys[0] ?? "", /^auto-/);
-  assert.deepEqual(keys, [keys[0], keys[0], keys[0]]);
-  connection.dispose();
-});
-
-test("a call's time limit and signal cover the wait for the connection", async () => {
-  const { clock, connection } = setup();
-  const late = assert.rejects(connection.actor.send({ text: "hi" }, { timeoutMs: 100 }), {
-    code: Code.DeadlineExceeded,
-    outcome: "not_executed",
-  });
-  const abort = new AbortController();
-  const aborted = assert.rejects(connection.actor.send({ text: "hi" }, { signal: abort.signal }), {
-    code: Code.Canceled,
-  });
-  await clock.advance(100);
-  await late;
-  abort.abort();
-  await aborted;
   connection.dispose();
 });
 

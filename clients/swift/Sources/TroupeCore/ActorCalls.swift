@@ -40,7 +40,8 @@ public struct ActorCalls: Sendable {
     }
 
     /// Makes a unary call as a connection. All attempts have one idempotency key: one
-    /// whose answer was lost may have had its effect.
+    /// whose answer was lost may have had its effect. None is sent over a stream that has
+    /// ended meanwhile.
     public func unary<Reply>(
         _ method: Method,
         over connection: any ConnectionCalls,
@@ -50,7 +51,10 @@ public struct ActorCalls: Sendable {
     ) async throws -> Reply {
         let own = keyed(own, method)
         return try await connection.call(method, timeout: timeout) { token, left in
-            try await unary(method, headers: own.merging([HeaderName.connection: token]) { $1 }, timeout: left, attempt: attempt)
+            try await unary(method, headers: own.merging([HeaderName.connection: token]) { $1 }, timeout: left) { headers, left in
+                guard connection.isOpen(as: token) else { throw ActorError.connectionGone }
+                return try await attempt(headers, left)
+            }
         }
     }
 

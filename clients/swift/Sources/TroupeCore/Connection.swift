@@ -3,14 +3,6 @@
 
 import Foundation
 
-/// What can make calls as a connection.
-public protocol ConnectionCalls: Sendable {
-    /// Makes a call as the connection: see ``Connection/call(_:timeout:attempt:)``.
-    func call<Reply>(
-        _ method: Method, timeout: Duration?, attempt: (_ token: String, _ timeout: Duration?) async throws -> Reply
-    ) async throws -> Reply
-}
-
 /// A connection to one actor: it follows the actor's events over one stream at a time,
 /// and opens the next one by itself until it is closed, the server closes it for good,
 /// or an error says that trying again is no use.
@@ -23,15 +15,15 @@ public protocol ConnectionCalls: Sendable {
 /// a half of the server's heartbeat intervals. Waits have full jitter and double from
 /// 250 ms to 30 s; a stream that stayed open for 10 s starts them anew. A wait that the
 /// server asks for is kept.
-public final class Connection<Event: Sendable>: ConnectionCalls {
+public final class Connection<Event: Sendable>: Sendable {
     /// Opens a stream with this metadata. It is called for every attempt, so it is the
     /// place to make parameters and tokens anew.
     public typealias Opener = @Sendable (_ headers: [String: String]) async throws -> AsyncThrowingStream<Frame<Event>, any Error>
 
-    private typealias Consumer = AsyncThrowingStream<Delivery<Event>, any Error>.Continuation
-    private typealias Turnstile = OneShot<Result<String, ActorError>>
+    typealias Consumer = AsyncThrowingStream<Delivery<Event>, any Error>.Continuation
+    typealias Turnstile = OneShot<Result<String, ActorError>>
 
-    private struct State {
+    struct State {
         var machine: LinkMachine
         var status = ConnectionStatus.idle
         var token: String? // of the open stream
@@ -51,15 +43,10 @@ public final class Connection<Event: Sendable>: ConnectionCalls {
         }
     }
 
-    /// Bounds how long a call waits for an open stream.
-    static var maxWait: Duration { .seconds(10) }
-    /// Bounds how often a call is made, each time over another stream.
-    static var maxAttempts: Int { 3 }
-
     private let options: ConnectionOptions
-    private let platform: Platform
+    let platform: Platform
     private let opener: Opener
-    private let state: Locked<State>
+    let state: Locked<State>
 
     public init(options: ConnectionOptions = .init(), platform: Platform = .system, open: @escaping Opener) {
         self.options = options
@@ -176,88 +163,6 @@ public final class Connection<Event: Sendable>: ConnectionCalls {
         }
         link?.resolve(.cut)
         pause?.resolve(())
-    }
-
-    /// Makes a call as this connection: `attempt` gets the value of the `actor-conn`
-    /// metadata. A call waits up to 10 s, and no longer than its time limit, for an open
-    /// stream. When the server knows the connection no more the call had no effect: it
-    /// is made again over the next stream, at most twice. Throws ``ActorError``.
-    public func call<Reply>(
-        _ method: Method,
-        timeout: Duration? = nil,
-        attempt: (_ token: String, _ timeout: Duration?) async throws -> Reply
-    ) async throws -> Reply {
-        open()
-        let started = platform.time.now()
-        func left() -> Duration? { timeout.map { max(.milliseconds(1), $0 - (platform.time.now() - started)) } }
-        var gone: String?
-        var inDoubt = false
-        for number in 1... {
-            do {
-                let token = try await ready(otherThan: gone, timeout: left())
-                gone = token
-                return try await attempt(token, left())
-            } catch {
-                let error = ActorError.from(error)
-                let isGone = error.code == .failedPrecondition && error.reason == "connection_gone" && error.isRemote
-                guard isGone, number < Self.maxAttempts else {
-                    throw inDoubt && method.idempotency != .noSideEffects ? error.doubted : error
-                }
-                inDoubt = inDoubt || error.outcome == .unknown
-                drop(gone)
-            }
-        }
-        preconditionFailure("the attempts are counted")
-    }
-
-    /// Waits until the connection is open.
-    public func ready(timeout: Duration? = nil) async throws {
-        open()
-        _ = try await ready(otherThan: nil, timeout: timeout)
-    }
-
-    // MARK: - Waiting for an open stream
-
-    private func ready(otherThan gone: String?, timeout: Duration?) async throws -> String {
-        let turnstile = Turnstile()
-        let id = state.withLock { state -> Int in
-            let id = state.newID()
-            if let closed = state.closed {
-                turnstile.resolve(.failure(Self.closedError(closed)))
-            } else if let token = state.token, token != gone {
-                turnstile.resolve(.success(token))
-            } else {
-                state.waiting[id] = turnstile
-            }
-            return id
-        }
-        defer { state.withLock { _ = $0.waiting.removeValue(forKey: id) } }
-        let limit = min(timeout ?? Self.maxWait, Self.maxWait)
-        let timer = turnstile.isResolved ? nil : Task { [platform] in
-            guard (try? await platform.time.sleep(for: limit)) != nil else { return }
-            let code: Code = limit < Self.maxWait ? .deadlineExceeded : .unavailable
-            turnstile.resolve(.failure(.client(code, "the connection is not open", reason: "not_connected")))
-        }
-        defer { timer?.cancel() }
-        return try await withTaskCancellationHandler {
-            try await turnstile.get().get()
-        } onCancel: {
-            turnstile.resolve(.failure(.client(.canceled, "the call was cancelled", reason: "canceled")))
-        }
-    }
-
-    private static func closedError(_ info: CloseInfo) -> ActorError {
-        .client(info.error?.code ?? .canceled, "the connection is closed", reason: "connection_closed")
-    }
-
-    /// Ends the stream of a connection that the server does not know any more.
-    private func drop(_ token: String?) {
-        let link = state.withLock { state -> OneShot<LinkMachine.End>? in
-            guard let token, state.token == token else { return nil }
-            state.token = nil
-            return state.link
-        }
-        link?.resolve(.cut)
     }
 
     // MARK: - Streams, one after another

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TroupeJSON
 
 #if canImport(FoundationNetworking)
 import FoundationNetworking
@@ -24,4 +25,27 @@ enum Control {
         }
         return data
     }
+}
+
+/// A server of the scenarios' server, behind a network that breaks.
+struct Run: Decodable {
+    private let id: String
+    let url: URL
+    /// Past that network.
+    let direct: URL
+    private var control: URL?
+
+    static func make(at control: URL, settings: JSONValue) async throws -> Run {
+        let answer = try await Control.post(control.appendingPathComponent("runs"), try JSONEncoder().encode(settings))
+        var made = try JSONDecoder().decode(Run.self, from: answer)
+        made.control = control.appendingPathComponent("runs/\(made.id)")
+        return made
+    }
+
+    /// Does what a step of a scenario does to the network or the server.
+    func act(_ act: String) async throws {
+        try await Control.post(URL(string: "\(control!.absoluteString)/\(act)")!)
+    }
+
+    func end() async throws { try await Control.delete(control!) }
 }

@@ -11,10 +11,10 @@ import FoundationNetworking
 
 /// One scenario under way: see the README of the scenarios.
 actor Performance {
-    private static let service = "stage.v1.Stage"
+    static let service = "stage.v1.Stage"
     private static let idempotency: [String: Idempotency] = ["Look": .noSideEffects, "Set": .idempotent]
 
-    private let run: URL
+    private let run: Run
     private let client: JSONClient
     private let direct: JSONClient
     private var handles: [String: JSONActor] = [:]
@@ -22,10 +22,10 @@ actor Performance {
     private var calls: [String: Task<JSONValue, any Error>] = [:]
     private var saved: [String: String] = [:]
 
-    init(run: URL, url: URL, direct: URL) {
+    init(run: Run) {
         self.run = run
-        client = JSONClient(baseURL: url)
-        self.direct = JSONClient(baseURL: direct)
+        client = JSONClient(baseURL: run.url)
+        direct = JSONClient(baseURL: run.direct)
     }
 
     func end() {
@@ -63,7 +63,7 @@ actor Performance {
         case "dispose": try find(connections, step.name("connection")).connection.close()
         case "network", "server":
             let query = step["ms"]?.number.map { "?ms=\(Int($0))" } ?? ""
-            try await Control.post(URL(string: "\(run.absoluteString)/\(step.name("act"))\(query)")!)
+            try await run.act(step.name("act") + query)
         case "fetch": try await fetch(step)
         case "socket": try await socket(step)
         default: throw Mismatch("there is no such step")

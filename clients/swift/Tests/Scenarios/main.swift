@@ -4,10 +4,11 @@
 // Does the scenarios of clients/scenarios with this package:
 //
 //     scenarios CONTROL LIST EXCEPTIONS [NAME]
+//     scenarios CONTROL chaos CUTS SEED
 //
 // CONTROL is the URL of the scenarios' server, LIST the folder of the scenarios, and
 // EXCEPTIONS the file of those that cannot pass. With NAME, only scenarios whose names
-// contain it. It prints one line for each and a count, and fails unless exactly the
+// contain it. With chaos it breaks the network so many times instead: see Chaos. It prints one line for each and a count, and fails unless exactly the
 // exceptions fail.
 
 import Foundation
@@ -49,15 +50,8 @@ struct Exception: Decodable {
 let patience = Duration.seconds(30)
 
 func perform(_ scenario: File.Scenario) async throws {
-    struct Made: Decodable {
-        let id: String
-        let url: URL
-        let direct: URL
-    }
-    let body = try JSONEncoder().encode(scenario.server ?? .object([:]))
-    let made = try JSONDecoder().decode(Made.self, from: try await Control.post(control.appendingPathComponent("runs"), body))
-    let run = control.appendingPathComponent("runs/\(made.id)")
-    let performance = Performance(run: run, url: made.url, direct: made.direct)
+    let run = try await Run.make(at: control, settings: scenario.server ?? .object([:]))
+    let performance = Performance(run: run)
     var failure: (any Error)?
     for (index, step) in scenario.steps.enumerated() where failure == nil {
         do {
@@ -67,7 +61,7 @@ func perform(_ scenario: File.Scenario) async throws {
         }
     }
     await performance.end()
-    try await Control.delete(run)
+    try await run.end()
     if let failure { throw failure }
 }
 
@@ -91,6 +85,16 @@ func within(_ limit: Duration, _ work: @escaping @Sendable () async throws -> Vo
         timer.cancel()
     }
     for try await _ in results {}
+}
+
+if arguments[2] == "chaos", let cuts = Int(arguments[3]), let seed = UInt64(arguments.last!) {
+    do {
+        say("ok  chaos: \(cuts) cuts (seed \(seed)): \(try await Chaos(control: control, cuts: cuts, seed: seed).run())")
+        exit(0)
+    } catch {
+        say("FAIL  chaos: \(cuts) cuts (seed \(seed)): \(error)")
+        exit(1)
+    }
 }
 
 let folder = URL(fileURLWithPath: arguments[2])

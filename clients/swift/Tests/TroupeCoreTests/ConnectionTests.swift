@@ -6,86 +6,8 @@ import Testing
 
 @testable import TroupeCore
 
-/// A server for one connection: each stream that it opens is handed to the test.
-private final class Streams: Sendable {
-    struct Stream: Sendable {
-        let headers: [String: String]
-        let frames: AsyncThrowingStream<Frame<String>, any Error>.Continuation
-
-        func send(_ info: EventInfo, _ event: String? = nil) {
-            frames.yield(Frame(info: info, event: event))
-        }
-    }
-
-    private let opened = AsyncStream<Stream>.makeStream()
-
-    func open(_ headers: [String: String]) -> AsyncThrowingStream<Frame<String>, any Error> {
-        let (stream, frames) = AsyncThrowingStream<Frame<String>, any Error>.makeStream()
-        opened.continuation.yield(Stream(headers: headers, frames: frames))
-        return stream
-    }
-
-    func next() async -> Stream {
-        for await stream in opened.stream { return stream }
-        fatalError("the streams never end")
-    }
-}
-
-private struct Bench {
-    let time = ManualTime()
-    let streams = Streams()
-    let connection: Connection<String>
-
-    init(_ options: ConnectionOptions = .init(), random: Double = 1) {
-        connection = Connection(options: options, platform: .manual(time, random: random)) { [streams] in streams.open($0) }
-    }
-
-    /// Waits until the connection waits for its next stream, and nothing else sleeps.
-    func waiting() async {
-        for await status in connection.statuses() {
-            if case .waiting = status { break }
-        }
-        await time.sleepers(1)
-    }
-}
-
-/// Reads deliveries as short texts: "open", "open+gap", "resumed", or the event.
-private final class Deliveries {
-    private var iterator: AsyncThrowingStream<Delivery<String>, any Error>.Iterator
-
-    init(_ connection: Connection<String>) {
-        iterator = connection.events().makeAsyncIterator()
-    }
-
-    func next() async throws -> String? {
-        switch try await iterator.next() {
-        case .event(let event, _): event
-        case .opened(let info): info.gap != nil ? "open+gap" : info.resumed ? "resumed" : "open"
-        case nil: nil
-        }
-    }
-
-    func next(_ count: Int) async throws -> [String] {
-        var all: [String] = []
-        while all.count < count, let one = try await next() { all.append(one) }
-        return all
-    }
-}
-
-/// Reads a stream from inside of expectations, which cannot change a value.
-private final class Reader<Element: Sendable> {
-    private var iterator: AsyncStream<Element>.Iterator
-
-    init(_ stream: AsyncStream<Element>) {
-        iterator = stream.makeAsyncIterator()
-    }
-
-    func next() async -> Element? { await iterator.next() }
-}
-
 @Suite(.timeLimit(.minutes(1))) struct ConnectionTests {
     private let look = Method(service: "s", name: "Look", idempotency: .noSideEffects)
-    private let write = Method(service: "s", name: "Add")
 
     @Test func itBeginsWithItsFirstUse() async throws {
         let bench = Bench(ConnectionOptions(events: ["noted", "rung"]))
@@ -226,57 +148,6 @@ private final class Reader<Element: Sendable> {
         bench.connection.close()
     }
 
-    @Test func callsWaitForTheStreamAndRunAsIt() async throws {
-        let bench = Bench()
-        let call = Task { try await bench.connection.call(look) { token, _ in token } }
-        let stream = await bench.streams.next()
-        stream.send(openedInfo(connection: "n1.secret"))
-        #expect(try await call.value == "n1.secret")
-        bench.connection.close()
-        await #expect(throws: ActorError.self) { try await bench.connection.call(look) { token, _ in token } }
-    }
-
-    @Test func aCallWhoseConnectionIsGoneIsMadeAgainOverTheNextOne() async throws {
-        let bench = Bench()
-        let tokens = Locked([String]())
-        let call = Task {
-            try await bench.connection.call(write) { token, _ in
-                tokens.withLock { $0.append(token) }
-                if token == "n1.secret" { throw remote(.failedPrecondition, outcome: .notExecuted, reason: "connection_gone") }
-            }
-        }
-        await bench.streams.next().send(openedInfo(connection: "n1.secret"))
-        // The dead stream is cut, and the next one is opened at once.
-        let second = await bench.streams.next()
-        #expect(second.headers == ["actor-resume": "c0"])
-        second.send(openedInfo(connection: "n2.secret", resumed: true))
-        try await call.value
-        #expect(tokens.withLock { $0 } == ["n1.secret", "n2.secret"])
-        bench.connection.close()
-    }
-
-    @Test func aCallDoesNotWaitForEver() async throws {
-        let bench = Bench()
-        let patient = Task { try await bench.connection.call(look) { token, _ in token } }
-        _ = await bench.streams.next()
-        await bench.time.sleepers(2) // the call and the watchdog
-        bench.time.advance(by: .seconds(10))
-        guard case .failure(let late) = await patient.result else { Issue.record("it succeeded"); return }
-        #expect(ActorError.from(late).code == .unavailable)
-        #expect(ActorError.from(late).outcome == .notExecuted)
-        let hasty = Task { try await bench.connection.call(look, timeout: .seconds(1)) { token, _ in token } }
-        await bench.time.sleepers(2)
-        bench.time.advance(by: .seconds(1))
-        guard case .failure(let error) = await hasty.result else { Issue.record("it succeeded"); return }
-        #expect(ActorError.from(error).code == .deadlineExceeded)
-        let given = Task { try await bench.connection.call(look) { token, _ in token } }
-        await bench.time.sleepers(2)
-        given.cancel()
-        guard case .failure(let canceled) = await given.result else { Issue.record("it succeeded"); return }
-        #expect(ActorError.from(canceled).code == .canceled)
-        bench.connection.close()
-    }
-
     @Test func reconnectNowEndsTheWait() async throws {
         let bench = Bench()
         bench.connection.open()
@@ -321,70 +192,5 @@ private final class Reader<Element: Sendable> {
         stream.send(info("c1"), "one")
         #expect(try await other.next() == "one")
         bench.connection.close()
-    }
-}
-
-@Suite(.timeLimit(.minutes(1))) struct ReferenceCacheTests {
-    private final class Log: Sendable {
-        let disposed = Locked([String]())
-        let signal = AsyncStream<String>.makeStream()
-        func dispose(_ value: String) {
-            disposed.withLock { $0.append(value) }
-            signal.continuation.yield(value)
-        }
-    }
-
-    @Test func aValueIsSharedAndDisposedOfAfterItsLastUser() async {
-        let (time, log) = (ManualTime(), Log())
-        let cache = ReferenceCache<String, String>(platform: .manual(time)) { log.dispose($0) }
-        #expect(cache.acquire("room") { "first" } == "first")
-        #expect(cache.acquire("room") { "second" } == "first")
-        cache.release("room")
-        cache.release("room")
-        await time.sleepers(1)
-        time.advance(by: .seconds(5))
-        let disposed = Reader(log.signal.stream)
-        #expect(await disposed.next() == "first")
-        #expect(cache.acquire("room") { "third" } == "third")
-        cache.release("room")
-        await time.sleepers(1)
-        time.advance(by: .seconds(5))
-        #expect(await disposed.next() == "third")
-    }
-
-    @Test func whoeverComesBackInTimeFindsItAgain() async {
-        let (time, log) = (ManualTime(), Log())
-        let cache = ReferenceCache<String, String>(platform: .manual(time)) { log.dispose($0) }
-        _ = cache.acquire("room") { "first" }
-        cache.release("room")
-        await time.sleepers(1)
-        time.advance(by: .milliseconds(4_999))
-        #expect(cache.acquire("room") { "second" } == "first")
-        time.advance(by: .milliseconds(1)) // the first disposal is due, and finds a user
-        cache.release("room")
-        await time.sleepers(1)
-        time.advance(by: .milliseconds(4_999))
-        #expect(log.disposed.withLock { $0 }.isEmpty)
-        time.advance(by: .milliseconds(1))
-        let disposed = Reader(log.signal.stream)
-        #expect(await disposed.next() == "first")
-        #expect(log.disposed.withLock { $0 } == ["first"])
-    }
-
-    @Test func keysAreApartAndOneReleaseTooManyDoesNothing() async {
-        let (time, log) = (ManualTime(), Log())
-        let cache = ReferenceCache<Int, String>(platform: .manual(time)) { log.dispose($0) }
-        _ = cache.acquire(1) { "one" }
-        _ = cache.acquire(2) { "two" }
-        cache.release(3)
-        cache.release(2)
-        await time.sleepers(1)
-        time.advance(by: .seconds(5))
-        let disposed = Reader(log.signal.stream)
-        #expect(await disposed.next() == "two")
-        #expect(cache.acquire(1) { "another" } == "one")
-        let seen = Locked([String]())
-        cache.forEach { value in seen.withLock { $0.append(value) } }
-        #expect(seen.withLock { $0 } == ["one"])
     }
 }

@@ -1,0 +1,64 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+import type { DescService } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import type { EventInfo } from "../../../gen/ts/troupe/v1/events_pb.js";
+import { type ActorError, clientError } from "./errors.js";
+import { guarded, subscribe, type Unsubscribe } from "./listeners.js";
+import { EventQueue } from "./queue.js";
+import type { ActorEvent } from "./types.js";
+
+/** What is called for an event. */
+export type Listener = (value: never, info: EventInfo) => void;
+
+/** Those who get the events of one connection: listeners by name, and loops. */
+export class Audience<S extends DescService> {
+  private readonly listeners = new Map<string, Set<Listener>>();
+  private readonly queues = new Set<EventQueue<ActorEvent<S>>>();
+
+  /** limit is how many events a loop may lag behind. */
+  constructor(private readonly limit: number) {}
+
+  add(event: string, listener: Listener): Unsubscribe {
+    let listeners = this.listeners.get(event);
+    if (listeners === undefined) {
+      listeners = new Set();
+      this.listeners.set(event, listeners);
+    }
+    return subscribe(listeners, listener);
+  }
+
+  remove(event: string, listener: Listener): void {
+    this.listeners.get(event)?.delete(listener);
+  }
+
+  /** The events from now on, for one loop. */
+  loop(): EventQueue<ActorEvent<S>> {
+    const { limit } = this;
+    const queue = new EventQueue<ActorEvent<S>>(
+      limit,
+      () => clientError(`a loop lags behind by ${limit} events`, Code.ResourceExhausted, "loop_too_slow"),
+      (done) => this.queues.delete(done),
+    );
+    this.queues.add(queue);
+    return queue;
+  }
+
+  publish(name: string, value: unknown, info: EventInfo): void {
+    for (const listener of [...(this.listeners.get(name) ?? [])]) {
+      guarded(() => listener(value as never, info));
+    }
+    for (const queue of [...this.queues]) {
+      queue.push({ case: name, value, info } as ActorEvent<S>);
+    }
+  }
+
+  /** Ends every loop. */
+  end(error: ActorError | undefined): void {
+    for (const queue of this.queues) {
+      queue.end(error);
+    }
+    this.queues.clear();
+  }
+}
