@@ -39,17 +39,11 @@ func (i *instance) prepare(t *turn) error {
 		if known := i.host.crashes.get(i.addr); known.refuses(time.Now()) {
 			return known.refusal(time.Now())
 		}
-		record, err := i.host.store.Load(t, i.addr)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
+		record, err := i.load(t)
+		if errors.Is(err, store.ErrNotFound) {
 			return i.prepareAbsent(t)
-		case errors.Is(err, store.ErrCorrupt):
-			return i.quarantine(reasonDataLoss, err)
-		case err != nil:
-			return fmt.Errorf("load the actor: %w", err)
-		}
-		if !t.wants(record.ID) {
-			return notFound()
+		} else if err != nil {
+			return err
 		}
 		if err := t.occupied(record.ID); err != nil {
 			return err
@@ -60,6 +54,21 @@ func (i *instance) prepare(t *turn) error {
 		return notFound()
 	}
 	return t.occupied(i.id)
+}
+
+// load reads the record of the incarnation that a turn wants. An actor that is not
+// there is [store.ErrNotFound]; one whose record is damaged is quarantined.
+func (i *instance) load(t *turn) (store.Record, error) {
+	record, err := i.host.store.Load(t, i.addr)
+	switch {
+	case errors.Is(err, store.ErrCorrupt):
+		return record, i.quarantine(reasonDataLoss, err)
+	case err != nil:
+		return record, fmt.Errorf("load the actor: %w", err)
+	case !t.wants(record.ID):
+		return record, notFound()
+	}
+	return record, nil
 }
 
 // occupied refuses a creation of an actor that exists, unless it may be the creation

@@ -6,7 +6,6 @@ package actors
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/troupe-dev/troupe/actors/store"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
@@ -29,17 +28,11 @@ func (i *instance) prepareStored(t *turn) error {
 	i.dropLocked()
 	t.body = nil
 	i.mu.Unlock()
-	record, err := i.host.store.Load(t, i.addr)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
+	record, err := i.load(t)
+	if errors.Is(err, store.ErrNotFound) {
 		return notFound()
-	case errors.Is(err, store.ErrCorrupt):
-		return i.quarantine(reasonDataLoss, err)
-	case err != nil:
-		return fmt.Errorf("load the actor: %w", err)
-	}
-	if !t.wants(record.ID) {
-		return notFound()
+	} else if err != nil {
+		return err
 	}
 	i.adopt(record)
 	t.stored.record = record

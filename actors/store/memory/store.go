@@ -66,29 +66,34 @@ func (s *Store) Reopen() *Store {
 	return &Store{info: s.info, actors: s.actors, ids: s.ids, order: s.order, due: s.due}
 }
 
-// Load implements [store.Store].
-func (s *Store) Load(ctx context.Context, addr store.Address) (store.Record, error) {
+// lock begins what reads, or fails without the lock.
+func (s *Store) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return store.Record{}, err
+		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
-		return store.Record{}, errClosed
+		s.mu.Unlock()
+		return errClosed
 	}
+	return nil
+}
+
+// Load implements [store.Store].
+func (s *Store) Load(ctx context.Context, addr store.Address) (store.Record, error) {
+	if err := s.lock(ctx); err != nil {
+		return store.Record{}, err
+	}
+	defer s.mu.Unlock()
 	return load(s.actors[addr])
 }
 
 // LoadID implements [store.Store].
 func (s *Store) LoadID(ctx context.Context, id store.ID) (store.Record, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return store.Record{}, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return store.Record{}, errClosed
-	}
 	return load(s.ids[id])
 }
 
@@ -103,14 +108,10 @@ func load(a *actor) (store.Record, error) {
 
 // Scan implements [store.Store].
 func (s *Store) Scan(ctx context.Context, id store.ID, kind store.Kind, r store.Range) ([]store.Row, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosed
-	}
 	a := s.ids[id]
 	if a == nil {
 		return nil, nil
@@ -137,14 +138,10 @@ func (s *Store) Scan(ctx context.Context, id store.ID, kind store.Kind, r store.
 
 // Due implements [store.Store].
 func (s *Store) Due(ctx context.Context, shard uint16, kind store.Kind, until time.Time, after *store.DueRow, limit int) ([]store.DueRow, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosed
-	}
 	places := s.due[dueList{shard, kind}]
 	if after != nil {
 		cursor := place{due: after.Due.UnixMicro(), id: after.ID, key: string(after.Key)}
@@ -168,14 +165,10 @@ func (s *Store) Due(ctx context.Context, shard uint16, kind store.Kind, until ti
 
 // DueShards implements [store.Store].
 func (s *Store) DueShards(ctx context.Context, kind store.Kind) ([]store.DueShard, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosed
-	}
 	var found []store.DueShard
 	for list, places := range s.due {
 		if list.kind == kind && len(places) > 0 {
@@ -188,14 +181,10 @@ func (s *Store) DueShards(ctx context.Context, kind store.Kind) ([]store.DueShar
 
 // Expire implements [store.Store].
 func (s *Store) Expire(ctx context.Context, shard uint16, kind store.Kind, until time.Time, limit int) (int, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return 0, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return 0, errClosed
-	}
 	places := s.due[dueList{shard, kind}]
 	n := 0
 	for n < len(places) && n < limit && places[n].due <= until.UnixMicro() {
@@ -217,14 +206,10 @@ func (s *Store) List(ctx context.Context, q store.ListQuery) ([]store.Record, er
 	case q.Limit < 1:
 		return nil, errors.New("memory store: a list needs a limit of 1 at least")
 	}
-	if err := ctx.Err(); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosed
-	}
 	var found []store.Record
 	for _, addr := range s.order {
 		if len(found) == q.Limit {
