@@ -15,6 +15,7 @@ package store
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -22,6 +23,8 @@ import (
 // keeps a slice that it was given beyond the call (beyond Pending.Wait for
 // Commit), and gives out slices that it will not touch again.
 type Store interface {
+	Salvager
+
 	// Load returns the record at addr, or [ErrNotFound].
 	// It sees every Write whose Commit call has returned, durable or not.
 	Load(ctx context.Context, addr Address) (Record, error)
@@ -62,7 +65,8 @@ type Store interface {
 	Expire(ctx context.Context, shard uint16, kind Kind, until time.Time, limit int) (int, error)
 
 	// List returns records without their state, in order of namespace, type
-	// and key, at most q.Limit of them.
+	// and key, at most q.Limit of them. One that is found damaged is among them: see
+	// Record.Damaged.
 	List(ctx context.Context, q ListQuery) ([]Record, error)
 
 	// Info describes the store. It does not change while the store is open.
@@ -71,6 +75,15 @@ type Store interface {
 	// Close waits for what has begun, makes it durable and releases the store.
 	// No other method may be called during or after it.
 	Close() error
+}
+
+// Salvager is what a [Store] does for those who see to damaged records.
+type Salvager interface {
+	// Salvage is Load at addr or, if id is not zero, LoadID of id. Where that gives
+	// [ErrCorrupt], it returns what is left of the record as well, and the error says
+	// what is damaged: see Record.Damaged. It may take as long as reading every id of
+	// the store.
+	Salvage(ctx context.Context, addr Address, id ID) (Record, error)
 }
 
 // Compacter is a [Store] that can make its files forget.
@@ -130,7 +143,16 @@ type Record struct {
 	EventHead uint64
 	// CreatedAt is when this incarnation was created, to the millisecond.
 	CreatedAt time.Time
+	// Damaged says that the stored record fails its checksum, cannot be decoded or
+	// cannot be found by its ID. Only Salvage and List give such a record. The
+	// Address can be relied on, and so can the ID; that is zero if nothing tells
+	// which incarnation it was. All else is what the stored bytes say, as far as
+	// there are any; the Revision is [UnknownRevision] if they say nothing of it.
+	Damaged bool
 }
+
+// UnknownRevision is the Revision of a damaged record that does not say which it has.
+const UnknownRevision uint64 = math.MaxUint64
 
 // Write is one actor's part of a batch.
 type Write struct {
@@ -139,6 +161,11 @@ type Write struct {
 	// Expect is the Revision that the stored record must have; 0 with
 	// OpCreate, where the address must be free.
 	Expect uint64
+	// Mend says that OpUpdate or OpDestroy may find the stored record damaged, which
+	// is [ErrCorrupt] without it. Expect is what Salvage has told of its revision, and
+	// Record.ID its ID, or any new one if that is zero. OpUpdate then puts a sound
+	// record in its place. What neither knows the ID of stays behind.
+	Mend bool
 	// Record is the whole new record. OpDestroy uses its Address and ID only.
 	Record Record
 	// Rows are applied in order. OpDestroy removes every row by itself.

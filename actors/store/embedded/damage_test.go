@@ -22,7 +22,19 @@ import (
 // given first byte of its key.
 func alter(t *testing.T, fsys vfs.FS, tag byte, change func(value []byte) []byte) {
 	t.Helper()
-	db, err := pebble.Open("store", &pebble.Options{FS: fsys, FormatMajorVersion: pebble.FormatNewest})
+	alterRange(t, fsys, "store", []byte{tag}, []byte{tag + 1}, change)
+}
+
+// damage changes a bit of the state of a closed store's record.
+func damage(t testing.TB, fsys vfs.FS, dir string, addr store.Address) {
+	t.Helper()
+	key := []byte("a" + addr.Namespace + "\x00\x01" + addr.Type + "\x00\x01" + addr.Key)
+	alterRange(t, fsys, dir, key, append(bytes.Clone(key), 0), func(v []byte) []byte { v[len(v)-1] ^= 4; return v })
+}
+
+func alterRange(t testing.TB, fsys vfs.FS, dir string, from, to []byte, change func(value []byte) []byte) {
+	t.Helper()
+	db, err := pebble.Open(dir, &pebble.Options{FS: fsys, FormatMajorVersion: pebble.FormatNewest})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +43,7 @@ func alter(t *testing.T, fsys vfs.FS, tag byte, change func(value []byte) []byte
 			t.Fatal(err)
 		}
 	}()
-	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{tag}, UpperBound: []byte{tag + 1}})
+	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +58,7 @@ func alter(t *testing.T, fsys vfs.FS, tag byte, change func(value []byte) []byte
 		t.Fatal(err)
 	}
 	if n == 0 {
-		t.Fatalf("no key begins with %c", tag)
+		t.Fatalf("there is no key from %q to %q", from, to)
 	}
 }
 
@@ -100,8 +112,10 @@ func TestP14_DamagedValues(t *testing.T) {
 			s = openDir(t, "store", opts)
 			_, err = s.Load(ctx, addr)
 			check("Load", err)
-			_, err = s.List(ctx, store.ListQuery{Namespace: addr.Namespace, Limit: 9})
-			check("List", err)
+			listed, err := s.List(ctx, store.ListQuery{Namespace: addr.Namespace, Limit: 9})
+			if err != nil || len(listed) != 1 || listed[0].Address != addr || !listed[0].Damaged {
+				t.Errorf("List: %+v, %v", listed, err)
+			}
 			again, other := newActor("a"), newActor("b")
 			end := &store.Write{Op: store.OpDestroy, Expect: 1, Record: w.Record}
 			s.Commit(ctx, []*store.Write{again, other}).Wait()
@@ -113,6 +127,22 @@ func TestP14_DamagedValues(t *testing.T) {
 			}
 			_, err = s.Load(ctx, addr)
 			check("Load after writes were refused", err)
+
+			left, err := s.Salvage(ctx, addr, store.ID{})
+			check("Salvage", err)
+			mend := &store.Write{Op: store.OpUpdate, Mend: true, Expect: left.Revision, Record: w.Record}
+			wantID, wantRevision := id, uint64(1)
+			if name == "empty" { // and the id's entry is damaged, too
+				wantID, wantRevision = store.ID{}, store.UnknownRevision
+				mend.Record.ID = store.NewID(id.Shard())
+			}
+			if !left.Damaged || left.ID != wantID || left.Revision != wantRevision {
+				t.Errorf("Salvage gives %+v", left)
+			}
+			commit(t, s, mend)
+			if got, err := s.LoadID(ctx, mend.Record.ID); err != nil || got.Address != addr {
+				t.Errorf("LoadID of what was mended: %+v, %v", got, err)
+			}
 			closeStore(t, s)
 
 			alter(t, opts.FS, 'm', damage)
@@ -146,6 +176,36 @@ func TestP14_MovedValue(t *testing.T) {
 	}
 	if _, err := s.Load(t.Context(), b.Record.Address); !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("Load of the moved value: %v, want ErrCorrupt", err)
+	}
+	// It names the other actor; the ids know better.
+	if left, err := s.Salvage(t.Context(), b.Record.Address, store.ID{}); !errors.Is(err, store.ErrCorrupt) || left.ID != b.Record.ID {
+		t.Errorf("Salvage of the moved value: %v, %v; want %v", left.ID, err, b.Record.ID)
+	}
+}
+
+// TestP14_DamagedID damages what an id leads to: the record can be read by its address
+// and is mended by whoever salvages it.
+func TestP14_DamagedID(t *testing.T) {
+	t.Parallel()
+	ctx, opts := t.Context(), small()
+	opts.FS = vfs.NewMem()
+	s := openDir(t, "store", opts)
+	w := newActor("a")
+	commit(t, s, w)
+	closeStore(t, s)
+	alter(t, opts.FS, 'i', func(v []byte) []byte { return v[:1] })
+	s = openDir(t, "store", opts)
+	defer func() { closeStore(t, s) }()
+	left, err := s.Salvage(ctx, w.Record.Address, store.ID{})
+	if !errors.Is(err, store.ErrCorrupt) || !left.Damaged || left.ID != w.Record.ID || left.Revision != 1 || !bytes.Equal(left.State, w.Record.State) {
+		t.Errorf("Salvage: %+v, %v", left, err)
+	}
+	if _, err := s.Salvage(ctx, store.Address{}, w.Record.ID); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("Salvage by id: %v, want ErrCorrupt", err)
+	}
+	commit(t, s, &store.Write{Op: store.OpUpdate, Mend: true, Expect: 1, Record: left})
+	if got, err := s.LoadID(ctx, w.Record.ID); err != nil || got.Damaged {
+		t.Errorf("LoadID of what was mended: %+v, %v", got, err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -98,12 +99,47 @@ func (s *Store) LoadID(ctx context.Context, id store.ID) (store.Record, error) {
 }
 
 func load(a *actor) (store.Record, error) {
+	r, err := salvage(a)
+	if err != nil {
+		return store.Record{}, err
+	}
+	return r, nil
+}
+
+// Salvage implements [store.Store].
+func (s *Store) Salvage(ctx context.Context, addr store.Address, id store.ID) (store.Record, error) {
+	if err := s.lock(ctx); err != nil {
+		return store.Record{}, err
+	}
+	defer s.mu.Unlock()
+	if id.IsZero() {
+		return salvage(s.actors[addr])
+	}
+	return salvage(s.ids[id])
+}
+
+func salvage(a *actor) (store.Record, error) {
 	if a == nil {
 		return store.Record{}, store.ErrNotFound
 	}
 	r := a.record
 	r.State = slices.Clone(r.State)
+	if r.Damaged {
+		return r, fmt.Errorf("%w: the record of actor %s was damaged", store.ErrCorrupt, r.ID)
+	}
 	return r, nil
+}
+
+// Damage makes of the record at addr, which must be there, one that is damaged: a
+// byte of its state, if it has any, is another one.
+func (s *Store) Damage(addr store.Address) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &s.actors[addr].record
+	r.Damaged = true
+	if n := len(r.State); n > 0 {
+		r.State[n-1] ^= 1
+	}
 }
 
 // Scan implements [store.Store].
