@@ -25,6 +25,7 @@ type change struct {
 	log        eventLog
 	usage      usage
 	stored     *store.Record // what a turn that did not wake the actor makes of its record
+	mends      *store.Record // the damaged record that it takes the place of
 }
 
 // collect makes the change of a turn whose code went well.

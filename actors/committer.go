@@ -193,6 +193,9 @@ func (c *committer) add(i *instance, change *change, op store.Op) *entry {
 	if r := change.stored; r != nil {
 		e.write.Record.StateVersion, e.write.Record.Quarantined = r.StateVersion, r.Quarantined
 	}
+	if r := change.mends; r != nil {
+		e.write.Mend, e.write.Expect = true, r.Revision
+	}
 	switch op {
 	case store.OpDestroy: // takes every row with it
 		e.write.Rows = nil

@@ -150,7 +150,7 @@ func (d *dispatcher) settleNext(l *lane) bool {
 	ctx := context.Background()
 	err := d.settleRow(ctx, l.id, key)
 	if needsLifting(err) {
-		addr, _ := d.host.addressOf(ctx, l.id) // unknown if its record is damaged
+		addr, _ := d.host.addressOf(ctx, l.id) // unknown if that is damaged
 		d.park(l.id, addr, lifts, err)
 	}
 
@@ -191,7 +191,7 @@ func (d *dispatcher) settleRow(ctx context.Context, id store.ID, key []byte) err
 	case errors.Is(err, store.ErrNotFound):
 		return nil
 	case errors.Is(err, store.ErrCorrupt):
-		return (&crash{unusable: reasonDataLoss}).refusal(time.Time{})
+		return dataLoss()
 	case err != nil:
 		return err
 	}
@@ -204,15 +204,6 @@ func (d *dispatcher) settleRow(ctx context.Context, id store.ID, key []byte) err
 		}
 	}
 	return d.settle(ctx, addr, store.DueRow{ID: id, Row: rows[0]})
-}
-
-// addressOf returns the address of an incarnation.
-func (h *Host) addressOf(ctx context.Context, id store.ID) (store.Address, error) {
-	if i := h.table.withID(id); i != nil {
-		return i.addr, nil
-	}
-	record, err := h.store.LoadID(ctx, id)
-	return record.Address, err
 }
 
 // bucket lets so many through in a second, and a tenth of them at once.

@@ -94,16 +94,19 @@ func (h *Host) find(ctx context.Context, call *Call) (*instance, error) {
 	}
 	i := h.table.withID(call.ID)
 	if i == nil {
-		record, err := h.store.LoadID(ctx, call.ID)
-		if errors.Is(err, store.ErrNotFound) {
+		addr, err := h.addressOf(ctx, call.ID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
 			return nil, notFound()
-		} else if err != nil {
+		case errors.Is(err, store.ErrCorrupt):
+			return nil, dataLoss()
+		case err != nil:
 			return nil, fmt.Errorf("look up an actor id: %w", err)
 		}
-		if record.Type != typ.name || record.Namespace != call.Address.Namespace {
+		if addr.Type != typ.name || addr.Namespace != call.Address.Namespace {
 			return nil, notFound() // before the table gets an entry that nobody would forget
 		}
-		i = h.table.get(h, typ, record.Address)
+		i = h.table.get(h, typ, addr)
 	}
 	if i.typ != typ || i.addr.Namespace != call.Address.Namespace {
 		return nil, notFound()

@@ -23,7 +23,7 @@ func TestStore(t *testing.T) {
 		},
 		Damage: func(t testing.TB, s store.Store, addr store.Address) store.Store {
 			t.Helper()
-			s.(*memory.Store).Damage(addr)
+			s.(*memory.Store).Damage(addr, func(r *store.Record) { r.State[0] ^= 4 })
 			return s
 		},
 	})

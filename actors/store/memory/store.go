@@ -130,16 +130,14 @@ func salvage(a *actor) (store.Record, error) {
 	return r, nil
 }
 
-// Damage makes of the record at addr, which must be there, one that is damaged: a
-// byte of its state, if it has any, is another one.
-func (s *Store) Damage(addr store.Address) {
+// Damage has change do to the record at addr, which must be there, what a failing disk
+// might. The record is damaged, whatever it does.
+func (s *Store) Damage(addr store.Address, change func(r *store.Record)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := &s.actors[addr].record
+	change(r)
 	r.Damaged = true
-	if n := len(r.State); n > 0 {
-		r.State[n-1] ^= 1
-	}
 }
 
 // Scan implements [store.Store].
