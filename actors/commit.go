@@ -161,6 +161,8 @@ func (i *instance) failed(e *entry, err error) {
 		answer = errUnknownOutcome
 	case errors.Is(err, store.ErrFull):
 		answer = errStoreFull
+	case errors.Is(err, store.ErrCorrupt):
+		answer = dataLoss() // found only now: it was in memory
 	}
 	i.logger().Error("a commit failed; the turns that saw it are discarded",
 		slog.Any("error", err), slog.Int("turns", e.turns))

@@ -215,6 +215,44 @@ func TestP14_AFailedRepairOfDamageChangesNothing(t *testing.T) {
 	k.mustCount("a", 7)
 }
 
+// TestP14_DamageBehindAnActorInMemory has the record damaged of an actor that is awake:
+// its next change is refused by the store.
+func TestP14_DamageBehindAnActorInMemory(t *testing.T) {
+	t.Parallel()
+	s := memory.New(memory.Options{})
+	k := newKit(t, s)
+	target := k.to(counterv1connect.CounterGetProcedure, "a", nil).Target
+	damage := func() {
+		k.mustAdd("a", 1)
+		s.Damage(target.Address, func(*store.Record) {})
+	}
+	damage()
+	if d := k.describe("a"); d.Status != actors.StatusAwake || !d.Damaged || d.LastError == "" {
+		t.Errorf("the actor is described as %+v", d)
+	}
+	for range 2 {
+		_, err := k.add(t.Context(), "a", 1)
+		wantFailure(t, err, dataLoss)
+	}
+	if d := k.describe("a"); d.Status != actors.StatusQuarantined {
+		t.Errorf("the actor is described as %+v", d)
+	}
+	if _, err := k.Repair(t.Context(), target, k.describe("a").Revision, setCount(7)); err != nil {
+		t.Fatal(err)
+	}
+	k.mustCount("a", 7)
+	damage()
+	if _, err := k.Repair(t.Context(), target, k.describe("a").Revision, setCount(9)); err != nil {
+		t.Fatal(err)
+	}
+	k.mustCount("a", 9)
+	damage()
+	if _, err := k.Destroy(t.Context(), target); err != nil {
+		t.Fatal(err)
+	}
+	k.mustCount("a", 0)
+}
+
 // TestP14_RowsOfADamagedActorWaitForItsRepair holds that what is due is not lost, nor
 // tried again and again.
 func TestP14_RowsOfADamagedActorWaitForItsRepair(t *testing.T) {

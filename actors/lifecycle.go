@@ -78,7 +78,7 @@ func (h *Host) describe(ctx context.Context, target Target) (Description, error)
 			addr = record.Address
 		}
 		if i := h.table.peek(addr); i != nil {
-			if failed := i.durable(ctx); failed == errDiscarded || failed == errUnknownOutcome || failed == errStoreFull { //nolint:errorlint // our own, never wrapped
+			if failed := i.durable(ctx); failed == errDiscarded || failed == errUnknownOutcome || failed == errStoreFull || cannotWake(failed) { //nolint:errorlint // our own, never wrapped
 				continue
 			} else if failed != nil {
 				return Description{}, failed

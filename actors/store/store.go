@@ -22,9 +22,7 @@ import (
 // Store keeps actors. All methods may be called concurrently. A driver never
 // keeps a slice that it was given beyond the call (beyond Pending.Wait for
 // Commit), and gives out slices that it will not touch again.
-type Store interface {
-	Salvager
-
+type Store interface { //nolint:interfacebloat // what every driver must do, and no part of it is of use alone
 	// Load returns the record at addr, or [ErrNotFound].
 	// It sees every Write whose Commit call has returned, durable or not.
 	Load(ctx context.Context, addr Address) (Record, error)
@@ -32,6 +30,12 @@ type Store interface {
 	// LoadID returns the record of the incarnation id, or [ErrNotFound].
 	// It sees what Load sees.
 	LoadID(ctx context.Context, id ID) (Record, error)
+
+	// Salvage is Load at addr or, if id is not zero, LoadID of id. Where that gives
+	// [ErrCorrupt], it returns what is left of the record as well, and the error says
+	// what is damaged: see Record.Damaged. It may take as long as reading every id of
+	// the store.
+	Salvage(ctx context.Context, addr Address, id ID) (Record, error)
 
 	// Commit begins a batch. Each Write is atomic by itself, and one that
 	// fails leaves its neighbours alone. The writes of one actor take effect
@@ -75,15 +79,6 @@ type Store interface {
 	// Close waits for what has begun, makes it durable and releases the store.
 	// No other method may be called during or after it.
 	Close() error
-}
-
-// Salvager is what a [Store] does for those who see to damaged records.
-type Salvager interface {
-	// Salvage is Load at addr or, if id is not zero, LoadID of id. Where that gives
-	// [ErrCorrupt], it returns what is left of the record as well, and the error says
-	// what is damaged: see Record.Damaged. It may take as long as reading every id of
-	// the store.
-	Salvage(ctx context.Context, addr Address, id ID) (Record, error)
 }
 
 // Compacter is a [Store] that can make its files forget.
