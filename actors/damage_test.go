@@ -290,6 +290,66 @@ func TestP14_RowsOfADamagedActorWaitForItsRepair(t *testing.T) {
 	})
 }
 
+// badRow is a store in which one row is damaged.
+type badRow struct {
+	*memory.Store
+
+	id  store.ID
+	key []byte
+}
+
+func (s *badRow) Due(ctx context.Context, shard uint16, kind store.Kind, until time.Time, after *store.DueRow, limit int) ([]store.DueRow, error) {
+	rows, err := s.Store.Due(ctx, shard, kind, until, after, limit)
+	for n := range rows {
+		if rows[n].ID == s.id && string(rows[n].Key) == string(s.key) {
+			rows[n].Damaged, rows[n].Value = true, nil
+		}
+	}
+	return rows, err
+}
+
+func (s *badRow) Scan(ctx context.Context, id store.ID, kind store.Kind, r store.Range) ([]store.Row, error) {
+	rows, err := s.Store.Scan(ctx, id, kind, r)
+	for n := range rows {
+		if id == s.id && string(rows[n].Key) == string(s.key) {
+			return nil, store.ErrCorrupt
+		}
+	}
+	return rows, err
+}
+
+// TestP14_ADamagedScheduleKeepsNoOtherWaiting has one row of a shard damaged: what the
+// other actors of the shard have due runs, the damaged actor's own rests, and the damage
+// is logged once.
+func TestP14_ADamagedScheduleKeepsNoOtherWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		logs := new(lockedBuffer)
+		d := &planDiary{log: slog.New(slog.NewTextHandler(logs, nil))}
+		s := memory.New(memory.Options{Shards: 1})
+		p := newPlanner(t, s, d)
+		p.do("a", after(time.Minute))
+		p.do("b", after(2*time.Minute))
+		p.stop()
+		id := p.stored("a").ID
+		rows, err := s.Scan(t.Context(), id, store.KindSchedule, store.Range{From: []byte{1}})
+		if err != nil || len(rows) != 1 {
+			t.Fatalf("%d schedules, %v", len(rows), err)
+		}
+		p = newPlanner(t, &badRow{Store: s.Reopen(), id: id, key: rows[0].Key}, d)
+		pass(time.Hour)
+		if runs := d.take(); len(runs) != 1 || runs[0].key != "b" || runs[0].at.Sub(runs[0].Due) > time.Second {
+			t.Errorf("the runs are %+v", runs)
+		}
+		if got := logs.lines(); got != 2 {
+			t.Errorf("%d lines were logged in an hour", got)
+		}
+		if dead := p.dead(); len(dead) > 0 {
+			t.Errorf("the dead list has %+v", dead)
+		}
+	})
+}
+
 // TestCaretakingByID names actors of the second type of a host by id.
 func TestCaretakingByID(t *testing.T) {
 	t.Parallel()

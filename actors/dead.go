@@ -79,6 +79,9 @@ func (h *Host) deadAnywhere(ctx context.Context, q DeadQuery, kind store.Kind, k
 				return nil, err
 			}
 			for _, row := range rows {
+				if row.Damaged {
+					continue // it says nothing
+				}
 				addr, ok, err := h.selects(ctx, q, row.ID)
 				if err != nil {
 					return nil, err

@@ -186,6 +186,11 @@ func (d *dispatcher) settleRow(ctx context.Context, id store.ID, key []byte) (ad
 		return addr, nil // whoever has it now, finds it
 	}
 	rows, err := h.store.Scan(ctx, id, d.kind, store.Range{From: key, To: append(slices.Clip(key), 0), Limit: 1})
+	if errors.Is(err, store.ErrCorrupt) {
+		h.log.Error("a row that is due is damaged", slog.String("actor_id", id.String()), slog.Any("error", err))
+		addr, _ = h.addressOf(ctx, id)
+		return addr, dataLoss()
+	}
 	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() || rows[0].Due.After(time.Now()) {
 		return addr, err
 	}

@@ -257,6 +257,10 @@ type Range struct {
 type DueRow struct {
 	ID ID
 	Row
+	// Damaged says that the row fails its checksum or cannot be decoded: Scan gives
+	// [ErrCorrupt] for it. It has no Value, and stands here so that it keeps no other
+	// row from being found.
+	Damaged bool
 }
 
 // DueShard says from when on rows of a shard may be due.

@@ -97,15 +97,31 @@ func TestP14_DamagedValues(t *testing.T) {
 			alter(t, opts.FS, 'r', damage)
 			alter(t, opts.FS, 'i', damage)
 			s = openDir(t, "store", opts)
+			// One of another actor, in the same shard.
+			other := newActor("other")
+			other.Record.ID = store.NewID(id.Shard())
+			other.Rows = []store.RowWrite{{
+				Kind: store.KindSchedule,
+				Row:  store.Row{Key: []byte("k"), Value: []byte("sound"), Due: time.Unix(2, 0)},
+			}}
+			commit(t, s, other)
 			_, err := s.Scan(ctx, id, store.KindSchedule, store.Range{})
 			check("Scan", err)
-			_, err = s.Due(ctx, id.Shard(), store.KindSchedule, time.Unix(9, 0), nil, 9)
-			check("Due", err)
+			due, err := s.Due(ctx, id.Shard(), store.KindSchedule, time.Unix(9, 0), nil, 9)
+			if err != nil || len(due) != 2 || !due[0].Damaged || due[0].ID != id || string(due[0].Key) != "k" || due[0].Value != nil ||
+				!due[0].Due.Equal(time.Unix(1, 0)) || due[1].Damaged || string(due[1].Value) != "sound" {
+				t.Errorf("Due: %+v, %v", due, err)
+			}
 			_, err = s.LoadID(ctx, id)
 			check("LoadID", err)
 			if got, err := s.Load(ctx, addr); err != nil || got.ID != id {
 				t.Errorf("Load of the sound record: %v", err)
 			}
+			if n, err := s.Expire(ctx, id.Shard(), store.KindSchedule, time.Unix(9, 0), 9); err != nil || n != 2 {
+				t.Errorf("Expire: %d, %v", n, err)
+			}
+			end := &store.Write{Op: store.OpDestroy, Expect: 1, Record: other.Record}
+			commit(t, s, end)
 			closeStore(t, s)
 
 			alter(t, opts.FS, 'a', damage)
@@ -116,14 +132,14 @@ func TestP14_DamagedValues(t *testing.T) {
 			if err != nil || len(listed) != 1 || listed[0].Address != addr || !listed[0].Damaged {
 				t.Errorf("List: %+v, %v", listed, err)
 			}
-			again, other := newActor("a"), newActor("b")
-			end := &store.Write{Op: store.OpDestroy, Expect: 1, Record: w.Record}
-			s.Commit(ctx, []*store.Write{again, other}).Wait()
+			again, neighbour := newActor("a"), newActor("b")
+			end = &store.Write{Op: store.OpDestroy, Expect: 1, Record: w.Record}
+			s.Commit(ctx, []*store.Write{again, neighbour}).Wait()
 			s.Commit(ctx, []*store.Write{end}).Wait()
 			check("create", again.Err)
 			check("destroy", end.Err)
-			if other.Err != nil {
-				t.Errorf("a neighbour in the batch: %v", other.Err)
+			if neighbour.Err != nil {
+				t.Errorf("a neighbour in the batch: %v", neighbour.Err)
 			}
 			_, err = s.Load(ctx, addr)
 			check("Load after writes were refused", err)

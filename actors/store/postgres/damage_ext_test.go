@@ -32,7 +32,12 @@ func TestP14_ChangedValues(t *testing.T) {
 		_, byID := s.LoadID(t.Context(), w.Record.ID)
 		_, scan := s.Scan(t.Context(), w.Record.ID, store.KindKV, store.Range{})
 		_, keys := s.Scan(t.Context(), w.Record.ID, store.KindKV, store.Range{KeysOnly: true})
-		_, dueRows := s.Due(t.Context(), w.Record.ID.Shard(), store.KindKV, day, nil, 9)
+		due, dueRows := s.Due(t.Context(), w.Record.ID.Shard(), store.KindKV, day, nil, 9)
+		for _, row := range due {
+			if row.Damaged { // it is found, and marked
+				dueRows = store.ErrCorrupt
+			}
+		}
 		listed, list := s.List(t.Context(), store.ListQuery{Namespace: "acme", Type: w.Record.Type, KeyPrefix: w.Record.Key, Limit: 9})
 		for _, r := range listed {
 			if r.Damaged { // it is listed, and marked
