@@ -8,11 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors/store"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 // What follows is for those who run the server. None of it wakes an actor, so that
@@ -39,7 +39,7 @@ type StoredRow struct {
 // go on from, nil after the last row. The pages of an actor are no snapshot; the
 // record's revision says whether it changed in between.
 func (h *Host) Export(ctx context.Context, target Target, after *RowPlace, limit, maxBytes int) (d Description, rows []StoredRow, next *RowPlace, err error) {
-	m, err := h.lifecycleMethod(target)
+	m, err := h.lifecycleMethod(ctx, target)
 	if err != nil {
 		return Description{}, nil, nil, err
 	}
@@ -96,21 +96,29 @@ const exportStep = 16
 // has the given revision (aborted otherwise), and ends its quarantine. An actor in
 // memory is dropped, without its sleep hook, and reads the new state when it wakes.
 // Its rows stay.
+//
+// It also puts a sound record in the place of one that is damaged, of the same
+// incarnation if that is known. Its revision and the number of its newest event are
+// then such that the actor has never had before, its events count as trimmed and its
+// streams end: cursors of the past are refused with out_of_range.
 func (h *Host) Repair(ctx context.Context, target Target, revision uint64, set func(state proto.Message) error) (Description, error) {
 	return h.administer(ctx, target, func(m *Method) error {
 		_, err := h.submitStored(ctx, m, target, false, func(record *store.Record) error {
 			typ := h.types[record.Type]
 			switch {
-			case typ == nil || typ.stateType == nil:
+			case typ == nil || typ.stateType == nil && !record.Damaged:
 				return &refusalError{refusal(connect.CodeFailedPrecondition, "no_state", notExecuted, "%s has no state", record.Type)}
 			case record.Revision != revision:
 				return &refusalError{refusal(connect.CodeAborted, "revision_mismatch", notExecuted,
 					"the actor has revision %d, not %d: read it again", record.Revision, revision)}
 			}
-			state := newMessage(typ.stateType)
+			state := proto.Message(new(emptypb.Empty)) // of a damaged actor without a state
+			if typ.stateType != nil {
+				state = newMessage(typ.stateType)
+			}
 			if err := set(state); err != nil {
 				return &refusalError{refusal(connect.CodeInvalidArgument, "bad_actor_state", notExecuted,
-					"the state is not a %s: %s", typ.stateType.Descriptor().FullName(), err)}
+					"the state is not a %s: %s", state.ProtoReflect().Descriptor().FullName(), err)}
 			}
 			encoded, err := proto.Marshal(state)
 			if err != nil {
@@ -120,7 +128,7 @@ func (h *Host) Repair(ctx context.Context, target Target, revision uint64, set f
 				return &refusalError{refusal(connect.CodeResourceExhausted, "state_too_large", notExecuted,
 					"the actor's state would have %d bytes and may have %d", len(encoded), typ.limits.stateBytes)}
 			}
-			record.State, record.StateVersion, record.Quarantined = encoded, typ.stateVersion, false
+			record.State, record.StateVersion, record.Quarantined, record.Damaged = encoded, typ.stateVersion, false, false
 			return nil
 		})
 		return err
@@ -151,12 +159,10 @@ func (h *Host) Lift(ctx context.Context, target Target) (Description, error) {
 				record.Quarantined = false
 				return nil
 			})
-		case err == nil:
+		case err == nil, record.Damaged:
 			h.crashes.forget(record.Address)
 			h.lifted(record.Address)
-		case errors.Is(err, store.ErrCorrupt) && target.ID.IsZero():
-			h.crashes.forget(target.Address)
-			h.lifted(target.Address)
+			err = nil
 		}
 		return err
 	})
@@ -164,7 +170,7 @@ func (h *Host) Lift(ctx context.Context, target Target) (Description, error) {
 
 // administer does something about an actor and describes it then.
 func (h *Host) administer(ctx context.Context, target Target, do func(m *Method) error) (Description, error) {
-	m, err := h.lifecycleMethod(target)
+	m, err := h.lifecycleMethod(ctx, target)
 	if err != nil {
 		return Description{}, err
 	}
@@ -188,7 +194,7 @@ func adminError(err error) error {
 	case errors.Is(err, store.ErrNotFound):
 		return notFound()
 	case errors.Is(err, store.ErrCorrupt):
-		return (&crash{unusable: reasonDataLoss}).refusal(time.Time{})
+		return dataLoss()
 	}
 	return err
 }

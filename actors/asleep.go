@@ -5,7 +5,6 @@ package actors
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/troupe-dev/troupe/actors/store"
@@ -17,16 +16,11 @@ import (
 // prepareAsleep has a turn run on what is stored of an actor that is not in memory, and
 // may be run.
 func (i *instance) prepareAsleep(t *turn) error {
-	record, err := i.host.store.Load(t, i.addr)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
+	record, err := i.load(t)
+	if errors.Is(err, store.ErrNotFound) {
 		return i.prepareAbsent(t)
-	case errors.Is(err, store.ErrCorrupt):
-		return i.quarantine(reasonDataLoss, err)
-	case err != nil:
-		return fmt.Errorf("load the actor: %w", err)
-	case !t.wants(record.ID):
-		return notFound()
+	} else if err != nil {
+		return err
 	}
 	if err := i.unfit(record); err != nil {
 		return err

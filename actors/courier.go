@@ -170,7 +170,7 @@ func ignoreAbsent(err error) error {
 func (h *Host) within(ctx context.Context, addr store.Address, id store.ID, readOnly bool, run func(t *turn) error) error {
 	typ := h.types[addr.Type]
 	if typ == nil {
-		return fmt.Errorf("actors: this server has no actor type %q", addr.Type)
+		return fmt.Errorf("%w %q", errUnknownType, addr.Type)
 	}
 	for {
 		t := h.newTurn(ctx, typ, nil, func(t *turn, b *body) error {

@@ -79,6 +79,9 @@ func (h *Host) deadAnywhere(ctx context.Context, q DeadQuery, kind store.Kind, k
 				return nil, err
 			}
 			for _, row := range rows {
+				if row.Damaged {
+					continue // it says nothing
+				}
 				addr, ok, err := h.selects(ctx, q, row.ID)
 				if err != nil {
 					return nil, err
@@ -118,7 +121,7 @@ func (h *Host) selects(ctx context.Context, q DeadQuery, id store.ID) (addr stor
 
 // manageRows runs a writing turn of an actor that exists.
 func (h *Host) manageRows(ctx context.Context, target Target, run func(*turn) error) error {
-	m, err := h.lifecycleMethod(target)
+	m, err := h.lifecycleMethod(ctx, target)
 	if err != nil {
 		return err
 	}
@@ -126,12 +129,6 @@ func (h *Host) manageRows(ctx context.Context, target Target, run func(*turn) er
 		return err
 	}
 	defer h.leave()
-	if target.Address.Type == "" {
-		record, err := h.store.LoadID(ctx, target.ID)
-		if err == nil && h.types[record.Type] != nil {
-			m = h.types[record.Type].methods[0]
-		}
-	}
 	target.Resolve = Get
 	call := &Call{Target: target, Method: m, Codec: noReply{}}
 	if _, err := h.submit(ctx, call, nil, false, func(t *turn, _ *body) error { return run(t) }); err != nil {

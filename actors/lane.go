@@ -148,11 +148,11 @@ func (d *dispatcher) settleNext(l *lane) bool {
 	lifts := d.host.lifts.Load()
 
 	ctx := context.Background()
-	err := d.settleRow(ctx, l.id, key)
+	addr, err := d.settleRow(ctx, l.id, key)
 	if needsLifting(err) {
-		addr, _ := d.host.addressOf(ctx, l.id) // unknown if its record is damaged
 		d.park(l.id, addr, lifts, err)
 	}
+	until := d.host.crashes.get(addr).until
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -164,6 +164,8 @@ func (d *dispatcher) settleNext(l *lane) bool {
 	case err == nil, needsLifting(err), d.host.closing.Load(), !d.host.admits(shard):
 	case errors.Is(err, errDueAgain):
 		d.expectLocked(l.id.Shard(), time.Now().UnixMicro())
+	case cannotWake(err) && time.Now().Before(until): // it was said when it crashed
+		d.expectLocked(l.id.Shard(), ceilMicro(until))
 	default:
 		d.host.log.Warn("a row that is due could not be settled", slog.String("actor_id", l.id.String()), slog.Any("error", err))
 		d.expectLocked(l.id.Shard(), time.Now().Add(dueRetry).UnixMicro())
@@ -171,49 +173,49 @@ func (d *dispatcher) settleNext(l *lane) bool {
 	return true
 }
 
-// settleRow settles a row if it is still due. The index was read before commits
-// that were under way were durable; the row is not handed out before they are.
-func (d *dispatcher) settleRow(ctx context.Context, id store.ID, key []byte) error {
+// settleRow settles a row if it is still due, and says whose it is, as far as that is
+// known. The index was read before commits that were under way were durable; the row is
+// not handed out before they are.
+func (d *dispatcher) settleRow(ctx context.Context, id store.ID, key []byte) (addr store.Address, err error) {
 	h := d.host
 	if err := h.enter(); err != nil {
-		return err
+		return addr, err
 	}
 	defer h.leave()
 	if !h.admits(id.Shard()) {
-		return nil // whoever has it now, finds it
+		return addr, nil // whoever has it now, finds it
 	}
 	rows, err := h.store.Scan(ctx, id, d.kind, store.Range{From: key, To: append(slices.Clip(key), 0), Limit: 1})
-	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() || rows[0].Due.After(time.Now()) {
-		return err
+	if errors.Is(err, store.ErrCorrupt) {
+		h.log.Error("a row that is due is damaged", slog.String("actor_id", id.String()), slog.Any("error", err))
+		addr, _ = h.addressOf(ctx, id)
+		return addr, dataLoss()
 	}
-	addr, err := h.addressOf(ctx, id)
+	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() || rows[0].Due.After(time.Now()) {
+		return addr, err
+	}
+	addr, err = h.addressOf(ctx, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return nil
+		return addr, nil
 	case errors.Is(err, store.ErrCorrupt):
-		return (&crash{unusable: reasonDataLoss}).refusal(time.Time{})
+		return addr, dataLoss()
 	case err != nil:
-		return err
+		return addr, err
 	}
 	if h.types[addr.Type] == nil {
-		return fmt.Errorf("this server has no actor type %q", addr.Type)
+		return addr, fmt.Errorf("%w %q", errUnknownType, addr.Type)
 	}
 	if i := h.table.peek(addr); i != nil {
 		if err := i.durable(ctx); err != nil {
-			return err
+			return addr, err
 		}
 	}
-	return d.settle(ctx, addr, store.DueRow{ID: id, Row: rows[0]})
+	return addr, d.settle(ctx, addr, store.DueRow{ID: id, Row: rows[0]})
 }
 
-// addressOf returns the address of an incarnation.
-func (h *Host) addressOf(ctx context.Context, id store.ID) (store.Address, error) {
-	if i := h.table.withID(id); i != nil {
-		return i.addr, nil
-	}
-	record, err := h.store.LoadID(ctx, id)
-	return record.Address, err
-}
+// errUnknownType says that rows are of an actor which this server has no code for.
+var errUnknownType = errors.New("actors: this server has no actor type")
 
 // bucket lets so many through in a second, and a tenth of them at once.
 type bucket struct {

@@ -26,7 +26,7 @@ type Description struct {
 // Ensure resolves target, creating the actor if target.Resolve says so, and
 // describes it. Created says whether it did. It does not wake an actor.
 func (h *Host) Ensure(ctx context.Context, target Target, input []byte) (d Description, created bool, err error) {
-	m, err := h.lifecycleMethod(target)
+	m, err := h.lifecycleMethod(ctx, target)
 	if err != nil {
 		return Description{}, false, err
 	}
@@ -47,7 +47,7 @@ func (h *Host) Ensure(ctx context.Context, target Target, input []byte) (d Descr
 		}
 	}
 	if err != nil {
-		return Description{}, false, wireError(ctx, h.log, m, err)
+		return Description{}, false, wireError(ctx, h.log, m, adminError(err))
 	}
 	return d, created, nil
 }
@@ -74,11 +74,11 @@ func (h *Host) describe(ctx context.Context, target Target) (Description, error)
 		}
 		record, err := h.load(ctx, target)
 		addr := target.Address
-		if err == nil {
+		if err == nil || record.Damaged {
 			addr = record.Address
 		}
 		if i := h.table.peek(addr); i != nil {
-			if failed := i.durable(ctx); failed == errDiscarded || failed == errUnknownOutcome || failed == errStoreFull { //nolint:errorlint // our own, never wrapped
+			if failed := i.durable(ctx); failed == errDiscarded || failed == errUnknownOutcome || failed == errStoreFull || cannotWake(failed) { //nolint:errorlint // our own, never wrapped
 				continue
 			} else if failed != nil {
 				return Description{}, failed
@@ -87,22 +87,15 @@ func (h *Host) describe(ctx context.Context, target Target) (Description, error)
 		if !h.Admits(&target) {
 			return Description{}, errNotOwner // others may have changed it since it was read
 		}
-		if err != nil {
+		if err != nil && !record.Damaged {
 			return Description{}, err
 		}
-		return h.annotate(record), nil
+		d := h.annotate(record)
+		if d.Damaged && d.LastError == "" {
+			d.LastError = err.Error()
+		}
+		return d, nil
 	}
-}
-
-func (h *Host) load(ctx context.Context, target Target) (store.Record, error) {
-	if target.ID.IsZero() {
-		return h.store.Load(ctx, target.Address)
-	}
-	record, err := h.store.LoadID(ctx, target.ID)
-	if err == nil && (record.Namespace != target.Address.Namespace || target.Address.Type != "" && record.Type != target.Address.Type) {
-		err = store.ErrNotFound
-	}
-	return record, err
 }
 
 // durable waits for the commits that are under way.
@@ -125,7 +118,7 @@ func (h *Host) annotate(record store.Record) Description {
 	if d.StateBytes == 0 {
 		d.StateBytes = len(record.State)
 	}
-	if !h.admits(record.ID.Shard()) {
+	if !h.Admits(&Target{Address: record.Address, ID: record.ID}) {
 		d.Status = StatusElsewhere
 		return d
 	}
@@ -141,7 +134,7 @@ func (h *Host) annotate(record store.Record) Description {
 
 // Destroy destroys an actor for good and returns the id that is no more.
 func (h *Host) Destroy(ctx context.Context, target Target) (store.ID, error) {
-	m, err := h.lifecycleMethod(target)
+	m, err := h.lifecycleMethod(ctx, target)
 	if err != nil {
 		return store.ID{}, err
 	}
@@ -149,12 +142,6 @@ func (h *Host) Destroy(ctx context.Context, target Target) (store.ID, error) {
 		return store.ID{}, err
 	}
 	defer h.leave()
-	if target.Address.Type == "" {
-		record, err := h.store.LoadID(ctx, target.ID)
-		if err == nil && h.types[record.Type] != nil {
-			m = h.types[record.Type].methods[0]
-		}
-	}
 	target.Resolve = Get
 	call := &Call{Target: target, Method: m}
 	t, err := h.submit(ctx, call, nil, false, func(t *turn, _ *body) error {
@@ -193,9 +180,13 @@ func (h *Host) List(ctx context.Context, q store.ListQuery) ([]Description, erro
 }
 
 // lifecycleMethod stands for the type of a lifecycle call's target.
-func (h *Host) lifecycleMethod(target Target) (*Method, error) {
+func (h *Host) lifecycleMethod(ctx context.Context, target Target) (*Method, error) {
 	if target.Address.Type == "" && !target.ID.IsZero() {
-		return h.methods[0], nil
+		addr, err := h.addressOf(ctx, target.ID)
+		if typ := h.types[addr.Type]; err == nil && typ != nil {
+			return typ.methods[0], nil
+		}
+		return h.methods[0], nil // it is not found, whatever the type
 	}
 	typ := h.types[target.Address.Type]
 	if typ == nil {

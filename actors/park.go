@@ -18,11 +18,12 @@ import (
 type parking map[store.ID]store.Address
 
 // needsLifting reports whether an error says that an actor cannot run before somebody
-// has done something about it: it is quarantined, its data is damaged, or its state is
-// too new for this server. One that failed to wake is tried again by itself.
+// has done something about it or the server: it is quarantined, its data is damaged, its
+// state is too new for this server, or its type is unknown here. One that failed to wake
+// is tried again by itself.
 func needsLifting(err error) bool {
 	refused, ok := errors.AsType[*notAwakeError](err)
-	return ok && refused.wire.Code() != connect.CodeUnavailable
+	return ok && refused.wire.Code() != connect.CodeUnavailable || errors.Is(err, errUnknownType)
 }
 
 // park has the rows of an actor wait, which was refused for a reason. If an actor was

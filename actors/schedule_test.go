@@ -6,6 +6,7 @@ package actors_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -35,6 +36,8 @@ type planner struct {
 
 // planDiary outlives the hosts of a test.
 type planDiary struct {
+	log *slog.Logger // where the hosts write, or nil
+
 	mu    sync.Mutex
 	runs  []ran
 	act   func(context.Context, *counter, actors.ScheduleRun) error // what a run does, or nil
@@ -51,6 +54,9 @@ type ran struct {
 func newPlanner(tb testing.TB, s store.Store, d *planDiary, options ...actors.Option) *planner {
 	tb.Helper()
 	k := &kit{store: s}
+	if d.log != nil {
+		k.configure = func(cfg *actors.Config) { cfg.Logger = d.log }
+	}
 	k.increment = func(ctx context.Context, c *counter, _ *counterv1.IncrementRequest) error {
 		run, scheduled := actors.ScheduleOf(ctx)
 		d.mu.Lock()

@@ -86,7 +86,7 @@ func (h *Host) statusOf(i *instance, record store.Record, known crash) (Status, 
 		}
 	}
 	switch {
-	case record.Quarantined, known.unusable != "":
+	case record.Quarantined, record.Damaged, known.unusable != "":
 		return StatusQuarantined, f
 	case known.refuses(time.Now()):
 		f.RetryAt = known.until

@@ -5,8 +5,6 @@ package actors
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/troupe-dev/troupe/actors/store"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
@@ -19,7 +17,7 @@ import (
 
 // storedWork is what a stored turn does, and what it does it to.
 type storedWork struct {
-	work   func(record *store.Record) error
+	work   func(record *store.Record) error // makes a sound record of one that is damaged, or leaves it so
 	record store.Record
 }
 
@@ -29,27 +27,25 @@ func (i *instance) prepareStored(t *turn) error {
 	i.dropLocked()
 	t.body = nil
 	i.mu.Unlock()
-	record, err := i.host.store.Load(t, i.addr)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return notFound()
-	case errors.Is(err, store.ErrCorrupt):
-		return i.quarantine(reasonDataLoss, err)
-	case err != nil:
-		return fmt.Errorf("load the actor: %w", err)
+	record, err := i.salvage(t)
+	if err != nil {
+		return err
 	}
-	if !t.wants(record.ID) {
-		return notFound()
+	if !record.Damaged {
+		i.adopt(record)
 	}
-	i.adopt(record)
 	t.stored.record = record
 	return nil
 }
 
 // performStored makes the change of a stored turn.
 func (i *instance) performStored(t *turn) (*change, error) {
+	found := t.stored.record
 	if err := protect(func() error { return t.stored.work(&t.stored.record) }); err != nil {
 		return nil, err
+	}
+	if t.stored.record.Damaged && !t.destroy {
+		return nil, dataLoss()
 	}
 	if !t.status.CompareAndSwap(turnRunning, turnSettled) {
 		return nil, context.DeadlineExceeded
@@ -59,7 +55,12 @@ func (i *instance) performStored(t *turn) (*change, error) {
 		i.closeLocked(closing{reason: troupev1.CloseReason_CLOSE_REASON_RESTARTED, message: "the actor is quarantined"})
 		i.mu.Unlock()
 	}
-	return &change{body: &body{inst: i}, state: t.stored.record.State, eventHead: t.stored.record.EventHead, stored: &t.stored.record, dirty: true}, nil
+	c := &change{body: &body{inst: i}, state: t.stored.record.State, eventHead: t.stored.record.EventHead, stored: &t.stored.record, dirty: true}
+	if found.Damaged {
+		i.mend(&found)
+		c.mends, c.eventHead = &found, i.eventHead
+	}
+	return c, nil
 }
 
 // adopt makes a stored record the newest that is known of the actor.

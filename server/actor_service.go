@@ -261,12 +261,19 @@ func (s *actorService) actorOf(ctx context.Context, d actors.Description) (*trou
 		Status:      statuses[d.Status],
 
 		StateVersion: d.StateVersion,
+		Damaged:      d.Damaged,
+	}
+	if d.ID.IsZero() { // of one that is damaged
+		actor.Id = ""
 	}
 	if !d.RetryAt.IsZero() {
 		actor.RetryAt = timestamppb.New(d.RetryAt)
 	}
 	if d.LastError != "" && s.trusted(ctx) {
-		actor.LastError, actor.LastErrorAt = strings.ToValidUTF8(d.LastError, "\uFFFD"), timestamppb.New(d.LastErrorAt)
+		actor.LastError = strings.ToValidUTF8(d.LastError, "\uFFFD")
+		if !d.LastErrorAt.IsZero() {
+			actor.LastErrorAt = timestamppb.New(d.LastErrorAt)
+		}
 	}
 	return actor, nil
 }

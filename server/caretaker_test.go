@@ -154,6 +154,58 @@ func TestP43_ABrokenActorIsExportedRepairedAndReset(t *testing.T) {
 	}
 }
 
+// TestP14_DamageIsShownAndRepairedOverTheWire has the record of an actor fail its
+// checksum.
+func TestP14_DamageIsShownAndRepairedOverTheWire(t *testing.T) {
+	t.Parallel()
+	s, garbage := damaged(t)
+	addr := store.Address{Namespace: "default", Type: counterType, Key: "a"}
+	s.(*memory.Store).Damage(addr, func(r *store.Record) { r.State[1] ^= 4 })
+	b := setup(t, func(cfg *Config) { cfg.Store = s })
+	ctx, service := t.Context(), b.lifecycle()
+	increment := func() (int64, error) {
+		called, _ := at(ctx, "actor-key", "a")
+		reply, err := b.counters().Increment(called, &counterv1.IncrementRequest{Amount: 1})
+		return reply.GetCount(), err
+	}
+	got, err := service.Get(ctx, &troupev1.GetRequest{Address: address("a")})
+	if actor := got.GetActor(); err != nil || !actor.GetDamaged() || actor.GetStatus() != troupev1.Actor_STATUS_QUARANTINED || actor.GetLastError() == "" || actor.GetLastErrorAt() != nil {
+		t.Errorf("Get: %v, %v", actor, err)
+	}
+	_, err = increment()
+	assertError(t, err, connect.CodeDataLoss, "data_loss", "troupe.v1")
+	list, err := service.List(ctx, &troupev1.ListRequest{})
+	if err != nil || len(list.GetActors()) != 1 || !list.GetActors()[0].GetDamaged() {
+		t.Errorf("List: %v, %v", list, err)
+	}
+	page, err := service.Export(ctx, &troupev1.ExportRequest{Address: &troupev1.Address{Id: got.GetActor().GetId()}})
+	if err != nil || !page.GetActor().GetDamaged() || len(page.GetRows()) != 34 || !bytes.Equal(page.GetState(), []byte{garbage[0], garbage[1] ^ 4}) {
+		t.Fatalf("Export: %v, %v", page, err)
+	}
+	_, err = service.Quarantine(ctx, &troupev1.QuarantineRequest{Address: address("a")})
+	assertError(t, err, connect.CodeDataLoss, "data_loss", "troupe.v1")
+	repair := &troupev1.RepairRequest{Address: address("a"), Revision: page.GetActor().GetRevision() + 1, State: &troupev1.RepairRequest_Json{Json: `{"count": "41"}`}}
+	_, err = service.Repair(ctx, repair)
+	assertError(t, err, connect.CodeAborted, "revision_mismatch", "troupe.v1")
+	repair.Revision--
+	repaired, err := service.Repair(ctx, repair)
+	if actor := repaired.GetActor(); err != nil || actor.GetDamaged() || actor.GetId() != got.GetActor().GetId() || actor.GetStatus() != troupev1.Actor_STATUS_SLEEPING {
+		t.Fatalf("Repair: %v, %v", actor, err)
+	}
+	if count, err := increment(); err != nil || count != 42 {
+		t.Errorf("after the repair: %d, %v", count, err)
+	}
+
+	s.(*memory.Store).Damage(addr, func(*store.Record) {})
+	destroyed, err := service.Destroy(ctx, &troupev1.DestroyRequest{Address: address("a")})
+	if err != nil || destroyed.GetId() != got.GetActor().GetId() {
+		t.Errorf("Destroy: %v, %v", destroyed, err)
+	}
+	if count, err := increment(); err != nil || count != 1 {
+		t.Errorf("the heir: %d, %v", count, err)
+	}
+}
+
 // TestChangesAreAudited calls every method of the ActorService that may change
 // something which only those who run the server may change.
 func TestChangesAreAudited(t *testing.T) {

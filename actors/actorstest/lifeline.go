@@ -107,6 +107,14 @@ func (l *lifeline) Load(ctx context.Context, addr store.Address) (store.Record, 
 	return l.Store.Load(ctx, addr)
 }
 
+// Salvage implements [store.Store].
+func (l *lifeline) Salvage(ctx context.Context, addr store.Address, id store.ID) (store.Record, error) {
+	if err := l.check(); err != nil {
+		return store.Record{}, err
+	}
+	return l.Store.Salvage(ctx, addr, id)
+}
+
 // LoadID implements [store.Store].
 func (l *lifeline) LoadID(ctx context.Context, id store.ID) (store.Record, error) {
 	if err := l.check(); err != nil {

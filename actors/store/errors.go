@@ -30,7 +30,8 @@ var (
 	ErrFull = errors.New("store: no room is left")
 
 	// ErrCorrupt is returned when stored bytes fail their checksum or cannot
-	// be decoded. They are never served and never written over.
+	// be decoded. They are never served, and never written over but by a Write that
+	// says so: see Write.Mend.
 	ErrCorrupt = errors.New("store: stored data is corrupt")
 
 	// ErrLocked is returned when another process has the store open.

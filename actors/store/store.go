@@ -15,13 +15,14 @@ package store
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
 // Store keeps actors. All methods may be called concurrently. A driver never
 // keeps a slice that it was given beyond the call (beyond Pending.Wait for
 // Commit), and gives out slices that it will not touch again.
-type Store interface {
+type Store interface { //nolint:interfacebloat // what every driver must do, and no part of it is of use alone
 	// Load returns the record at addr, or [ErrNotFound].
 	// It sees every Write whose Commit call has returned, durable or not.
 	Load(ctx context.Context, addr Address) (Record, error)
@@ -29,6 +30,12 @@ type Store interface {
 	// LoadID returns the record of the incarnation id, or [ErrNotFound].
 	// It sees what Load sees.
 	LoadID(ctx context.Context, id ID) (Record, error)
+
+	// Salvage is Load at addr or, if id is not zero, LoadID of id. Where that gives
+	// [ErrCorrupt], it returns what is left of the record as well, and the error says
+	// what is damaged: see Record.Damaged. It may take as long as reading every id of
+	// the store.
+	Salvage(ctx context.Context, addr Address, id ID) (Record, error)
 
 	// Commit begins a batch. Each Write is atomic by itself, and one that
 	// fails leaves its neighbours alone. The writes of one actor take effect
@@ -62,7 +69,8 @@ type Store interface {
 	Expire(ctx context.Context, shard uint16, kind Kind, until time.Time, limit int) (int, error)
 
 	// List returns records without their state, in order of namespace, type
-	// and key, at most q.Limit of them.
+	// and key, at most q.Limit of them. One that is found damaged is among them: see
+	// Record.Damaged.
 	List(ctx context.Context, q ListQuery) ([]Record, error)
 
 	// Info describes the store. It does not change while the store is open.
@@ -130,7 +138,16 @@ type Record struct {
 	EventHead uint64
 	// CreatedAt is when this incarnation was created, to the millisecond.
 	CreatedAt time.Time
+	// Damaged says that the stored record fails its checksum, cannot be decoded or
+	// cannot be found by its ID. Only Salvage and List give such a record. The
+	// Address can be relied on, and so can the ID; that is zero if nothing tells
+	// which incarnation it was. All else is what the stored bytes say, as far as
+	// there are any; the Revision is [UnknownRevision] if they say nothing of it.
+	Damaged bool
 }
+
+// UnknownRevision is the Revision of a damaged record that does not say which it has.
+const UnknownRevision uint64 = math.MaxUint64
 
 // Write is one actor's part of a batch.
 type Write struct {
@@ -139,6 +156,11 @@ type Write struct {
 	// Expect is the Revision that the stored record must have; 0 with
 	// OpCreate, where the address must be free.
 	Expect uint64
+	// Mend says that OpUpdate or OpDestroy may find the stored record damaged, which
+	// is [ErrCorrupt] without it. Expect is what Salvage has told of its revision, and
+	// Record.ID its ID, or any new one if that is zero. OpUpdate then puts a sound
+	// record in its place. What neither knows the ID of stays behind.
+	Mend bool
 	// Record is the whole new record. OpDestroy uses its Address and ID only.
 	Record Record
 	// Rows are applied in order. OpDestroy removes every row by itself.
@@ -235,6 +257,10 @@ type Range struct {
 type DueRow struct {
 	ID ID
 	Row
+	// Damaged says that the row fails its checksum or cannot be decoded: Scan gives
+	// [ErrCorrupt] for it. It has no Value, and stands here so that it keeps no other
+	// row from being found.
+	Damaged bool
 }
 
 // DueShard says from when on rows of a shard may be due.

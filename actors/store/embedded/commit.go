@@ -132,6 +132,9 @@ func (s *Store) checkLocked(w *store.Write) error {
 	}
 	r := &w.Record
 	if w.Op != store.OpCreate {
+		if w.Mend {
+			return s.checkMendLocked(w)
+		}
 		if revision, match, found := s.revisions.get(r.ID, r.Address); found {
 			if !match || revision != w.Expect {
 				return store.ErrConflict
@@ -190,7 +193,7 @@ func (s *Store) addLocked(batch *pebble.Batch, w *store.Write) {
 	putRecord(op.Key, op.Value, r)
 	_ = op.Finish() // fails only for indexed batches, as below
 
-	if w.Op == store.OpCreate {
+	if w.Op == store.OpCreate || w.Mend {
 		address := len(s.scratch)
 		s.scratch = appendIDKey(s.scratch, r.ID)
 		key := s.scratch[address:]

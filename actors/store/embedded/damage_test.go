@@ -22,7 +22,19 @@ import (
 // given first byte of its key.
 func alter(t *testing.T, fsys vfs.FS, tag byte, change func(value []byte) []byte) {
 	t.Helper()
-	db, err := pebble.Open("store", &pebble.Options{FS: fsys, FormatMajorVersion: pebble.FormatNewest})
+	alterRange(t, fsys, "store", []byte{tag}, []byte{tag + 1}, change)
+}
+
+// damage changes a bit of the state of a closed store's record.
+func damage(t testing.TB, fsys vfs.FS, dir string, addr store.Address) {
+	t.Helper()
+	key := []byte("a" + addr.Namespace + "\x00\x01" + addr.Type + "\x00\x01" + addr.Key)
+	alterRange(t, fsys, dir, key, append(bytes.Clone(key), 0), func(v []byte) []byte { v[len(v)-1] ^= 4; return v })
+}
+
+func alterRange(t testing.TB, fsys vfs.FS, dir string, from, to []byte, change func(value []byte) []byte) {
+	t.Helper()
+	db, err := pebble.Open(dir, &pebble.Options{FS: fsys, FormatMajorVersion: pebble.FormatNewest})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +43,7 @@ func alter(t *testing.T, fsys vfs.FS, tag byte, change func(value []byte) []byte
 			t.Fatal(err)
 		}
 	}()
-	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte{tag}, UpperBound: []byte{tag + 1}})
+	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +58,7 @@ func alter(t *testing.T, fsys vfs.FS, tag byte, change func(value []byte) []byte
 		t.Fatal(err)
 	}
 	if n == 0 {
-		t.Fatalf("no key begins with %c", tag)
+		t.Fatalf("there is no key from %q to %q", from, to)
 	}
 }
 
@@ -85,34 +97,68 @@ func TestP14_DamagedValues(t *testing.T) {
 			alter(t, opts.FS, 'r', damage)
 			alter(t, opts.FS, 'i', damage)
 			s = openDir(t, "store", opts)
+			// One of another actor, in the same shard.
+			other := newActor("other")
+			other.Record.ID = store.NewID(id.Shard())
+			other.Rows = []store.RowWrite{{
+				Kind: store.KindSchedule,
+				Row:  store.Row{Key: []byte("k"), Value: []byte("sound"), Due: time.Unix(2, 0)},
+			}}
+			commit(t, s, other)
 			_, err := s.Scan(ctx, id, store.KindSchedule, store.Range{})
 			check("Scan", err)
-			_, err = s.Due(ctx, id.Shard(), store.KindSchedule, time.Unix(9, 0), nil, 9)
-			check("Due", err)
+			due, err := s.Due(ctx, id.Shard(), store.KindSchedule, time.Unix(9, 0), nil, 9)
+			if err != nil || len(due) != 2 || !due[0].Damaged || due[0].ID != id || string(due[0].Key) != "k" || due[0].Value != nil ||
+				!due[0].Due.Equal(time.Unix(1, 0)) || due[1].Damaged || string(due[1].Value) != "sound" {
+				t.Errorf("Due: %+v, %v", due, err)
+			}
 			_, err = s.LoadID(ctx, id)
 			check("LoadID", err)
 			if got, err := s.Load(ctx, addr); err != nil || got.ID != id {
 				t.Errorf("Load of the sound record: %v", err)
 			}
+			if n, err := s.Expire(ctx, id.Shard(), store.KindSchedule, time.Unix(9, 0), 9); err != nil || n != 2 {
+				t.Errorf("Expire: %d, %v", n, err)
+			}
+			end := &store.Write{Op: store.OpDestroy, Expect: 1, Record: other.Record}
+			commit(t, s, end)
 			closeStore(t, s)
 
 			alter(t, opts.FS, 'a', damage)
 			s = openDir(t, "store", opts)
 			_, err = s.Load(ctx, addr)
 			check("Load", err)
-			_, err = s.List(ctx, store.ListQuery{Namespace: addr.Namespace, Limit: 9})
-			check("List", err)
-			again, other := newActor("a"), newActor("b")
-			end := &store.Write{Op: store.OpDestroy, Expect: 1, Record: w.Record}
-			s.Commit(ctx, []*store.Write{again, other}).Wait()
+			listed, err := s.List(ctx, store.ListQuery{Namespace: addr.Namespace, Limit: 9})
+			if err != nil || len(listed) != 1 || listed[0].Address != addr || !listed[0].Damaged {
+				t.Errorf("List: %+v, %v", listed, err)
+			}
+			again, neighbour := newActor("a"), newActor("b")
+			end = &store.Write{Op: store.OpDestroy, Expect: 1, Record: w.Record}
+			s.Commit(ctx, []*store.Write{again, neighbour}).Wait()
 			s.Commit(ctx, []*store.Write{end}).Wait()
 			check("create", again.Err)
 			check("destroy", end.Err)
-			if other.Err != nil {
-				t.Errorf("a neighbour in the batch: %v", other.Err)
+			if neighbour.Err != nil {
+				t.Errorf("a neighbour in the batch: %v", neighbour.Err)
 			}
 			_, err = s.Load(ctx, addr)
 			check("Load after writes were refused", err)
+
+			left, err := s.Salvage(ctx, addr, store.ID{})
+			check("Salvage", err)
+			mend := &store.Write{Op: store.OpUpdate, Mend: true, Expect: left.Revision, Record: w.Record}
+			wantID, wantRevision := id, uint64(1)
+			if name == "empty" { // and the id's entry is damaged, too
+				wantID, wantRevision = store.ID{}, store.UnknownRevision
+				mend.Record.ID = store.NewID(id.Shard())
+			}
+			if !left.Damaged || left.ID != wantID || left.Revision != wantRevision {
+				t.Errorf("Salvage gives %+v", left)
+			}
+			commit(t, s, mend)
+			if got, err := s.LoadID(ctx, mend.Record.ID); err != nil || got.Address != addr {
+				t.Errorf("LoadID of what was mended: %+v, %v", got, err)
+			}
 			closeStore(t, s)
 
 			alter(t, opts.FS, 'm', damage)
@@ -146,6 +192,36 @@ func TestP14_MovedValue(t *testing.T) {
 	}
 	if _, err := s.Load(t.Context(), b.Record.Address); !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("Load of the moved value: %v, want ErrCorrupt", err)
+	}
+	// It names the other actor; the ids know better.
+	if left, err := s.Salvage(t.Context(), b.Record.Address, store.ID{}); !errors.Is(err, store.ErrCorrupt) || left.ID != b.Record.ID {
+		t.Errorf("Salvage of the moved value: %v, %v; want %v", left.ID, err, b.Record.ID)
+	}
+}
+
+// TestP14_DamagedID damages what an id leads to: the record can be read by its address
+// and is mended by whoever salvages it.
+func TestP14_DamagedID(t *testing.T) {
+	t.Parallel()
+	ctx, opts := t.Context(), small()
+	opts.FS = vfs.NewMem()
+	s := openDir(t, "store", opts)
+	w := newActor("a")
+	commit(t, s, w)
+	closeStore(t, s)
+	alter(t, opts.FS, 'i', func(v []byte) []byte { return v[:1] })
+	s = openDir(t, "store", opts)
+	defer func() { closeStore(t, s) }()
+	left, err := s.Salvage(ctx, w.Record.Address, store.ID{})
+	if !errors.Is(err, store.ErrCorrupt) || !left.Damaged || left.ID != w.Record.ID || left.Revision != 1 || !bytes.Equal(left.State, w.Record.State) {
+		t.Errorf("Salvage: %+v, %v", left, err)
+	}
+	if _, err := s.Salvage(ctx, store.Address{}, w.Record.ID); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("Salvage by id: %v, want ErrCorrupt", err)
+	}
+	commit(t, s, &store.Write{Op: store.OpUpdate, Mend: true, Expect: 1, Record: left})
+	if got, err := s.LoadID(ctx, w.Record.ID); err != nil || got.Damaged {
+		t.Errorf("LoadID of what was mended: %+v, %v", got, err)
 	}
 }
 

@@ -138,7 +138,8 @@ func (d *dueScan) run(ctx context.Context) (err error) {
 			return readError("read a due row", err)
 		}
 		if live {
-			d.found = append(d.found, store.DueRow{ID: id, Row: row})
+			row.ID = id
+			d.found = append(d.found, row)
 		} else {
 			d.stale = append(d.stale, append([]byte(nil), iter.Key()...))
 		}
@@ -152,21 +153,32 @@ func (d *dueScan) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// getDueRow reads the row at key and reports whether it is there and due at due.
-func getDueRow(r pebble.Reader, key []byte, due int64) (row store.Row, live bool, err error) {
+// getDueRow reads the row at key and reports whether it is there and due at due. One
+// that is damaged is, as far as anybody can tell.
+func getDueRow(r pebble.Reader, key []byte, due int64) (row store.DueRow, live bool, err error) {
 	value, closer, err := r.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
 		return row, false, nil
-	}
-	if err != nil {
+	case pebble.IsCorruptionError(err):
+		return damagedRow(key, due), true, nil
+	case err != nil:
 		return row, false, err
 	}
 	defer func() { err = errors.Join(err, closer.Close()) }()
 	stored, err := readRow(key, value)
-	if err != nil || !stored.isDue || stored.due != due {
-		return row, false, err
+	switch {
+	case err != nil:
+		return damagedRow(key, due), true, nil
+	case !stored.isDue || stored.due != due:
+		return row, false, nil
 	}
-	return stored.row(key[rowOffset:]), true, nil
+	row.Row = stored.row(key[rowOffset:])
+	return row, true, nil
+}
+
+func damagedRow(key []byte, due int64) store.DueRow {
+	return store.DueRow{Damaged: true, Row: store.Row{Key: slices.Clone(key[rowOffset:]), Due: time.UnixMicro(due).UTC()}}
 }
 
 // Expire implements [store.Store]. Nothing waits for the disk: a row that comes back

@@ -48,6 +48,13 @@ func TestStore(t *testing.T) {
 			closeStore(t, s)
 			return openDir(t, s.(*embedded.Store).Dir(), small())
 		},
+		Damage: func(t testing.TB, s store.Store, addr store.Address) store.Store {
+			t.Helper()
+			dir := s.(*embedded.Store).Dir()
+			closeStore(t, s)
+			damage(t, vfs.Default, dir, addr)
+			return openDir(t, dir, small())
+		},
 	})
 }
 
@@ -66,6 +73,13 @@ func TestPowerCut(t *testing.T) {
 			t.Helper()
 			closeStore(t, s)
 			return disks.open(t, disks.get(s))
+		},
+		Damage: func(t testing.TB, s store.Store, addr store.Address) store.Store {
+			t.Helper()
+			disk := disks.get(s)
+			closeStore(t, s)
+			damage(t, disk, "data/store", addr)
+			return disks.open(t, disk)
 		},
 		Crash: func(t testing.TB, s store.Store) store.Store {
 			t.Helper()

@@ -134,15 +134,17 @@ func (s *Store) recordAt(iter *pebble.Iterator) (store.Record, error) {
 	if err != nil {
 		return store.Record{}, err
 	}
-	var r store.Record
-	if err := readRecord(iter.Key(), value, &r); err != nil {
-		return store.Record{}, err
-	}
-	r.State = nil
 	addr, ok := parseRecordKey(iter.Key())
 	if !ok {
 		return store.Record{}, corruptf(iter.Key(), "no address")
 	}
-	r.Address = addr
+	r := store.Record{Address: addr}
+	if err := readRecord(iter.Key(), value, &r); err != nil {
+		leftOf(value, &r)
+		if err := s.settleDamage(&r); err != nil {
+			return store.Record{}, err
+		}
+	}
+	r.State = nil
 	return r, nil
 }

@@ -88,18 +88,23 @@ func readRecord(key, value []byte, r *store.Record) error {
 	if len(b) < recordFields {
 		return corruptf(key, "record of %d bytes", len(b))
 	}
+	if flags := decodeRecord(b, r); flags&^recordQuarantined != 0 {
+		return corruptf(key, "record with unknown flags %08b", flags)
+	}
+	return nil
+}
+
+// decodeRecord reads a body of recordFields bytes at least.
+func decodeRecord(b []byte, r *store.Record) (flags byte) {
 	b = b[copy(r.ID[:], b):]
 	r.Revision = binary.BigEndian.Uint64(b)
 	r.StateVersion = binary.BigEndian.Uint32(b[8:])
 	r.EventHead = binary.BigEndian.Uint64(b[12:])
 	r.CreatedAt = time.UnixMilli(int64(binary.BigEndian.Uint64(b[20:]))).UTC()
-	if b[28]&^recordQuarantined != 0 {
-		return corruptf(key, "record with unknown flags %08b", b[28])
-	}
 	r.Quarantined = b[28]&recordQuarantined != 0
 	r.State = b[29:]
 	r.StateBytes = len(r.State)
-	return nil
+	return b[28]
 }
 
 func rowSize(r *store.Row) int {

@@ -51,7 +51,8 @@ func (s *Store) writeLocked(w *store.Write) error {
 	}
 	addr := w.Record.Address
 	a := s.actors[addr]
-	if w.Op == store.OpCreate {
+	switch {
+	case w.Op == store.OpCreate:
 		if a != nil {
 			return store.ErrExists
 		}
@@ -60,14 +61,17 @@ func (s *Store) writeLocked(w *store.Write) error {
 		s.ids[w.Record.ID] = a
 		i, _ := slices.BinarySearchFunc(s.order, addr, compareAddresses)
 		s.order = slices.Insert(s.order, i, addr)
-	} else if a == nil || a.record.ID != w.Record.ID || a.record.Revision != w.Expect {
+	case a == nil, a.record.ID != w.Record.ID, a.record.Revision != w.Expect:
 		return store.ErrConflict
+	case a.record.Damaged && !w.Mend:
+		return store.ErrCorrupt
 	}
 	if w.Op == store.OpDestroy {
 		s.destroyLocked(a)
 		return nil
 	}
 	a.record = w.Record
+	a.record.Damaged = false
 	a.record.State = slices.Clone(w.Record.State)
 	a.record.StateBytes = len(w.Record.State)
 	a.record.CreatedAt = storedTime(w.Record.CreatedAt, time.Millisecond)

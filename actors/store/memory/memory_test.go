@@ -21,6 +21,11 @@ func TestStore(t *testing.T) {
 			t.Helper()
 			return s.(*memory.Store).Reopen()
 		},
+		Damage: func(t testing.TB, s store.Store, addr store.Address) store.Store {
+			t.Helper()
+			s.(*memory.Store).Damage(addr, func(r *store.Record) { r.State[0] ^= 4 })
+			return s
+		},
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -66,51 +67,85 @@ func (s *Store) Reopen() *Store {
 	return &Store{info: s.info, actors: s.actors, ids: s.ids, order: s.order, due: s.due}
 }
 
-// Load implements [store.Store].
-func (s *Store) Load(ctx context.Context, addr store.Address) (store.Record, error) {
+// lock begins what reads, or fails without the lock.
+func (s *Store) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return store.Record{}, err
+		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
-		return store.Record{}, errClosed
+		s.mu.Unlock()
+		return errClosed
 	}
+	return nil
+}
+
+// Load implements [store.Store].
+func (s *Store) Load(ctx context.Context, addr store.Address) (store.Record, error) {
+	if err := s.lock(ctx); err != nil {
+		return store.Record{}, err
+	}
+	defer s.mu.Unlock()
 	return load(s.actors[addr])
 }
 
 // LoadID implements [store.Store].
 func (s *Store) LoadID(ctx context.Context, id store.ID) (store.Record, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return store.Record{}, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return store.Record{}, errClosed
-	}
 	return load(s.ids[id])
 }
 
 func load(a *actor) (store.Record, error) {
+	r, err := salvage(a)
+	if err != nil {
+		return store.Record{}, err
+	}
+	return r, nil
+}
+
+// Salvage implements [store.Store].
+func (s *Store) Salvage(ctx context.Context, addr store.Address, id store.ID) (store.Record, error) {
+	if err := s.lock(ctx); err != nil {
+		return store.Record{}, err
+	}
+	defer s.mu.Unlock()
+	if id.IsZero() {
+		return salvage(s.actors[addr])
+	}
+	return salvage(s.ids[id])
+}
+
+func salvage(a *actor) (store.Record, error) {
 	if a == nil {
 		return store.Record{}, store.ErrNotFound
 	}
 	r := a.record
 	r.State = slices.Clone(r.State)
+	if r.Damaged {
+		return r, fmt.Errorf("%w: the record of actor %s was damaged", store.ErrCorrupt, r.ID)
+	}
 	return r, nil
+}
+
+// Damage has change do to the record at addr, which must be there, what a failing disk
+// might. The record is damaged, whatever it does.
+func (s *Store) Damage(addr store.Address, change func(r *store.Record)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &s.actors[addr].record
+	change(r)
+	r.Damaged = true
 }
 
 // Scan implements [store.Store].
 func (s *Store) Scan(ctx context.Context, id store.ID, kind store.Kind, r store.Range) ([]store.Row, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosed
-	}
 	a := s.ids[id]
 	if a == nil {
 		return nil, nil
@@ -137,14 +172,10 @@ func (s *Store) Scan(ctx context.Context, id store.ID, kind store.Kind, r store.
 
 // Due implements [store.Store].
 func (s *Store) Due(ctx context.Context, shard uint16, kind store.Kind, until time.Time, after *store.DueRow, limit int) ([]store.DueRow, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosed
-	}
 	places := s.due[dueList{shard, kind}]
 	if after != nil {
 		cursor := place{due: after.Due.UnixMicro(), id: after.ID, key: string(after.Key)}
@@ -168,14 +199,10 @@ func (s *Store) Due(ctx context.Context, shard uint16, kind store.Kind, until ti
 
 // DueShards implements [store.Store].
 func (s *Store) DueShards(ctx context.Context, kind store.Kind) ([]store.DueShard, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosed
-	}
 	var found []store.DueShard
 	for list, places := range s.due {
 		if list.kind == kind && len(places) > 0 {
@@ -188,14 +215,10 @@ func (s *Store) DueShards(ctx context.Context, kind store.Kind) ([]store.DueShar
 
 // Expire implements [store.Store].
 func (s *Store) Expire(ctx context.Context, shard uint16, kind store.Kind, until time.Time, limit int) (int, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return 0, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return 0, errClosed
-	}
 	places := s.due[dueList{shard, kind}]
 	n := 0
 	for n < len(places) && n < limit && places[n].due <= until.UnixMicro() {
@@ -217,14 +240,10 @@ func (s *Store) List(ctx context.Context, q store.ListQuery) ([]store.Record, er
 	case q.Limit < 1:
 		return nil, errors.New("memory store: a list needs a limit of 1 at least")
 	}
-	if err := ctx.Err(); err != nil {
+	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil, errClosed
-	}
 	var found []store.Record
 	for _, addr := range s.order {
 		if len(found) == q.Limit {

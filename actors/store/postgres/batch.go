@@ -32,6 +32,7 @@ type batch struct {
 	head   [4][]byte // node, lane, seq, number of writes
 	arrays [commitParams - 4]array
 	params [commitParams][]byte
+	mend   [][]byte // unless nil, the parameters that [mendStatement] has besides
 	rows   int
 }
 
@@ -70,7 +71,7 @@ func (b *batch) fill(n *node, lane int, items []item) {
 	b.head[0] = append(b.head[0][:0], n.id[:]...)
 	b.head[1] = binary.BigEndian.AppendUint16(b.head[1][:0], uint16(lane))
 	b.head[3] = binary.BigEndian.AppendUint32(b.head[3][:0], uint32(len(items)))
-	b.rows = 0
+	b.rows, b.mend = 0, nil
 	for i := range items {
 		w := items[i].write
 		switch w.Op {
@@ -78,11 +79,14 @@ func (b *batch) fill(n *node, lane int, items []item) {
 			b.create(&w.Record)
 		case store.OpUpdate:
 			b.update(w)
+			if w.Mend { // alone: see seen.together
+				b.mend = [][]byte{[]byte(w.Record.Namespace), []byte(w.Record.Type), []byte(w.Record.Key)}
+			}
 		case store.OpDestroy:
 			a := b.arrays[atDestroy:]
 			a[0].uuid(w.Record.ID)
 			a[1].uuid(digest(w.Record.Address))
-			a[2].int8(signed(w.Expect))
+			a[2].int8(signed(expected(w)))
 			continue
 		}
 		b.addRows(w.Record.ID, w.Rows)
@@ -113,7 +117,7 @@ func (b *batch) update(w *store.Write) {
 	a := b.arrays[atUpdate:]
 	a[0].uuid(w.Record.ID)
 	a[1].uuid(digest(w.Record.Address))
-	a[2].int8(signed(w.Expect))
+	a[2].int8(signed(expected(w)))
 	b.record(a[3:], &w.Record)
 }
 

@@ -32,8 +32,18 @@ func TestP14_ChangedValues(t *testing.T) {
 		_, byID := s.LoadID(t.Context(), w.Record.ID)
 		_, scan := s.Scan(t.Context(), w.Record.ID, store.KindKV, store.Range{})
 		_, keys := s.Scan(t.Context(), w.Record.ID, store.KindKV, store.Range{KeysOnly: true})
-		_, dueRows := s.Due(t.Context(), w.Record.ID.Shard(), store.KindKV, day, nil, 9)
-		_, list := s.List(t.Context(), store.ListQuery{Namespace: "acme", Type: w.Record.Type, KeyPrefix: w.Record.Key, Limit: 9})
+		due, dueRows := s.Due(t.Context(), w.Record.ID.Shard(), store.KindKV, day, nil, 9)
+		for _, row := range due {
+			if row.Damaged { // it is found, and marked
+				dueRows = store.ErrCorrupt
+			}
+		}
+		listed, list := s.List(t.Context(), store.ListQuery{Namespace: "acme", Type: w.Record.Type, KeyPrefix: w.Record.Key, Limit: 9})
+		for _, r := range listed {
+			if r.Damaged { // it is listed, and marked
+				list = store.ErrCorrupt
+			}
+		}
 		return map[string]error{"Load": byAddress, "LoadID": byID, "Scan": scan, "Scan of keys": keys, "Due": dueRows, "List": list}
 	}
 	id := [16]byte(a.Record.ID)
@@ -41,6 +51,7 @@ func TestP14_ChangedValues(t *testing.T) {
 		`actor SET state = 'bOrn' WHERE id = $1`:           {"Load", "LoadID"},
 		`actor SET state = '' WHERE id = $1`:               {"Load", "LoadID", "List"},
 		`actor SET revision = 2 WHERE id = $1`:             {"Load", "LoadID", "List"},
+		`actor SET revision = 0 WHERE id = $1`:             {"Load", "LoadID", "List"},
 		`actor SET event_head = 2 WHERE id = $1`:           {"Load", "LoadID", "List"},
 		`actor SET quarantined = true WHERE id = $1`:       {"Load", "LoadID", "List"},
 		`actor SET sum = 0 WHERE id = $1`:                  {"Load", "LoadID", "List"},
@@ -61,6 +72,20 @@ func TestP14_ChangedValues(t *testing.T) {
 		for name, err := range read(b) {
 			if err != nil {
 				t.Errorf("%s: %s of the neighbour: %v", change, name, err)
+			}
+		}
+		if slices.Contains(noticed, "Load") {
+			left, err := s.Salvage(t.Context(), a.Record.Address, store.ID{})
+			if !errors.Is(err, store.ErrCorrupt) || !left.Damaged || left.ID != a.Record.ID || left.Address != a.Record.Address {
+				t.Errorf("%s: Salvage gives %+v, %v", change, left, err)
+			}
+			mend := &store.Write{Op: store.OpUpdate, Mend: true, Expect: left.Revision, Record: a.Record}
+			mend.Record.Revision = 9
+			commit(t, s, mend)
+			for name, err := range read(a) {
+				if err != nil {
+					t.Errorf("%s: %s of what was mended: %v", change, name, err)
+				}
 			}
 		}
 		exec(t, conn, `DELETE FROM actor; DELETE FROM actor_row; INSERT INTO actor TABLE kept_actor; INSERT INTO actor_row TABLE kept_row; DROP TABLE kept_actor, kept_row`)

@@ -53,9 +53,9 @@ func (s *Store) Due(ctx context.Context, shard uint16, kind store.Kind, until ti
 			}
 			row, err := checkRow(id, kind, key, value, &due, sum)
 			if err != nil {
-				return err
+				row = store.Row{Key: key, Due: time.UnixMicro(due).UTC()}
 			}
-			found = append(found, store.DueRow{ID: id, Row: row})
+			found = append(found, store.DueRow{ID: id, Row: row, Damaged: err != nil})
 		}
 		return rows.Err()
 	})

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -157,7 +158,7 @@ type seen struct {
 }
 
 // together returns how many items from the first one on go into one statement: of one
-// node, no actor twice, and not too much.
+// node, no actor twice, and not too much. One that mends a record goes alone.
 func (s *seen) together(items []item) int {
 	if len(items) == 1 {
 		return 1
@@ -173,7 +174,7 @@ func (s *seen) together(items []item) int {
 		_, sameID := s.ids[r.ID]
 		_, sameAddress := s.addresses[r.Address]
 		size += writeSize(items[i].write)
-		if i > 0 && (i == maxActors || size > softBytes || sameID || sameAddress || items[i].node != items[0].node) {
+		if i > 0 && (i == maxActors || size > softBytes || sameID || sameAddress || items[i].node != items[0].node || items[i].write.Mend || items[0].write.Mend) {
 			return i
 		}
 		s.ids[r.ID], s.addresses[r.Address] = struct{}{}, struct{}{}
@@ -405,7 +406,7 @@ func (l *lane) send(ctx context.Context) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(6*time.Second, l.store.opts.Patience*6/10))
 	defer cancel()
 	l.warning = ""
-	result := l.conn.PgConn().ExecStatement(ctx, l.prepared, l.batch.values(l.seq+1), inBinary, inBinary).Read()
+	result := l.exec(ctx).Read()
 	if result.Err != nil {
 		return answer{}, result.Err
 	}
@@ -426,6 +427,14 @@ func (l *lane) send(ctx context.Context) (answer, error) {
 		return answer{}, fmt.Errorf("%w: %w", store.ErrUnknown, err)
 	}
 	return answer{won: ids}, nil
+}
+
+func (l *lane) exec(ctx context.Context) *pgconn.ResultReader {
+	values := l.batch.values(l.seq + 1)
+	if mend := l.batch.mend; mend != nil { // so seldom that it is not prepared
+		return l.conn.PgConn().ExecParams(ctx, mendStatement(), slices.Concat(values, mend), nil, inBinary, inBinary)
+	}
+	return l.conn.PgConn().ExecStatement(ctx, l.prepared, values, inBinary, inBinary)
 }
 
 // pause is a wait that doubles each time, from 20 ms to a second.

@@ -44,7 +44,11 @@ func (s *Store) List(ctx context.Context, q store.ListQuery) (records []store.Re
 			return err
 		}
 		records, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Record, error) {
-			return scanRecord(row, false)
+			r, err := salvaged(scanRecord(row, false))
+			if r.Damaged {
+				err = nil // it is listed
+			}
+			return r, err
 		})
 		return err
 	})

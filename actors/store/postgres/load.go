@@ -14,27 +14,48 @@ import (
 	"github.com/troupe-dev/troupe/actors/store"
 )
 
+const (
+	byAddress = `SELECT ` + recordColumns + `state FROM actor WHERE digest = $1`
+	byID      = `SELECT ` + recordColumns + `state FROM actor WHERE id = $1`
+)
+
 const recordColumns = `id, revision, state_version, quarantined, event_head, created_at, sum, namespace, type, key, `
 
 // Load implements [store.Store].
 func (s *Store) Load(ctx context.Context, addr store.Address) (store.Record, error) {
-	at := digest(addr)
-	r, err := s.load(ctx, store.ShardOf(addr, s.meta.shards), `SELECT `+recordColumns+`state FROM actor WHERE digest = $1`, at)
+	r, err := s.loadAt(ctx, addr)
+	if err != nil {
+		return store.Record{}, err
+	}
+	return r, nil
+}
+
+func (s *Store) loadAt(ctx context.Context, addr store.Address) (store.Record, error) {
+	r, err := s.load(ctx, store.ShardOf(addr, s.meta.shards), byAddress, digest(addr))
 	if err == nil && r.Address != addr {
-		return store.Record{}, fmt.Errorf("postgres store: load: %w: actor %s stands where another should", store.ErrCorrupt, r.ID)
+		err = fmt.Errorf("postgres store: load: %w: actor %s stands where another should", store.ErrCorrupt, r.ID)
 	}
 	return r, err
 }
 
 // LoadID implements [store.Store].
 func (s *Store) LoadID(ctx context.Context, id store.ID) (store.Record, error) {
-	r, err := s.load(ctx, id.Shard(), `SELECT `+recordColumns+`state FROM actor WHERE id = $1`, [16]byte(id))
+	r, err := s.loadID(ctx, id)
+	if err != nil {
+		return store.Record{}, err
+	}
+	return r, nil
+}
+
+func (s *Store) loadID(ctx context.Context, id store.ID) (store.Record, error) {
+	r, err := s.load(ctx, id.Shard(), byID, [16]byte(id))
 	if err == nil && r.ID != id {
-		return store.Record{}, fmt.Errorf("postgres store: load: %w: actor %s stands where %s should", store.ErrCorrupt, r.ID, id)
+		err = fmt.Errorf("postgres store: load: %w: actor %s stands where %s should", store.ErrCorrupt, r.ID, id)
 	}
 	return r, err
 }
 
+// load returns with [store.ErrCorrupt] what there is.
 func (s *Store) load(ctx context.Context, shard uint16, sql string, by [16]byte) (r store.Record, err error) {
 	err = s.read(ctx, "load", shard, func(ctx context.Context) error {
 		row := s.reads.QueryRow(ctx, sql, by)
@@ -44,10 +65,7 @@ func (s *Store) load(ctx context.Context, shard uint16, sql string, by [16]byte)
 		}
 		return err
 	})
-	if err != nil {
-		return store.Record{}, err
-	}
-	return r, nil
+	return r, err
 }
 
 // scanRecord reads recordColumns and the state or, without it, its length.

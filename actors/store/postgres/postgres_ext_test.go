@@ -80,6 +80,14 @@ func target(t testing.TB, lanes int) storetest.Target {
 			mu.Unlock()
 			return open(t, opts)
 		},
+		Damage: func(t testing.TB, s store.Store, addr store.Address) store.Store {
+			t.Helper()
+			mu.Lock()
+			schema := schemas[s].Schema
+			mu.Unlock()
+			exec(t, session(t, url), `UPDATE `+schema+`.actor SET state = set_byte(state, 0, get_byte(state, 0) # 4) WHERE key = $1`, []byte(addr.Key))
+			return s
+		},
 	}
 }
 

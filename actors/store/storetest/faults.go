@@ -103,11 +103,12 @@ func testFaults(t *testing.T, target Target) {
 		t.Parallel()
 		s, a, _ := setup(t)
 		reads := map[string]func() error{
-			"Load":   func() error { _, err := s.Load(ctx, a.Address); return err },
-			"LoadID": func() error { _, err := s.LoadID(ctx, a.ID); return err },
-			"Scan":   func() error { _, err := s.Scan(ctx, a.ID, store.KindKV, store.Range{}); return err },
-			"Due":    func() error { _, err := s.Due(ctx, a.ID.Shard(), store.KindKV, day, nil, 1); return err },
-			"List":   func() error { _, err := s.List(ctx, store.ListQuery{Namespace: "acme", Limit: 1}); return err },
+			"Load":    func() error { _, err := s.Load(ctx, a.Address); return err },
+			"Salvage": func() error { _, err := s.Salvage(ctx, a.Address, store.ID{}); return err },
+			"LoadID":  func() error { _, err := s.LoadID(ctx, a.ID); return err },
+			"Scan":    func() error { _, err := s.Scan(ctx, a.ID, store.KindKV, store.Range{}); return err },
+			"Due":     func() error { _, err := s.Due(ctx, a.ID.Shard(), store.KindKV, day, nil, 1); return err },
+			"List":    func() error { _, err := s.List(ctx, store.ListQuery{Namespace: "acme", Limit: 1}); return err },
 		}
 		for name, read := range reads {
 			s.FailRead(errInjected)

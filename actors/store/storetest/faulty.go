@@ -61,7 +61,7 @@ func (f *Faulty) FailCommitAfter(err error, only ...store.Address) {
 	f.commits = append(f.commits, commitFault{err: err, after: true, only: only})
 }
 
-// FailRead makes one call of Load, LoadID, Scan, Due or List fail with err. Faults
+// FailRead makes one call of Load, LoadID, Salvage, Scan, Due or List fail with err. Faults
 // queue up as those of FailCommit do.
 func (f *Faulty) FailRead(err error) {
 	f.mu.Lock()

@@ -26,6 +26,14 @@ func (f *Faulty) LoadID(ctx context.Context, id store.ID) (store.Record, error) 
 	return f.Store.LoadID(ctx, id)
 }
 
+// Salvage implements [store.Store].
+func (f *Faulty) Salvage(ctx context.Context, addr store.Address, id store.ID) (store.Record, error) {
+	if err := f.readFault(); err != nil {
+		return store.Record{}, err
+	}
+	return f.Store.Salvage(ctx, addr, id)
+}
+
 // Scan implements [store.Store].
 func (f *Faulty) Scan(ctx context.Context, id store.ID, kind store.Kind, r store.Range) ([]store.Row, error) {
 	if err := f.readFault(); err != nil {

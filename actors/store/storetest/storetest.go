@@ -41,6 +41,11 @@ type Target struct {
 	// closes. Nil if the driver cannot tell.
 	Crash func(t testing.TB, s store.Store) store.Store
 
+	// Damage changes a bit of the state of the record at addr, which has one, as a
+	// failing disk might, and returns the store to go on with. Nil if the driver
+	// cannot be brought to it.
+	Damage func(t testing.TB, s store.Store, addr store.Address) store.Store
+
 	// WholeBatches says that a batch survives a crash whole or not at all,
 	// which is more than the seam asks for.
 	WholeBatches bool
@@ -68,6 +73,7 @@ func RunTarget(t *testing.T, target Target) {
 		{"Expire", testExpire},
 		{"List", testList},
 		{"Values", testValues},
+		{"Damage", testDamage},
 		{"Model", testModel},
 		{"Concurrency", testConcurrency},
 		{"Faults", testFaults},

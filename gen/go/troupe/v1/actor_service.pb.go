@@ -266,7 +266,12 @@ type Actor struct {
 	// When that was.
 	LastErrorAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=last_error_at,json=lastErrorAt,proto3" json:"last_error_at,omitempty"`
 	// When the next call may try to wake it; only with STATUS_CRASHED.
-	RetryAt       *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
+	RetryAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
+	// Its stored record is damaged: it fails its checksum or cannot be decoded. Of what
+	// is told here of what is stored, only the address can be relied on, and the id,
+	// which is empty if nothing tells it. The rest is what the damaged bytes say. Calls
+	// are refused with data_loss until it is repaired, reset or destroyed.
+	Damaged       bool `protobuf:"varint,15,opt,name=damaged,proto3" json:"damaged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -397,6 +402,13 @@ func (x *Actor) GetRetryAt() *timestamppb.Timestamp {
 		return x.RetryAt
 	}
 	return nil
+}
+
+func (x *Actor) GetDamaged() bool {
+	if x != nil {
+		return x.Damaged
+	}
+	return false
 }
 
 // One row that belongs to an actor.
@@ -2088,7 +2100,8 @@ type ExportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The actor.
 	Actor *Actor `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
-	// Its state as stored, on the first page only.
+	// Its state as stored, on the first page only. If the actor is damaged, so may
+	// this be.
 	State []byte `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	// The number of its newest durable event, 0 before the first.
 	EventHead uint64 `protobuf:"varint,3,opt,name=event_head,json=eventHead,proto3" json:"event_head,omitempty"`
@@ -2685,7 +2698,7 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x10\n" +
 	"\x03key\x18\x03 \x03(\tR\x03key\x12\x0e\n" +
-	"\x02id\x18\x04 \x01(\tR\x02id\"\x98\x05\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\"\xb2\x05\n" +
 	"\x05Actor\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -2704,7 +2717,8 @@ const file_troupe_v1_actor_service_proto_rawDesc = "" +
 	"\n" +
 	"last_error\x18\f \x01(\tR\tlastError\x12>\n" +
 	"\rlast_error_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\vlastErrorAt\x125\n" +
-	"\bretry_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\"\x9e\x01\n" +
+	"\bretry_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\x12\x18\n" +
+	"\adamaged\x18\x0f \x01(\bR\adamaged\"\x9e\x01\n" +
 	"\x06Status\x12\x16\n" +
 	"\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSTATUS_STARTING\x10\x01\x12\x10\n" +

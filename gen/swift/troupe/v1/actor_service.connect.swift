@@ -69,12 +69,15 @@ public protocol Troupe_V1_ActorServiceClientInterface: Sendable {
     func `dropMessage`(request: Troupe_V1_DropMessageRequest, headers: Connect.Headers) async -> ResponseMessage<Troupe_V1_DropMessageResponse>
 
     /// Gives what is stored of an actor as it is, a page of its rows at a time. It
-    /// does not wake the actor, and serves one that cannot wake.
+    /// does not wake the actor, and serves one that cannot wake. Of one that is damaged
+    /// it gives what is left, and says so.
     @available(iOS 13, *)
     func `export`(request: Troupe_V1_ExportRequest, headers: Connect.Headers) async -> ResponseMessage<Troupe_V1_ExportResponse>
 
     /// Replaces an actor's state, unless it has changed since the caller read it
-    /// (aborted), and lifts its quarantine. An actor in memory is read again.
+    /// (aborted), and lifts its quarantine. An actor in memory is read again. One that
+    /// is damaged keeps its id and its rows, gets a revision and an event number that it
+    /// has never had, and its events count as trimmed: older cursors are out_of_range.
     @available(iOS 13, *)
     func `repair`(request: Troupe_V1_RepairRequest, headers: Connect.Headers) async -> ResponseMessage<Troupe_V1_RepairResponse>
 

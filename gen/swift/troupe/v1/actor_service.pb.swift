@@ -154,6 +154,15 @@ public struct Troupe_V1_Actor: @unchecked Sendable {
   /// Clears the value of `retryAt`. Subsequent reads from it will return its default value.
   public mutating func clearRetryAt() {_uniqueStorage()._retryAt = nil}
 
+  /// Its stored record is damaged: it fails its checksum or cannot be decoded. Of what
+  /// is told here of what is stored, only the address can be relied on, and the id,
+  /// which is empty if nothing tells it. The rest is what the damaged bytes say. Calls
+  /// are refused with data_loss until it is repaired, reset or destroyed.
+  public var damaged: Bool {
+    get {_storage._damaged}
+    set {_uniqueStorage()._damaged = newValue}
+  }
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   /// What an actor is doing.
@@ -1044,7 +1053,8 @@ public struct Troupe_V1_ExportResponse: Sendable {
   /// Clears the value of `actor`. Subsequent reads from it will return its default value.
   public mutating func clearActor() {self._actor = nil}
 
-  /// Its state as stored, on the first page only.
+  /// Its state as stored, on the first page only. If the actor is damaged, so may
+  /// this be.
   public var state: Data = Data()
 
   /// The number of its newest durable event, 0 before the first.
@@ -1357,7 +1367,7 @@ extension Troupe_V1_Address: SwiftProtobuf.Message, SwiftProtobuf._MessageImplem
 
 extension Troupe_V1_Actor: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Actor"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}namespace\0\u{1}type\0\u{1}key\0\u{3}created_at\0\u{1}revision\0\u{3}state_bytes\0\u{1}awake\0\u{1}connections\0\u{3}state_version\0\u{1}status\0\u{3}last_error\0\u{3}last_error_at\0\u{3}retry_at\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}namespace\0\u{1}type\0\u{1}key\0\u{3}created_at\0\u{1}revision\0\u{3}state_bytes\0\u{1}awake\0\u{1}connections\0\u{3}state_version\0\u{1}status\0\u{3}last_error\0\u{3}last_error_at\0\u{3}retry_at\0\u{1}damaged\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -1374,6 +1384,7 @@ extension Troupe_V1_Actor: SwiftProtobuf.Message, SwiftProtobuf._MessageImplemen
     var _lastError: String = String()
     var _lastErrorAt: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
     var _retryAt: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+    var _damaged: Bool = false
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -1398,6 +1409,7 @@ extension Troupe_V1_Actor: SwiftProtobuf.Message, SwiftProtobuf._MessageImplemen
       _lastError = source._lastError
       _lastErrorAt = source._lastErrorAt
       _retryAt = source._retryAt
+      _damaged = source._damaged
     }
   }
 
@@ -1430,6 +1442,7 @@ extension Troupe_V1_Actor: SwiftProtobuf.Message, SwiftProtobuf._MessageImplemen
         case 12: try { try decoder.decodeSingularStringField(value: &_storage._lastError) }()
         case 13: try { try decoder.decodeSingularMessageField(value: &_storage._lastErrorAt) }()
         case 14: try { try decoder.decodeSingularMessageField(value: &_storage._retryAt) }()
+        case 15: try { try decoder.decodeSingularBoolField(value: &_storage._damaged) }()
         default: break
         }
       }
@@ -1484,6 +1497,9 @@ extension Troupe_V1_Actor: SwiftProtobuf.Message, SwiftProtobuf._MessageImplemen
       try { if let v = _storage._retryAt {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
       } }()
+      if _storage._damaged != false {
+        try visitor.visitSingularBoolField(value: _storage._damaged, fieldNumber: 15)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1507,6 +1523,7 @@ extension Troupe_V1_Actor: SwiftProtobuf.Message, SwiftProtobuf._MessageImplemen
         if _storage._lastError != rhs_storage._lastError {return false}
         if _storage._lastErrorAt != rhs_storage._lastErrorAt {return false}
         if _storage._retryAt != rhs_storage._retryAt {return false}
+        if _storage._damaged != rhs_storage._damaged {return false}
         return true
       }
       if !storagesAreEqual {return false}

@@ -267,10 +267,13 @@ type ActorServiceClient interface {
 	// Gives up a message in the dead list. not_found if it is not there.
 	DropMessage(context.Context, *v1.DropMessageRequest) (*v1.DropMessageResponse, error)
 	// Gives what is stored of an actor as it is, a page of its rows at a time. It
-	// does not wake the actor, and serves one that cannot wake.
+	// does not wake the actor, and serves one that cannot wake. Of one that is damaged
+	// it gives what is left, and says so.
 	Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error)
 	// Replaces an actor's state, unless it has changed since the caller read it
-	// (aborted), and lifts its quarantine. An actor in memory is read again.
+	// (aborted), and lifts its quarantine. An actor in memory is read again. One that
+	// is damaged keeps its id and its rows, gets a revision and an event number that it
+	// has never had, and its events count as trimmed: older cursors are out_of_range.
 	Repair(context.Context, *v1.RepairRequest) (*v1.RepairResponse, error)
 	// Empties an actor's state, as Repair would, and leaves its rows.
 	Reset(context.Context, *v1.ResetRequest) (*v1.ResetResponse, error)
@@ -350,10 +353,13 @@ type ActorServiceHandler interface {
 	// Gives up a message in the dead list. not_found if it is not there.
 	DropMessage(context.Context, *v1.DropMessageRequest) (*v1.DropMessageResponse, error)
 	// Gives what is stored of an actor as it is, a page of its rows at a time. It
-	// does not wake the actor, and serves one that cannot wake.
+	// does not wake the actor, and serves one that cannot wake. Of one that is damaged
+	// it gives what is left, and says so.
 	Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error)
 	// Replaces an actor's state, unless it has changed since the caller read it
-	// (aborted), and lifts its quarantine. An actor in memory is read again.
+	// (aborted), and lifts its quarantine. An actor in memory is read again. One that
+	// is damaged keeps its id and its rows, gets a revision and an event number that it
+	// has never had, and its events count as trimmed: older cursors are out_of_range.
 	Repair(context.Context, *v1.RepairRequest) (*v1.RepairResponse, error)
 	// Empties an actor's state, as Repair would, and leaves its rows.
 	Reset(context.Context, *v1.ResetRequest) (*v1.ResetResponse, error)
