@@ -67,6 +67,6 @@ func (c Config) viewEvery(nodes int) time.Duration {
 
 const (
 	chunk        = 64 // shards that are handed over together
-	drainChunks  = 8  // chunks on their way at once while draining
+	hurryChunks  = 8  // chunks on their way at once from a node that is to be empty, or when somebody asks for it
 	steadyChunks = 1  // and otherwise
 )

@@ -83,6 +83,11 @@ func (a *Authority) answer(ctx context.Context, q cluster.Request) (cluster.Answ
 		return cluster.Answer{}, a.leave(ctx, q)
 	case cluster.Find:
 		return a.find(ctx, q)
+	case cluster.Cordon:
+		return cluster.Answer{}, a.cordon(ctx, q)
+	case cluster.Rebalance:
+		_, err := a.pool.Exec(ctx, rebalanceSQL)
+		return cluster.Answer{}, err
 	}
 	return cluster.Answer{}, fmt.Errorf("no such request: %d", q.Op)
 }
@@ -97,13 +102,13 @@ func (a *Authority) join(ctx context.Context, q cluster.Request) (cluster.Answer
 		}
 	}
 	a.used, a.asked = a.store.NodeID(), q.Node.ID
-	answer, err := a.one(ctx, joinSQL, a.used, seconds(a.cfg.TTL), q.Node.Address, int64(q.Node.Version), labels(q.Node.Labels))
+	answer, err := a.one(ctx, joinSQL, a.used, seconds(a.cfg.TTL), q.Node.Address, int64(q.Node.Version), labels(q.Node.Labels), q.Cordoned)
 	answer.ID, answer.Held = a.used, nil
 	return answer, err
 }
 
 func (a *Authority) beat(ctx context.Context, q cluster.Request) (cluster.Answer, error) {
-	return a.one(ctx, beatSQL, q.Node.ID, seconds(a.cfg.TTL), q.Draining, int64(q.Generation))
+	return a.one(ctx, beatSQL, q.Node.ID, seconds(a.cfg.TTL), q.Draining, int64(q.Generation), q.Load.Actors, q.Load.Calls)
 }
 
 func (a *Authority) list(ctx context.Context, q cluster.Request) (cluster.Answer, error) {
@@ -203,6 +208,14 @@ func (a *Authority) leave(ctx context.Context, q cluster.Request) error {
 	}
 	a.mu.Unlock()
 	_, err := a.pool.Exec(ctx, leaveSQL, id)
+	return err
+}
+
+func (a *Authority) cordon(ctx context.Context, q cluster.Request) error {
+	changed, err := a.pool.Exec(ctx, cordonSQL, q.To, q.Cordoned)
+	if err == nil && changed.RowsAffected() == 0 {
+		err = cluster.ErrDead
+	}
 	return err
 }
 
