@@ -52,8 +52,10 @@ const (
 
 // Main is a whole server program: it reads the flags, the environment and the
 // configuration file, serves the actors of registry out of the embedded store or, as
-// one node of a cluster, out of PostgreSQL, and stops in good order on SIGINT or SIGTERM; a second signal ends it at once, which
-// loses nothing that anybody was told. It does not return.
+// one node of a cluster, out of PostgreSQL, and stops in good order on SIGINT or
+// SIGTERM; a second signal ends it at once, which loses nothing that anybody was told.
+// With "cluster" as its first argument the program shows the cluster instead, or tells
+// a node to hand over what it runs: see docs/cluster.md. It does not return.
 func Main(registry *actors.Registry, options ...Option) {
 	p := &program{registry: registry, handlers: make(map[string]http.Handler)}
 	for _, option := range options {
@@ -95,6 +97,9 @@ var errUsage = errors.New("see -help")
 
 // run is the program. It returns when ctx ends and the server has stopped.
 func (p *program) run(ctx context.Context, args []string, env func(string) string, stderr io.Writer) (err error) {
+	if len(args) > 0 && args[0] == clusterCommandName {
+		return runClusterCommand(ctx, args[1:], env, os.Stdout, stderr)
+	}
 	settings, err := parse(args, env, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return err

@@ -37,6 +37,11 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
+// Heard is how long ago a node was heard of, by what is left of its lease in ms.
+func (c Config) Heard(leaseMillis int64) time.Duration {
+	return c.TTL - time.Duration(leaseMillis)*time.Millisecond
+}
+
 // Validate says what is wrong with the settings.
 func (c Config) Validate() error {
 	switch {

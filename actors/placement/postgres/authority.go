@@ -35,7 +35,7 @@ type Store interface {
 // Authority answers the node of one process out of the database.
 type Authority struct {
 	cfg   cluster.Config
-	store Store
+	store Store // nil for one that is no node
 	pool  *pgxpool.Pool
 
 	mu   sync.Mutex // guards the fields below
@@ -54,6 +54,17 @@ func New(cfg cluster.Config, store Store) (*Authority, error) {
 		return nil, err
 	}
 	return &Authority{cfg: cfg, store: store, pool: store.Pool()}, nil
+}
+
+// Visit returns the authority for one that is no node, over a pool that leads to the
+// database and has the store's schema as its search path. It answers View, Find, Cordon
+// and Rebalance.
+func Visit(cfg cluster.Config, pool *pgxpool.Pool) (*Authority, error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Authority{cfg: cfg, pool: pool}, nil
 }
 
 // Ask implements [cluster.Authority].
@@ -96,6 +107,9 @@ func (a *Authority) answer(ctx context.Context, q cluster.Request) (cluster.Answ
 func (a *Authority) join(ctx context.Context, q cluster.Request) (cluster.Answer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.store == nil {
+		return cluster.Answer{}, errors.New("a visitor joins no cluster")
+	}
 	if a.used == a.store.NodeID() { // and the stay that it stood for is over
 		if err := a.store.Rejoin(ctx); err != nil {
 			return cluster.Answer{}, err
