@@ -4,6 +4,7 @@
 package pgtest
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strconv"
@@ -50,7 +51,7 @@ func cpuFields(id, from, to int) time.Duration {
 	if err != nil {
 		return 0
 	}
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 	var ticks int64
 	for _, field := range fields[min(from, len(fields)):min(to, len(fields))] {
 		n, _ := strconv.ParseInt(field, 10, 64) // the kernel's own
