@@ -45,6 +45,7 @@ func overPostgres(b *bed) ([]*row, error) {
 			return nil, err
 		}
 		r := &row{Name: variant.name, Limit: "bare pgx", Unit: "/s", Score: ratio}
+		cost := &row{Name: variant.name + ": CPU of PostgreSQL", Limit: "bare pgx", Unit: "µs", Score: inverse}
 		plan := load.Plan{Duration: b.duration, Next: prebuilt(manyActors, increment)}
 		var (
 			own   clusterFigures
@@ -58,7 +59,7 @@ func overPostgres(b *bed) ([]*row, error) {
 				r.noteCluster("ours", own)
 				r.note("bare pgx turns a commit", float64(limit.Ops)/float64(limit.Batches))
 				r.note("bare pgx CPU µs/turn", micros(limit.CPU)/float64(limit.Ops))
-				r.note("bare pgx CPU µs/turn, PostgreSQL", micros(spent)/float64(limit.Ops))
+				cost.add(micros(spent)/float64(limit.Ops), own.database)
 			},
 			func() (err error) {
 				if own, err = f.call(1, b.callers, plan); err == nil {
@@ -79,7 +80,7 @@ func overPostgres(b *bed) ([]*row, error) {
 		if err := f.close(); err != nil {
 			return nil, err
 		}
-		rows = append(rows, r)
+		rows = append(rows, r, cost)
 	}
 	return rows, nil
 }

@@ -116,10 +116,15 @@ func TestANodeIsDrainedByCommand(t *testing.T) {
 		t.Fatalf("drain: exit code %d\n%s%s", code, stdout, stderr)
 	}
 	after := f.shown("-shards")
+	total := 0
 	for _, n := range after.Nodes {
-		if n.ID == victim.ID && (n.State != "drained" || n.Shards != 0) || n.ID != victim.ID && n.Shards != 2048 {
+		total += n.Shards
+		if n.ID == victim.ID && (n.State != "drained" || n.Shards != 0) || n.ID != victim.ID && n.State != "up" {
 			t.Errorf("after the drain: %+v", n)
 		}
+	}
+	if total != 4096 || after.Orphans != 0 {
+		t.Errorf("after the drain nodes hold %d shards, and nobody %d", total, after.Orphans)
 	}
 	for i, l := range after.Leases {
 		if l.Shard != i || l.Node == victim.ID || l.Epoch < before.Leases[i].Epoch || (l.Epoch == before.Leases[i].Epoch) != (l.Node == before.Leases[i].Node) {
