@@ -38,24 +38,33 @@ const tick = time.Second / 100
 // cpuTime is what a process has used, with its children that run and those that have
 // ended.
 func cpuTime(id int) time.Duration {
-	total := cpuFields(id, 11, 15) // user, system, and both of the children that have ended
+	total := ownTime(id) + endedTime(id)
 	for _, child := range children(id) {
-		total += cpuFields(child, 11, 13)
+		total += ownTime(child)
 	}
 	return total
 }
 
-// cpuFields adds up fields of a process's stat, counted from behind its name.
-func cpuFields(id, from, to int) time.Duration {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id))
-	if err != nil {
+// ownTime is what a process of one thread has used. A process that has ended has none.
+func ownTime(id int) time.Duration {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", id))
+	fields := strings.Fields(string(data))
+	if len(fields) == 0 {
 		return 0
 	}
+	ns, _ := strconv.ParseInt(fields[0], 10, 64) // the kernel's own
+	return time.Duration(ns)
+}
+
+// endedTime is what those children of a process have used that have ended, in whole
+// ticks.
+func endedTime(id int) time.Duration {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id))
 	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	var ticks int64
-	for _, field := range fields[min(from, len(fields)):min(to, len(fields))] {
-		n, _ := strconv.ParseInt(field, 10, 64) // the kernel's own
-		ticks += n
+	if len(fields) < 15 {
+		return 0
 	}
-	return time.Duration(ticks) * tick
+	user, _ := strconv.ParseInt(fields[13], 10, 64)
+	system, _ := strconv.ParseInt(fields[14], 10, 64)
+	return time.Duration(user+system) * tick
 }
