@@ -73,6 +73,9 @@ func Main(registry *actors.Registry, options ...Option) {
 		<-signals
 		os.Exit(exitFailure)
 	}()
+	if len(os.Args) > 1 && os.Args[1] == clusterCommandName {
+		os.Exit(exitCode(runClusterCommand(ctx, os.Args[2:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
+	}
 	os.Exit(exitCode(p.run(ctx, os.Args[1:], os.Getenv, os.Stderr), os.Stderr))
 }
 
@@ -97,9 +100,6 @@ var errUsage = errors.New("see -help")
 
 // run is the program. It returns when ctx ends and the server has stopped.
 func (p *program) run(ctx context.Context, args []string, env func(string) string, stderr io.Writer) (err error) {
-	if len(args) > 0 && args[0] == clusterCommandName {
-		return runClusterCommand(ctx, args[1:], env, os.Stdout, stderr)
-	}
 	settings, err := parse(args, env, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return err
