@@ -10,7 +10,7 @@ NODE_BIN := node_modules/.bin
 
 .PHONY: help
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install what the other targets need, unless it is there already
@@ -51,6 +51,10 @@ seedbugs: ## Plant one bug at a time and show that a test fails for it
 .PHONY: bench
 bench: ## Measure this tree: the load generator and every benchmark
 	go run ./bench
+
+.PHONY: bench-cluster
+bench-cluster: ## Measure nodes over PostgreSQL, with a server of its own
+	go run ./bench -cluster -v
 
 .PHONY: screenshots
 screenshots: setup ## Take the pictures of docs/images again

@@ -471,3 +471,45 @@ func TestANodeThatIsCutOffComesBack(t *testing.T) {
 		}
 	})
 }
+
+// TestNodesTellTheirLoad holds that the cluster knows, some seconds later, how many
+// actors and calls a node has, and forgets those that have gone elsewhere.
+func TestNodesTellTheirLoad(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		f := newFleet(t, 2, func(k *kit) {
+			k.increment = func(_ context.Context, _ *counter, req *counterv1.IncrementRequest) error {
+				if req.GetAmount() == 7 {
+					<-release
+				}
+				return nil
+			}
+		})
+		loads := func() (told [2]placement.Load) {
+			t.Helper()
+			pass(5 * time.Second)
+			nodes, err := f.nodes[0].Nodes(t.Context())
+			if err != nil || len(nodes) != 2 {
+				t.Fatalf("%d nodes, %v", len(nodes), err)
+			}
+			return [2]placement.Load{nodes[0].Load, nodes[1].Load}
+		}
+		for n := range 5 {
+			f.kits[0].mustAdd(f.keyOf(0, n), 1)
+		}
+		var slow sync.WaitGroup
+		slow.Go(func() { f.kits[1].mustAdd(f.keyOf(1, 0), 7) })
+		if got := loads(); got != [2]placement.Load{{Actors: 5}, {Actors: 1, Calls: 1}} {
+			t.Errorf("they run %+v", got)
+		}
+		close(release)
+		slow.Wait()
+		if err := f.Cordon(f.nodes[0], true); err != nil {
+			t.Fatal(err)
+		}
+		if got := loads(); got[0] != (placement.Load{}) {
+			t.Errorf("the drained node runs %+v", got[0])
+		}
+	})
+}

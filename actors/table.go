@@ -83,6 +83,18 @@ func (t *table) removeID(id store.ID) {
 	delete(part.byID, id)
 }
 
+// inMemory is how many actors are in memory.
+func (t *table) inMemory() int64 {
+	total := 0
+	for n := range t.parts {
+		part := &t.parts[n]
+		part.mu.RLock()
+		total += len(part.byID)
+		part.mu.RUnlock()
+	}
+	return int64(total)
+}
+
 func (t *table) remove(i *instance) {
 	part := &t.parts[maphash.Comparable(t.seed, i.addr)%tableParts]
 	part.mu.Lock()

@@ -93,6 +93,11 @@ func (h *Host) Lost(shards []uint16) {
 	h.table.inShards(lost, (*instance).abandon)
 }
 
+// Load implements [placement.Tenant].
+func (h *Host) Load() placement.Load {
+	return placement.Load{Actors: h.table.inMemory(), Calls: h.inFlight.Load()}
+}
+
 // moved is why streams end when their actor's shard goes to another node.
 var moved = closing{reason: troupev1.CloseReason_CLOSE_REASON_MOVED, message: "another node runs the actor now"}
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/troupe-dev/troupe/actors/store/postgres/pgtest"
 	"github.com/troupe-dev/troupe/bench/load"
 )
 
@@ -16,29 +17,35 @@ import (
 type group struct {
 	id, name string
 	run      func(b *bed) ([]*row, error)
+	cluster  bool // of nodes over PostgreSQL
 }
 
 // groups are all of them, in the order of the table.
 var groups = []group{
-	{"a", "reads", reads},
-	{"b", "durable increments", increments},
-	{"c", "fan-out", fanOut},
-	{"d", "creation and wake", creations},
-	{"e", "memory", memories},
-	{"f", "one caller", oneCaller},
-	{"h", "h2c", multiplexed},
-	{"g", "event log", eventLog},
-	{"i", "idempotency", idempotency},
-	{"o", "open loop", openLoop},
+	{id: "a", name: "reads", run: reads},
+	{id: "b", name: "durable increments", run: increments},
+	{id: "c", name: "fan-out", run: fanOut},
+	{id: "d", name: "creation and wake", run: creations},
+	{id: "e", name: "memory", run: memories},
+	{id: "f", name: "one caller", run: oneCaller},
+	{id: "h", name: "h2c", run: multiplexed},
+	{id: "g", name: "event log", run: eventLog},
+	{id: "i", name: "idempotency", run: idempotency},
+	{id: "o", name: "open loop", run: openLoop},
+	{id: "p", name: "PostgreSQL", run: overPostgres, cluster: true},
+	{id: "r", name: "forwarding", run: forwarding, cluster: true},
+	{id: "n", name: "one, two and three nodes", run: severalNodes, cluster: true},
+	{id: "t", name: "take-over", run: takeOver, cluster: true},
 }
 
 // bed is where one group is measured: its servers and how long to run them.
 type bed struct {
 	*settings
 
-	group string
-	dir   string
-	sides []*side
+	group    string
+	dir      string
+	sides    []*side
+	database *pgtest.Server // of the fleets; nil before the first
 }
 
 // side is one server, and the connections to it.
@@ -55,6 +62,15 @@ type side struct {
 
 // start starts a server that this bed will close, paused.
 func (b *bed) start(args ...string) (*side, error) {
+	s, err := b.launch(args...)
+	if err == nil {
+		s.pause()
+	}
+	return s, err
+}
+
+// launch starts a server that this bed will close.
+func (b *bed) launch(args ...string) (*side, error) {
 	c, err := start(args...)
 	if err != nil {
 		return nil, err
@@ -67,7 +83,6 @@ func (b *bed) start(args ...string) (*side, error) {
 			return nil, err
 		}
 	}
-	s.pause()
 	return s, nil
 }
 
@@ -116,6 +131,9 @@ func (b *bed) close() error {
 	var err error
 	for _, s := range b.sides {
 		err = errors.Join(err, s.close())
+	}
+	if b.database != nil {
+		b.database.Close()
 	}
 	return err
 }

@@ -35,13 +35,30 @@ func TestEveryRowRuns(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts two dozen servers")
 	}
-	file := filepath.Join(t.TempDir(), "figures.json")
 	profiles := t.TempDir()
+	rows := everyRowRuns(t, false, "-actors", "300", "-streams", "100", "-dir", t.TempDir(), "-profile", profiles)
+	if files, err := filepath.Glob(filepath.Join(profiles, "*.pprof")); err != nil || len(files) < rows {
+		t.Errorf("%d profiles, %v", len(files), err)
+	}
+}
+
+// TestEveryClusterRowRuns does the same for the nodes over PostgreSQL, whose user could
+// not reach a directory of the test's.
+func TestEveryClusterRowRuns(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("starts a PostgreSQL and a dozen nodes")
+	}
+	everyRowRuns(t, true, "-cluster")
+}
+
+// everyRowRuns runs the groups of a cluster, or the others, and returns how many there
+// are.
+func everyRowRuns(t *testing.T, cluster bool, args ...string) int {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "figures.json")
 	var out bytes.Buffer
-	err := bench([]string{
-		"-rounds", "1", "-duration", "50ms", "-callers", "8", "-actors", "300", "-streams", "100",
-		"-dir", t.TempDir(), "-json", file, "-profile", profiles, "-v",
-	}, &out)
+	err := bench(append(args, "-rounds", "1", "-duration", "50ms", "-callers", "8", "-json", file, "-v"), &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,13 +83,11 @@ func TestEveryRowRuns(t *testing.T) {
 		}
 	}
 	for _, g := range groups {
-		if !seen[g.id] {
-			t.Errorf("group %s has no row", g.id)
+		if seen[g.id] != (g.cluster == cluster) {
+			t.Errorf("group %s has rows: %t", g.id, seen[g.id])
 		}
 	}
-	if files, err := filepath.Glob(filepath.Join(profiles, "*.pprof")); err != nil || len(files) < len(groups) {
-		t.Errorf("%d profiles, %v", len(files), err)
-	}
+	return len(seen)
 }
 
 func TestBadFlags(t *testing.T) {

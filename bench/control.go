@@ -42,8 +42,9 @@ type report struct {
 	Heap, Stack, Engine, RSS uint64
 	// Goroutines is how many there are.
 	Goroutines int
-	// Ops were done in Elapsed; P50 and P99 are their latencies.
-	Ops               int64
+	// Ops were done in Elapsed; P50 and P99 are their latencies. Batches is how many
+	// commits they were, where that is known.
+	Ops, Batches      int64
 	Elapsed, P50, P99 time.Duration
 }
 

@@ -44,6 +44,7 @@ type settings struct {
 	profile  string
 	json     string
 	dir      string
+	cluster  bool
 	verbose  bool
 }
 
@@ -64,6 +65,7 @@ func bench(args []string, out io.Writer) error {
 	flags.StringVar(&s.profile, "profile", "", "directory for CPU profiles of each server of each group, and of the generator")
 	flags.StringVar(&s.json, "json", "", "file for every round of every row")
 	flags.StringVar(&s.dir, "dir", "", "directory for the stores, on the disk to measure; empty is a temporary one")
+	flags.BoolVar(&s.cluster, "cluster", false, "measure nodes over PostgreSQL, and nothing else")
 	flags.BoolVar(&s.verbose, "v", false, "print further figures below the table")
 	flags.BoolVar(&short, "short", false, "a quick look: 3 rounds of 200 ms, 10,000 actors")
 	if err := flags.Parse(args); err != nil {
@@ -131,7 +133,7 @@ func profiled(dir string, measure func() []*row) ([]*row, error) {
 func measure(s *settings, dir string) []*row {
 	var rows []*row
 	for _, g := range groups {
-		if s.only != "" && !contains(s.only, g.id) {
+		if g.cluster != s.cluster || s.only != "" && !contains(s.only, g.id) {
 			continue
 		}
 		began := time.Now()

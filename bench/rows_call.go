@@ -41,12 +41,17 @@ func keys(n int) []string {
 
 // prebuilt cycles through requests that are built beforehand, one for each actor.
 func prebuilt(n int, request func(key string) load.Request) func(int64, []byte) []byte {
-	wire := make([][]byte, 0, n)
-	for _, key := range keys(n) {
+	return cycle(keys(n), request)
+}
+
+// cycle is prebuilt for actors of some names.
+func cycle(keys []string, request func(key string) load.Request) func(int64, []byte) []byte {
+	wire := make([][]byte, 0, len(keys))
+	for _, key := range keys {
 		r := request(key)
 		wire = append(wire, r.Append(nil))
 	}
-	return func(call int64, _ []byte) []byte { return wire[call%int64(n)] }
+	return func(call int64, _ []byte) []byte { return wire[call%int64(len(wire))] }
 }
 
 func increment(key string) load.Request { return incrementRequest(key, 1) }

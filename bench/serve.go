@@ -32,6 +32,10 @@ func serve(args []string) error {
 		r, err = newStoreServer(args[1:])
 	case "troupe":
 		r, err = newTroupeServer(args[1:])
+	case "node":
+		r, err = newNodeServer(args[1:])
+	case "pgx":
+		r, err = newPgxServer(args[1:])
 	default:
 		err = fmt.Errorf("serve: no server %q", args[0])
 	}

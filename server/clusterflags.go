@@ -29,11 +29,15 @@ type clusterSettings struct {
 	lameDuck           time.Duration
 }
 
-func (s *clusterSettings) flags(f *flag.FlagSet) {
+// databaseFlags declares those that say where the database is.
+func (s *clusterSettings) databaseFlags(f *flag.FlagSet) {
 	f.StringVar(&s.databaseURL, "database-url", "", "PostgreSQL `URL` that keeps the actors, instead of -data-dir: several nodes can share it")
 	f.StringVar(&s.databaseSchema, "database-schema", "troupe", "`name` of the database's schema; made if absent")
 	f.BoolVar(&s.unsafeDurability, "unsafe-durability", false, "accept a database that may lose what it has acknowledged")
+}
 
+func (s *clusterSettings) flags(f *flag.FlagSet) {
+	s.databaseFlags(f)
 	f.StringVar(&s.listen, "cluster-listen", "", "`address` to listen on for other nodes; without it the node is alone")
 	f.StringVar(&s.advertise, "cluster-advertise", "", "host:port under which `others` reach -cluster-listen, if that does not say it")
 	f.StringVar(&s.secret, "cluster-secret", "", "`secret` of 32 bytes at least that all nodes know; better in the environment or a file")

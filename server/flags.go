@@ -51,7 +51,7 @@ func (s *settings) flags(output io.Writer) *flag.FlagSet {
 	f.StringVar(&s.dataDir, "data-dir", "troupe-data", "`directory` of the embedded store; made if absent")
 	f.Int64Var(&s.minFree, "min-free-bytes", 256<<20, "`bytes` of the disk that are kept free: with less, changes are refused; negative keeps none")
 	s.clusterSettings.flags(f)
-	f.StringVar(&s.configFile, "config", "", "JSON `file` of flags: {\"listen\": \"127.0.0.1:8080\", \"namespaces\": [\"default\"]}")
+	s.configFlag(f)
 	f.Var(list{&s.Namespaces}, "namespaces", "comma-separated `names` of the tenants; * is any (default \"default\")")
 
 	f.StringVar(&s.tlsCert, "tls-cert", "", "certificate chain `file` (PEM); browsers get HTTP/2 only with one")
@@ -98,23 +98,44 @@ func (s *settings) flags(output io.Writer) *flag.FlagSet {
 	f.DurationVar(&l.ActionTimeout, "max-action-timeout", l.ActionTimeout, "longest `time` that a caller may give a call")
 
 	f.Usage = func() {
-		_, _ = fmt.Fprintf(output, "Usage: %s [flags]\n\nEvery flag can also be set in the environment (-data-dir as %s)\nand in the -config file; the command line wins, then the environment.\n\n",
+		_, _ = fmt.Fprintf(output, "Usage: %[1]s [flags]\n       %[1]s cluster [flags]   what runs where, and commands about it\n\nEvery flag can also be set in the environment (-data-dir as %[2]s)\nand in the -config file; the command line wins, then the environment.\n\n",
 			f.Name(), envName("data-dir")) // nobody listens
 		f.PrintDefaults()
 	}
 	return f
 }
 
-// parse reads args, then env for flags that args leave out, then the configuration
-// file for what is still left out.
+// configFlag declares where further flags are.
+func (s *settings) configFlag(f *flag.FlagSet) {
+	f.StringVar(&s.configFile, "config", "", "JSON `file` of flags: {\"listen\": \"127.0.0.1:8080\", \"namespaces\": [\"default\"]}")
+}
+
+// parse reads the settings of a server.
 func parse(args []string, env func(string) string, output io.Writer) (*settings, error) {
-	s := &settings{explicitlyListed: make(map[string]bool)}
-	f := s.flags(output)
-	if err := f.Parse(args); err != nil {
+	s := new(settings)
+	words, err := s.read(s.flags(output), args, env)
+	if err != nil {
 		return nil, err
 	}
-	if f.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %q: every setting is a flag", f.Arg(0))
+	if len(words) > 0 {
+		return nil, fmt.Errorf("unexpected argument %q: every setting is a flag, and the one command, cluster, comes first", words[0])
+	}
+	return s, s.finish()
+}
+
+// read sets the flags of f out of args, then out of env those that args leave out, then
+// out of the configuration file what is still left out. It returns the arguments that
+// are no flags.
+func (s *settings) read(f *flag.FlagSet, args []string, env func(string) string) (words []string, err error) {
+	s.explicitlyListed = make(map[string]bool)
+	for {
+		if err := f.Parse(args); err != nil {
+			return nil, err
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		words, args = append(words, f.Arg(0)), f.Args()[1:]
 	}
 	f.Visit(func(set *flag.Flag) { s.explicitlyListed[set.Name] = true })
 	if err := s.fill(f, "the environment", func(name string) (string, bool) {
@@ -123,19 +144,17 @@ func parse(args []string, env func(string) string, output io.Writer) (*settings,
 	}); err != nil {
 		return nil, err
 	}
-	if s.configFile != "" {
-		values, err := readConfigFile(s.configFile, f)
-		if err != nil {
-			return nil, err
-		}
-		if err := s.fill(f, s.configFile, func(name string) (string, bool) {
-			value, ok := values[name]
-			return value, ok
-		}); err != nil {
-			return nil, err
-		}
+	if s.configFile == "" {
+		return words, nil
 	}
-	return s, s.finish()
+	values, err := readConfigFile(s.configFile, new(settings).flags(io.Discard))
+	if err != nil {
+		return nil, err
+	}
+	return words, s.fill(f, s.configFile, func(name string) (string, bool) {
+		value, ok := values[name]
+		return value, ok
+	})
 }
 
 // fill sets the flags that nothing has set yet.

@@ -52,8 +52,10 @@ const (
 
 // Main is a whole server program: it reads the flags, the environment and the
 // configuration file, serves the actors of registry out of the embedded store or, as
-// one node of a cluster, out of PostgreSQL, and stops in good order on SIGINT or SIGTERM; a second signal ends it at once, which
-// loses nothing that anybody was told. It does not return.
+// one node of a cluster, out of PostgreSQL, and stops in good order on SIGINT or
+// SIGTERM; a second signal ends it at once, which loses nothing that anybody was told.
+// With "cluster" as its first argument the program shows the cluster instead, or tells
+// a node to hand over what it runs: see docs/cluster.md. It does not return.
 func Main(registry *actors.Registry, options ...Option) {
 	p := &program{registry: registry, handlers: make(map[string]http.Handler)}
 	for _, option := range options {
@@ -71,6 +73,9 @@ func Main(registry *actors.Registry, options ...Option) {
 		<-signals
 		os.Exit(exitFailure)
 	}()
+	if len(os.Args) > 1 && os.Args[1] == clusterCommandName {
+		os.Exit(exitCode(runClusterCommand(ctx, os.Args[2:], os.Getenv, os.Stdout, os.Stderr), os.Stderr))
+	}
 	os.Exit(exitCode(p.run(ctx, os.Args[1:], os.Getenv, os.Stderr), os.Stderr))
 }
 

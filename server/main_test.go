@@ -192,3 +192,19 @@ func TestExitCode(t *testing.T) {
 		}
 	}
 }
+
+// TestClusterFlagsAreDocumented holds that the page about clusters has a row for each flag
+// of the command that the page about the server has not.
+func TestClusterFlagsAreDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/cluster.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := new(settings).flags(io.Discard)
+	(&clusterCommand{stderr: io.Discard}).flags().VisitAll(func(f *flag.Flag) {
+		if server.Lookup(f.Name) == nil && !strings.Contains(string(page), "| `-"+f.Name+"` |") {
+			t.Errorf("docs/cluster.md has no row that begins with -%s", f.Name)
+		}
+	})
+}

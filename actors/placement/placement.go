@@ -73,6 +73,18 @@ type Tenant interface {
 	// tenant forgets their actors: nothing of them is answered any more. It returns
 	// soon, and waits for no commit.
 	Lost(shards []uint16)
+
+	// Load says how much runs here, for those who look at the cluster. It is asked
+	// with each renewal of the lease, beside the other methods, and returns at once.
+	Load() Load
+}
+
+// Load is what a node runs at one moment.
+type Load struct {
+	// Actors is how many are in memory.
+	Actors int64
+	// Calls is how many run or wait.
+	Calls int64
 }
 
 // Node describes a process that takes part.
@@ -103,8 +115,15 @@ type NodeStatus struct {
 	Node
 	// Shards is how many shards it holds.
 	Shards int
-	// Draining says that it takes no more shards.
+	// Draining says that it takes no more shards, because it stops or has only just
+	// come.
 	Draining bool
+	// Cordoned says that somebody has asked it to hold no shards. It hands over those
+	// it holds and is given none, as long as there is a node that takes them: while
+	// there is none it keeps what it holds, and takes what would else be nobody's.
+	Cordoned bool
+	// Load is what it ran when it was heard of last.
+	Load Load
 	// LeaseMillis is how long its lease still lasts, in ms; negative if it ended, 0
 	// for a node that needs none.
 	LeaseMillis int64

@@ -38,7 +38,7 @@ func (w *world) trouble() {
 }
 
 func (w *world) goWrong(n *node) {
-	switch w.rand.IntN(13) {
+	switch w.rand.IntN(16) {
 	case 0, 1:
 		w.pause(n, false)
 	case 2:
@@ -85,7 +85,33 @@ func (w *world) goWrong(n *node) {
 		}
 	case 12: // the answer to the next beat finds a process that stands still, and is the last one
 		n.stutters = true
+	case 13, 14:
+		w.cordon(n, w.chance(0.6))
+	case 15:
+		w.command(cluster.Request{Op: cluster.Rebalance})
 	}
+}
+
+// cordon has the authority know that a node is to hold no shards, or may again.
+func (w *world) cordon(n *node, cordoned bool) {
+	w.command(cluster.Request{Op: cluster.Cordon, To: n.machine.Self().ID, Cordoned: cordoned})
+}
+
+// command has the database take what somebody asks who runs the cluster.
+func (w *world) command(q cluster.Request) {
+	_, _, err := w.ask(w.primary, q)
+	w.tracef("somebody asks for %d of %q, cordoned: %t; %v", q.Op, q.To, q.Cordoned, err)
+}
+
+// cordoned reports whether the authority has a node hold no shards.
+func (w *world) cordoned(n *node) bool {
+	answer, _ := w.primary.table.Ask(w.primary.clock(w.now), cluster.Request{Op: cluster.View}) // never fails
+	for _, one := range answer.Nodes {
+		if one.ID == n.machine.Self().ID {
+			return one.Cordoned
+		}
+	}
+	return false
 }
 
 // stutter stops a process for most of a lease, and cuts it off after that.

@@ -18,8 +18,10 @@ import (
 //   - no two nodes hold a shard at the same instant;
 //   - no commit is taken from a node that does not hold its shard any more;
 //   - once all is well again, every shard has a holder within five leases, all nodes
-//     that may have as many as the others, and nothing moves any more;
-//   - a node that comes or goes moves no more shards than it has to.
+//     that may have as many as the others, those that are cordoned have none unless all
+//     are, and nothing moves any more;
+//   - a node that comes or goes moves no more shards than it has to;
+//   - when the last node that takes shards is gone, those that are cordoned take them.
 func Run(cfg Config) (Stats, []string) {
 	w := &world{cfg: cfg, rand: rand.New(rand.NewPCG(cfg.Seed, 0)), slow: 1} //nolint:gosec // a seed is to be repeated
 	w.epochs = make([]uint64, cfg.Shards)
@@ -33,7 +35,7 @@ func Run(cfg Config) (Stats, []string) {
 	w.heal()
 	checks := []func(){w.settle}
 	if cfg.Seed%4 == 0 { // they take as long as all the rest
-		checks = append(checks, w.rest, w.join, w.leave)
+		checks = append(checks, w.rest, w.join, w.leave, w.lastResort)
 	}
 	for _, check := range checks {
 		if len(w.faults) == 0 {
@@ -83,15 +85,26 @@ func (w *world) unheld() string {
 	return ""
 }
 
-// uneven looks at the nodes of the highest version that do not drain: of those, and
-// all are of it if none is older, none has two more than another.
+// uneven looks at the nodes that do not drain and are not cordoned: of those of the
+// highest version, and all are of it if none is older, none has two more than another.
+// If there are such, one that is cordoned has none.
 func (w *world) uneven() string {
 	var newest uint64
+	var takers, aside []*node
 	for _, n := range w.alive() {
-		newest = max(newest, n.version)
+		if w.cordoned(n) {
+			aside = append(aside, n)
+		} else {
+			takers, newest = append(takers, n), max(newest, n.version)
+		}
+	}
+	for _, n := range aside {
+		if n.count() > 0 && len(takers) > 0 {
+			return fmt.Sprintf("%s is cordoned and holds %d shards", n.name, n.count())
+		}
 	}
 	least, most := int(w.cfg.Shards), 0
-	for _, n := range w.alive() {
+	for _, n := range takers {
 		if n.version == newest {
 			least, most = min(least, n.count()), max(most, n.count())
 		}
@@ -144,6 +157,30 @@ func (w *world) leave() {
 	// With older nodes about, those that are left may have to give or get some more.
 	if moved := w.Moves - moves; moved != had && !w.mixed(victim) && len(w.faults) == 0 {
 		w.faultf("%d shards moved for a node that had %d", moved, had)
+	}
+}
+
+// lastResort holds that cordoned nodes are empty as long as there is one that takes
+// shards, and that none of these is nobody's when that one dies.
+func (w *world) lastResort() {
+	last := w.newNode(1)
+	for _, n := range w.nodes {
+		w.cordon(n, n != last)
+	}
+	w.runUntil(w.now + 5*w.lease.TTL)
+	for _, n := range w.nodes { // who had not joined, or has come back meanwhile
+		w.cordon(n, n != last)
+	}
+	w.runUntil(w.now + 5*w.lease.TTL)
+	if why := w.unheld() + w.uneven(); why != "" && len(w.faults) == 0 {
+		w.faultf("with all nodes but one cordoned: %s", why)
+	}
+	last.killed = true
+	w.tracef("%s is killed, the last one that takes shards", last.name)
+	w.runUntil(w.now + 5*w.lease.TTL)
+	w.nodes = w.alive()
+	if why := w.unheld(); why != "" && len(w.faults) == 0 {
+		w.faultf("with all nodes cordoned: %s", why)
 	}
 }
 

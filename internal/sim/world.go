@@ -42,9 +42,9 @@ type world struct {
 	nodes   []*node
 	names   int
 	primary *primary
-	epochs  []uint64              // of the shards, when one was moved last
-	asked   [cluster.Find + 1]int // requests that have come to a database, by Op
-	slow    float64               // how much slower the network is
+	epochs  []uint64                   // of the shards, when one was moved last
+	asked   [cluster.Rebalance + 1]int // requests that have come to a database, by Op
+	slow    float64                    // how much slower the network is
 
 	faults []string // invariants that did not hold
 	Stats

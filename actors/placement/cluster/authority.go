@@ -23,8 +23,8 @@ var (
 	// had, it was marked dead, or nobody knows it.
 	ErrDead = errors.New("cluster: the stay of this node has ended")
 
-	// ErrReceiver is returned when [Hand] names a node that is not alive or takes no
-	// more shards. Nothing was handed over.
+	// ErrReceiver is returned when [Hand] names a node that is not alive, takes no
+	// more shards, or is cordoned. Nothing was handed over.
 	ErrReceiver = errors.New("cluster: the receiving node takes no shards")
 )
 
@@ -34,13 +34,14 @@ type Op uint8
 const (
 	// Join adds Request.Node, alive for TTL from now on, and draining until its
 	// first Beat: a node that hears no answers must not be counted on. The answer
-	// may give it another id.
+	// may give it another id. Request.Cordoned says that its last stay was.
 	Join Op = iota + 1
 
 	// Beat renews the lease of Request.Node and answers what it holds. It is
 	// ErrDead, and stays so for ever, if the lease had ended by the authority's
 	// clock. If the authority's generation is not Request.Generation nothing is
-	// renewed. Request.Draining says whether the node takes no more shards.
+	// renewed. Request.Draining says whether the node takes no more shards,
+	// Request.Load what it runs.
 	Beat
 
 	// List answers what Request.Node holds.
@@ -66,6 +67,14 @@ const (
 
 	// Find answers who holds Request.Shards.
 	Find
+
+	// Cordon is asked by whoever runs the cluster: Request.To is to hold no shards, or
+	// may again, by Request.Cordoned. It is ErrDead if that node's lease has ended.
+	Cordon
+
+	// Rebalance is asked by whoever runs the cluster: for TTL from now on nodes move
+	// as many shards at once as when they drain.
+	Rebalance
 )
 
 // Grant is a shard under the epoch that it is held in.
@@ -87,11 +96,15 @@ type Request struct {
 	Generation uint64
 	// Draining is for Beat.
 	Draining bool
+	// Load is for Beat.
+	Load placement.Load
+	// Cordoned is for Join and Cordon.
+	Cordoned bool
 	// Limit is for Claim.
 	Limit int
 	// Grants is for Hand.
 	Grants []Grant
-	// To is for Hand.
+	// To is for Hand and Cordon.
 	To string
 	// Shards is for Find.
 	Shards []uint16
@@ -112,6 +125,8 @@ type Answer struct {
 	Nodes []placement.NodeStatus
 	// Orphans is how many shards no node holds whose lease lasts. For View.
 	Orphans int
+	// Hurry says that a Rebalance was asked for within TTL. For View.
+	Hurry bool
 	// Found are the holders of the shards that have one. For Find.
 	Found []Found
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/troupe-dev/troupe/actors/placement"
+	"github.com/troupe-dev/troupe/internal/seedbug"
 )
 
 // transfer is a number of shards to hand to a node, or to nobody.
@@ -16,13 +17,27 @@ type transfer struct {
 	n  int
 }
 
-// takers are the nodes that may be given shards: alive, not draining and of the
-// highest version among those.
+// stays reports whether a node may hold shards for longer.
+func stays(n placement.NodeStatus) bool { return n.LeaseMillis >= 0 && !n.Draining }
+
+// takes reports whether a node may be given shards, but for its version.
+func takes(n placement.NodeStatus) bool { return stays(n) && (!n.Cordoned || seedbug.On(41)) }
+
+// takers are the nodes that may be given shards: those of the highest version. If there
+// are none, the cordoned ones are: an actor that nobody runs is worse.
 func takers(nodes []placement.NodeStatus) []placement.NodeStatus {
+	if found := newest(nodes, takes); len(found) > 0 || seedbug.On(42) {
+		return found
+	}
+	return newest(nodes, stays)
+}
+
+// newest are the nodes of the highest version among those that may.
+func newest(nodes []placement.NodeStatus, may func(placement.NodeStatus) bool) []placement.NodeStatus {
 	var found []placement.NodeStatus
 	var version uint64
 	for _, n := range nodes {
-		if n.Draining || n.LeaseMillis < 0 || n.Version < version {
+		if !may(n) || n.Version < version {
 			continue
 		}
 		if n.Version > version {
@@ -53,31 +68,37 @@ func room(nodes []placement.NodeStatus, orphans int, self string) int {
 
 // transfers is what self should hand over, and to whom, so that all takers hold alike.
 // Every node that looks at the same cluster finds the same plan, and nodes that hold
-// what the plan gives them find nothing to do. A node that drains keeps nothing; an
-// older version is given nothing and keeps at most its share.
+// what the plan gives them find nothing to do. A node that drains or is cordoned keeps
+// nothing; while all are, those that are only cordoned keep what they hold. An older
+// version is given nothing and keeps at most its share.
 func transfers(nodes []placement.NodeStatus, self string) []transfer {
 	takers := takers(nodes)
 	target := make(map[string]int, len(nodes))
-	total, active, mine := 0, 0, 0
+	var me placement.NodeStatus
 	for _, n := range nodes {
-		if n.LeaseMillis < 0 {
-			continue
-		}
-		total += n.Shards
-		if !n.Draining {
-			active++
-		}
 		if n.ID == self {
-			mine = n.Shards
+			me = n
 		}
 	}
-	if len(takers) == 0 {
-		return []transfer{{to: "", n: mine}} // takers are only missing if all are draining
+	switch {
+	case len(takers) == 0:
+		return []transfer{{to: "", n: me.Shards}} // takers are only missing if all are draining
+	case takers[0].Cordoned && !me.Draining:
+		return nil
+	}
+	total, active := 0, 0
+	for _, n := range nodes {
+		if n.LeaseMillis >= 0 {
+			total += n.Shards
+		}
+		if stays(n) && n.Cordoned == takers[0].Cordoned {
+			active++
+		}
 	}
 	share := (total + active - 1) / active
 	rest := total
 	for _, n := range nodes {
-		if n.LeaseMillis >= 0 && !n.Draining && n.Version != takers[0].Version {
+		if takes(n) && n.Version != takers[0].Version {
 			target[n.ID] = min(n.Shards, share)
 			rest -= target[n.ID]
 		}
@@ -92,6 +113,31 @@ func transfers(nodes []placement.NodeStatus, self string) []transfer {
 		}
 	}
 	return match(nodes, takers, target, self)
+}
+
+// Surplus is how many shards are not where they are to be: those that nodes have to hand
+// over and those that no node holds.
+func Surplus(nodes []placement.NodeStatus, orphans int) int {
+	surplus := orphans
+	for _, n := range nodes {
+		if n.LeaseMillis < 0 {
+			continue // what it held is among the orphans
+		}
+		for _, t := range transfers(nodes, n.ID) {
+			surplus += t.n
+		}
+	}
+	return surplus
+}
+
+// Takes reports whether a node other than one, if that is not empty, is given shards.
+func Takes(nodes []placement.NodeStatus, but string) bool {
+	for _, n := range nodes {
+		if takes(n) && n.ID != but {
+			return true
+		}
+	}
+	return false
 }
 
 // match pairs what nodes have too much of with what others lack, both in order, and

@@ -19,6 +19,7 @@ func drawNodes(t *rapid.T) []placement.NodeStatus {
 			Node:     placement.Node{ID: fmt.Sprintf("n%02d", i), Version: uint64(rapid.IntRange(1, 2).Draw(t, "version"))},
 			Shards:   rapid.IntRange(0, 50).Draw(t, "shards"),
 			Draining: rapid.IntRange(0, 3).Draw(t, "draining") == 0,
+			Cordoned: rapid.IntRange(0, 2).Draw(t, "cordoned") == 0,
 		}
 		if rapid.IntRange(0, 5).Draw(t, "ended") == 0 {
 			nodes[i].LeaseMillis = -1
@@ -50,7 +51,7 @@ func TestTransfers(t *testing.T) {
 					continue
 				}
 				to := nodes[at[plan.to]]
-				if to.Draining || to.LeaseMillis < 0 || plan.to == n.ID {
+				if to.Draining || to.LeaseMillis < 0 || plan.to == n.ID || to.Cordoned && Takes(nodes, "") {
 					t.Fatalf("%s gives %d to %+v", n.ID, plan.n, to)
 				}
 				after[at[plan.to]].Shards += plan.n
@@ -61,12 +62,20 @@ func TestTransfers(t *testing.T) {
 		if lost > 0 && len(takers) > 0 {
 			t.Fatalf("%d shards were given to nobody", lost)
 		}
-		must := 0
+		if surplus := Surplus(nodes, 7); surplus != moved+lost+7 {
+			t.Fatalf("surplus %d, but %d move and %d are given to nobody", surplus, moved, lost)
+		}
+		must, resort := 0, len(takers) > 0 && takers[0].Cordoned // nobody else is left
 		for i, n := range after {
 			switch {
 			case n.LeaseMillis < 0:
 			case n.Draining && n.Shards != 0:
 				t.Fatalf("%s drains and keeps %d", n.ID, n.Shards)
+			case n.Cordoned && !n.Draining && resort && n.Shards < nodes[i].Shards:
+				t.Fatalf("%s hands over shards though there is nobody but the cordoned", n.ID)
+			case n.Cordoned && !resort && len(takers) > 0 && n.Shards != 0:
+				t.Fatalf("%s is cordoned and keeps %d", n.ID, n.Shards)
+			case n.Cordoned:
 			case n.Shards < nodes[i].Shards && !n.Draining && len(takers) > 0 && n.Version != takers[0].Version:
 				must += nodes[i].Shards - n.Shards
 			}
@@ -82,11 +91,11 @@ func TestTransfers(t *testing.T) {
 			}
 		}
 		for _, n := range nodes {
-			if n.Draining && n.LeaseMillis >= 0 {
+			if n.LeaseMillis >= 0 && (n.Draining || n.Cordoned && !resort) {
 				must += n.Shards
 			}
 		}
-		if len(takers) > 0 && (most > least+1 || moved != must) {
+		if len(takers) > 0 && (most > least+1 && !resort || moved != must) {
 			t.Fatalf("between %d and %d shards, %d moved of %d", least, most, moved, must)
 		}
 	})
@@ -107,7 +116,7 @@ func TestRoom(t *testing.T) {
 		for _, n := range nodes {
 			r := room(nodes, orphans, n.ID)
 			rooms += r
-			if r > 0 && (n.Draining || n.LeaseMillis < 0 || n.Version != takers[0].Version) {
+			if r > 0 && (n.Draining || n.LeaseMillis < 0 || n.Version != takers[0].Version || n.Cordoned && Takes(nodes, "")) {
 				t.Fatalf("%+v takes %d", n, r)
 			}
 			if r > 0 && n.Shards+r > (total+len(takers)-1)/len(takers) {

@@ -37,6 +37,11 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
+// Heard is how long ago a node was heard of, by what is left of its lease in ms.
+func (c Config) Heard(leaseMillis int64) time.Duration {
+	return c.TTL - time.Duration(leaseMillis)*time.Millisecond
+}
+
 // Validate says what is wrong with the settings.
 func (c Config) Validate() error {
 	switch {
@@ -67,6 +72,6 @@ func (c Config) viewEvery(nodes int) time.Duration {
 
 const (
 	chunk        = 64 // shards that are handed over together
-	drainChunks  = 8  // chunks on their way at once while draining
+	hurryChunks  = 8  // chunks on their way at once from a node that is to be empty, or when somebody asks for it
 	steadyChunks = 1  // and otherwise
 )

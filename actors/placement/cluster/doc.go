@@ -27,6 +27,14 @@
 // lapsed or because the authority says so, is never resumed: the node forgets
 // everything and joins again as somebody new.
 //
+// # Who is asked to hold nothing
+//
+// A node that is cordoned, by those who run the cluster, hands over what it holds by the
+// plan that all nodes have in common, as one that drains does, and the authority gives
+// it nothing. But a shard that nobody holds is worse than one where it is not wanted:
+// while no node takes shards, cordoned ones keep theirs, and take what would else be
+// nobody's.
+//
 // # An authority that forgets
 //
 // A database that fails over may have lost the last things it had answered: claims,

@@ -35,6 +35,7 @@ type Machine struct {
 
 	ready     bool   // the authority knows that this stay hears its answers
 	draining  bool   // takes no more shards
+	cordoned  bool   // was, at the last view: it stays so in another stay
 	announced uint64 // Seq of the Beat that told so, once it was answered
 	drained   bool
 	closing   bool
@@ -255,7 +256,7 @@ func (m *Machine) schedule(now Instant, out *Effects) {
 		if m.stay > 1 { // unless the authority knows a better one
 			m.node.ID += "." + strconv.Itoa(m.stay)
 		}
-		m.ask(now, out, Request{Op: Join})
+		m.ask(now, out, Request{Op: Join, Cordoned: m.cordoned})
 	case m.phase == joined:
 		m.scheduleJoined(now, out)
 	}
@@ -352,6 +353,11 @@ func (m *Machine) answered(now Instant, in Answered, out *Effects) {
 		m.gain(in.Answer, out)
 	case View:
 		m.nodes = in.Answer.Nodes
+		for _, n := range m.nodes {
+			if n.ID == m.node.ID {
+				m.cordoned = n.Cordoned
+			}
+		}
 		m.next[View] = q.Sent.Mono + m.cfg.viewEvery(len(m.nodes))
 		if q.Seq <= m.stale {
 			m.next[View] = now.Mono

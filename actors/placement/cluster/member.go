@@ -195,6 +195,9 @@ func (m *Member) ask(q Request) {
 	if q.Op == Leave { // which others wait for, and Close does not cut
 		ctx = context.WithoutCancel(ctx)
 	}
+	if q.Op == Beat {
+		q.Load = m.tenant.Load()
+	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.askWithin())
 	defer cancel()
 	answer, err := m.authority.Ask(ctx, q)

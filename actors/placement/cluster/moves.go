@@ -69,12 +69,12 @@ func (m *Machine) decide(now Instant, a Answer, out *Effects) {
 	if a.Orphans > 0 && !m.draining {
 		return // those who take them change who has too many
 	}
+	if m.draining && m.announced == 0 {
+		return // somebody might still hand us something
+	}
 	limit := steadyChunks
-	if m.draining {
-		if m.announced == 0 {
-			return // somebody might still hand us something
-		}
-		limit = drainChunks
+	if m.draining || m.cordoned || a.Hurry {
+		limit = hurryChunks
 	}
 	m.give(transfers(a.Nodes, m.node.ID), limit, out)
 }

@@ -94,6 +94,12 @@ func (c *Cluster) Expire(n *Node) {
 	c.changeLocked()
 }
 
+// Cordon has a node hold no shards, or lets it again, as whoever runs the cluster does.
+func (c *Cluster) Cordon(n *Node, cordoned bool) error {
+	_, err := c.Ask(context.Background(), cluster.Request{Op: cluster.Cordon, To: n.Self().ID, Cordoned: cordoned})
+	return err
+}
+
 // Move has a shard handed over by the node that holds it, and returns when to holds
 // it, or with ctx.
 func (c *Cluster) Move(ctx context.Context, shard uint16, to *Node) error {

@@ -12,13 +12,15 @@ import (
 	"time"
 
 	"github.com/troupe-dev/troupe/actors/placement"
+	"github.com/troupe-dev/troupe/actors/placement/cluster"
 )
 
 // log is a tenant that notes what it has.
 type log struct {
 	mu      sync.Mutex
 	has     map[uint16]bool
-	refuses error // what Release returns
+	refuses error         // what Release returns
+	slow    time.Duration // that Release takes
 	faults  []string
 }
 
@@ -33,6 +35,9 @@ func (l *log) Gained(shards []uint16) {
 }
 
 func (l *log) Release(_ context.Context, shards []uint16) error {
+	if l.slow > 0 {
+		<-time.After(l.slow)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.refuses == nil {
@@ -46,6 +51,8 @@ func (l *log) Lost(shards []uint16) {
 	defer l.mu.Unlock()
 	l.dropLocked(shards)
 }
+
+func (l *log) Load() placement.Load { return placement.Load{} }
 
 func (l *log) dropLocked(shards []uint16) {
 	for _, s := range shards {
@@ -280,4 +287,106 @@ func TestHigherVersionsAreGivenShards(t *testing.T) {
 			t.Errorf("without the newer node they have %d and %d", a, b)
 		}
 	})
+}
+
+func TestACordonedNodeIsEmptyUntilItMayHoldAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, nodes, logs := start(t, 4096, 3)
+		cordon := func(node int, cordoned bool) {
+			t.Helper()
+			if err := c.Cordon(nodes[node], cordoned); err != nil {
+				t.Fatal(err)
+			}
+		}
+		shares := func(what string, want ...int) {
+			t.Helper()
+			pass(20 * time.Second)
+			for i, l := range logs {
+				if got := l.count(t); got < want[i]-1 || got > want[i]+1 {
+					t.Errorf("%s: node %d has %d shards, not %d", what, i, got, want[i])
+				}
+			}
+		}
+		cordon(0, true)
+		shares("one is cordoned", 0, 2048, 2048)
+
+		first := nodes[0].Self().ID // another stay does not change that
+		c.Expire(nodes[0])
+		shares("it came back", 0, 2048, 2048)
+		if nodes[0].Self().ID == first {
+			t.Error("its stay goes on")
+		}
+
+		cordon(1, true)
+		shares("two are cordoned", 0, 0, 4096)
+		cordon(2, true)
+		shares("all are cordoned", 0, 0, 4096)
+		nodes[2].Kill()
+		pass(20 * time.Second)
+		shares("the one that held everything was killed", 2048, 2048, 4096) // it cannot tell any more
+		cordon(1, false)
+		shares("one takes shards again", 0, 4096, 4096)
+		cordon(0, false)
+		shares("both do", 2048, 2048, 4096)
+	})
+}
+
+// TestTheLastNodeThatStopsHandsOverToTheCordoned holds that shards go from the last
+// node that takes any to those that are cordoned, without having been nobody's.
+func TestTheLastNodeThatStopsHandsOverToTheCordoned(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, nodes, logs := start(t, 300, 3)
+		for _, n := range nodes[:2] {
+			if err := c.Cordon(n, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pass(20 * time.Second)
+		if err := nodes[2].Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for shard := range uint16(300) {
+			if holder := c.Holder(shard); holder != nodes[0].Self().ID && holder != nodes[1].Self().ID {
+				t.Errorf("shard %d is at %q", shard, holder)
+			}
+		}
+		pass(20 * time.Second)
+		if a, b := logs[0].count(t), logs[1].count(t); a != 150 || b != 150 {
+			t.Errorf("they have %d and %d shards", a, b)
+		}
+	})
+}
+
+// TestRebalanceHastens holds that a node which has joined is given its share faster once
+// somebody asks for it.
+func TestRebalanceHastens(t *testing.T) {
+	t.Parallel()
+	took := func(hasten bool) (took time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			c, _, logs := start(t, 4096, 1)
+			logs[0].slow = 200 * time.Millisecond
+			newer, l := c.Node(placement.Node{ID: "z"}), newLog()
+			if err := newer.Start(l); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			for l.count(t) < 2048 {
+				if hasten {
+					if _, err := c.Ask(t.Context(), cluster.Request{Op: cluster.Rebalance}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				pass(100 * time.Millisecond)
+			}
+			took = time.Since(began)
+		})
+		return took
+	}
+	if usual, hurry := took(false), took(true); hurry > usual-5*time.Second {
+		t.Errorf("%v, and in a hurry %v", usual, hurry)
+	} else {
+		t.Logf("%v, and in a hurry %v", usual, hurry)
+	}
 }

@@ -20,6 +20,7 @@ type Table struct {
 	ttl        time.Duration
 	generation uint64
 	since      time.Duration // when this generation began
+	hurried    time.Duration // when a Rebalance was asked for last
 	nodes      map[string]row
 	shards     []cell
 }
@@ -29,7 +30,9 @@ type row struct {
 	expires  time.Duration
 	known    uint64 // the generation in which the node has been heard of last
 	draining bool
+	cordoned bool
 	dead     bool
+	load     placement.Load
 }
 
 type cell struct {
@@ -41,7 +44,7 @@ type cell struct {
 func NewTable(cfg cluster.Config) *Table {
 	cfg = cfg.WithDefaults()
 	return &Table{
-		ttl: cfg.TTL, generation: 1, since: -cfg.TTL,
+		ttl: cfg.TTL, generation: 1, since: -cfg.TTL, hurried: -cfg.TTL,
 		nodes: make(map[string]row), shards: make([]cell, cfg.Shards),
 	}
 }
@@ -94,7 +97,7 @@ func (t *Table) Ask(now time.Duration, q cluster.Request) (cluster.Answer, error
 		if ok {
 			return a, cluster.ErrDead
 		}
-		t.nodes[q.Node.ID] = row{Node: q.Node, expires: now + t.ttl, known: t.generation, draining: true}
+		t.nodes[q.Node.ID] = row{Node: q.Node, expires: now + t.ttl, known: t.generation, draining: true, cordoned: q.Cordoned}
 		return a, nil
 	case cluster.Beat:
 		if !alive || n.expires <= now {
@@ -102,7 +105,7 @@ func (t *Table) Ask(now time.Duration, q cluster.Request) (cluster.Answer, error
 		}
 		if q.Generation == t.generation {
 			n.expires, n.known = now+t.ttl, t.generation
-			n.draining = q.Draining
+			n.draining, n.load = q.Draining, q.Load
 			t.nodes[q.Node.ID] = n
 		}
 		a.Held = t.held(q.Node.ID)
@@ -113,6 +116,7 @@ func (t *Table) Ask(now time.Duration, q cluster.Request) (cluster.Answer, error
 		a.Held = t.held(q.Node.ID)
 	case cluster.View:
 		a.Nodes, a.Orphans = t.view(now, a.Settled)
+		a.Hurry = now-t.hurried < t.ttl
 	case cluster.Claim:
 		if !alive {
 			return a, cluster.ErrDead
@@ -134,6 +138,15 @@ func (t *Table) Ask(now time.Duration, q cluster.Request) (cluster.Answer, error
 				a.Found = append(a.Found, cluster.Found{Shard: s, Route: placement.Route{Node: owner.Node, Epoch: c.epoch}})
 			}
 		}
+	case cluster.Cordon:
+		to, ok := t.nodes[q.To]
+		if !ok || to.dead || to.expires <= now {
+			return a, cluster.ErrDead
+		}
+		to.cordoned = q.Cordoned
+		t.nodes[q.To] = to
+	case cluster.Rebalance:
+		t.hurried = now
 	}
 	return a, nil
 }
@@ -166,7 +179,8 @@ func (t *Table) view(now time.Duration, settled bool) ([]placement.NodeStatus, i
 			left = min(left, -time.Millisecond) // or it has not been heard of in this generation
 		}
 		nodes = append(nodes, placement.NodeStatus{
-			Node: n.Node, Shards: counts[id], Draining: n.draining, LeaseMillis: left.Milliseconds(),
+			Node: n.Node, Shards: counts[id], Draining: n.draining, Cordoned: n.cordoned,
+			LeaseMillis: left.Milliseconds(), Load: n.load,
 		})
 	}
 	slices.SortFunc(nodes, func(a, b placement.NodeStatus) int { return cmp.Compare(a.ID, b.ID) })
@@ -187,6 +201,9 @@ func (t *Table) claim(now time.Duration, q cluster.Request) []cluster.Grant {
 			t.nodes[id] = n
 		}
 	}
+	if t.setAside(q.Node.ID, now) {
+		return nil
+	}
 	var given []cluster.Grant
 	for s := range t.shards {
 		c := &t.shards[s]
@@ -200,7 +217,8 @@ func (t *Table) claim(now time.Duration, q cluster.Request) []cluster.Grant {
 }
 
 func (t *Table) hand(now time.Duration, q cluster.Request) error {
-	if to, ok := t.nodes[q.To]; q.To != "" && (!ok || to.dead || to.draining || to.expires <= now) {
+	to, ok := t.nodes[q.To]
+	if q.To != "" && (!ok || to.dead || to.draining || to.expires <= now || t.setAside(q.To, now)) {
 		return cluster.ErrReceiver
 	}
 	for _, g := range q.Grants {
@@ -209,4 +227,18 @@ func (t *Table) hand(now time.Duration, q cluster.Request) error {
 		}
 	}
 	return nil
+}
+
+// setAside reports whether a node is given no shards because it is cordoned: not while
+// there is no other.
+func (t *Table) setAside(node string, now time.Duration) bool {
+	if !t.nodes[node].cordoned {
+		return false
+	}
+	for _, n := range t.nodes {
+		if !n.dead && !n.draining && !n.cordoned && n.expires > now {
+			return true
+		}
+	}
+	return false
 }

@@ -35,7 +35,7 @@ type Store interface {
 // Authority answers the node of one process out of the database.
 type Authority struct {
 	cfg   cluster.Config
-	store Store
+	store Store // nil for one that is no node
 	pool  *pgxpool.Pool
 
 	mu   sync.Mutex // guards the fields below
@@ -54,6 +54,17 @@ func New(cfg cluster.Config, store Store) (*Authority, error) {
 		return nil, err
 	}
 	return &Authority{cfg: cfg, store: store, pool: store.Pool()}, nil
+}
+
+// Visit returns the authority for one that is no node, over a pool that leads to the
+// database and has the store's schema as its search path. It answers View, Find, Cordon
+// and Rebalance.
+func Visit(cfg cluster.Config, pool *pgxpool.Pool) (*Authority, error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Authority{cfg: cfg, pool: pool}, nil
 }
 
 // Ask implements [cluster.Authority].
@@ -83,6 +94,11 @@ func (a *Authority) answer(ctx context.Context, q cluster.Request) (cluster.Answ
 		return cluster.Answer{}, a.leave(ctx, q)
 	case cluster.Find:
 		return a.find(ctx, q)
+	case cluster.Cordon:
+		return cluster.Answer{}, a.cordon(ctx, q)
+	case cluster.Rebalance:
+		_, err := a.pool.Exec(ctx, rebalanceSQL)
+		return cluster.Answer{}, err
 	}
 	return cluster.Answer{}, fmt.Errorf("no such request: %d", q.Op)
 }
@@ -91,19 +107,22 @@ func (a *Authority) answer(ctx context.Context, q cluster.Request) (cluster.Answ
 func (a *Authority) join(ctx context.Context, q cluster.Request) (cluster.Answer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.store == nil {
+		return cluster.Answer{}, errors.New("a visitor joins no cluster")
+	}
 	if a.used == a.store.NodeID() { // and the stay that it stood for is over
 		if err := a.store.Rejoin(ctx); err != nil {
 			return cluster.Answer{}, err
 		}
 	}
 	a.used, a.asked = a.store.NodeID(), q.Node.ID
-	answer, err := a.one(ctx, joinSQL, a.used, seconds(a.cfg.TTL), q.Node.Address, int64(q.Node.Version), labels(q.Node.Labels))
+	answer, err := a.one(ctx, joinSQL, a.used, seconds(a.cfg.TTL), q.Node.Address, int64(q.Node.Version), labels(q.Node.Labels), q.Cordoned)
 	answer.ID, answer.Held = a.used, nil
 	return answer, err
 }
 
 func (a *Authority) beat(ctx context.Context, q cluster.Request) (cluster.Answer, error) {
-	return a.one(ctx, beatSQL, q.Node.ID, seconds(a.cfg.TTL), q.Draining, int64(q.Generation))
+	return a.one(ctx, beatSQL, q.Node.ID, seconds(a.cfg.TTL), q.Draining, int64(q.Generation), q.Load.Actors, q.Load.Calls)
 }
 
 func (a *Authority) list(ctx context.Context, q cluster.Request) (cluster.Answer, error) {
@@ -203,6 +222,14 @@ func (a *Authority) leave(ctx context.Context, q cluster.Request) error {
 	}
 	a.mu.Unlock()
 	_, err := a.pool.Exec(ctx, leaveSQL, id)
+	return err
+}
+
+func (a *Authority) cordon(ctx context.Context, q cluster.Request) error {
+	changed, err := a.pool.Exec(ctx, cordonSQL, q.To, q.Cordoned)
+	if err == nil && changed.RowsAffected() == 0 {
+		err = cluster.ErrDead
+	}
 	return err
 }
 

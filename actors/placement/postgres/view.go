@@ -21,11 +21,13 @@ func (a *Authority) view(ctx context.Context) (cluster.Answer, error) {
 		nodes   []placement.NodeStatus
 		n       placement.NodeStatus
 		version int64
+		hurry   bool
 		ended   bool
 		orphans = int(a.cfg.Shards)
 	)
 	fields := []any{
-		&g.timeline, &g.noticed, &g.settled, &n.ID, &n.Address, &version, &n.Labels, &n.Draining, &n.Shards, &n.LeaseMillis, &ended,
+		&g.timeline, &g.noticed, &g.settled, &hurry, &n.ID, &n.Address, &version, &n.Labels, &n.Draining, &n.Cordoned,
+		&n.Load.Actors, &n.Load.Calls, &n.Shards, &n.LeaseMillis, &ended,
 	}
 	_, err = pgx.ForEachRow(rows, fields, func() error {
 		n.Version = uint64(version)
@@ -46,7 +48,7 @@ func (a *Authority) view(ctx context.Context) (cluster.Answer, error) {
 		return cluster.Answer{Orphans: orphans}, nil
 	}
 	answer, err := a.told(ctx, g)
-	answer.Nodes, answer.Orphans = nodes, orphans
+	answer.Nodes, answer.Orphans, answer.Hurry = nodes, orphans, hurry
 	return answer, err
 }
 

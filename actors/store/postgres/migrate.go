@@ -62,6 +62,10 @@ type meta struct {
 	hash       string
 }
 
+func (m meta) info() store.Info {
+	return store.Info{Format: m.format, Generation: uint64(m.generation), Shards: m.shards}
+}
+
 // Migrate brings the schema of a database up to date, which [Open] does too. It is for
 // a role that may change the schema, where the server's own role may not. It is safe to
 // run from many places at once, and beside servers that run.
@@ -91,14 +95,18 @@ func migrate(ctx context.Context, conn *pgx.Conn, opts Options) (m meta, err err
 	}
 	switch {
 	case version > len(all):
-		return m, fmt.Errorf("%w: the schema %q of the database has version %d and this program knows %d; run a newer version of Troupe",
-			store.ErrFormat, opts.Schema, version, len(all))
+		return m, tooNew(opts, version, len(all))
 	case version < len(all):
 		if err := upgrade(ctx, conn, opts, all); err != nil {
 			return m, err
 		}
 	}
-	m.format = len(all)
+	return readMeta(ctx, conn, opts, len(all))
+}
+
+// readMeta says what the store is, whose schema is up to date.
+func readMeta(ctx context.Context, conn *pgx.Conn, opts Options, format int) (meta, error) {
+	m := meta{format: format}
 	var shards int32
 	if err := conn.QueryRow(ctx, `SELECT generation, shards, shard_hash FROM store`).Scan(&m.generation, &shards, &m.hash); err != nil {
 		return m, fmt.Errorf("postgres store: read what the store is: %w", err)
@@ -112,6 +120,11 @@ func migrate(ctx context.Context, conn *pgx.Conn, opts Options) (m meta, err err
 			store.ErrFormat, m.shards, opts.Shards)
 	}
 	return m, nil
+}
+
+func tooNew(opts Options, version, known int) error {
+	return fmt.Errorf("%w: the schema %q of the database has version %d and this program knows %d; run a newer version of Troupe",
+		store.ErrFormat, opts.Schema, version, known)
 }
 
 // schemaVersion returns the number of the newest migration; 0 if there is no schema.

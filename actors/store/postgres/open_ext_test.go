@@ -200,3 +200,39 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestVisit holds that a visitor finds a store as it is and changes nothing, and that
+// one which finds none says so.
+func TestVisit(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	conn := session(t, url)
+	visit := func(want string) {
+		t.Helper()
+		pool, info, err := postgres.Visit(t.Context(), postgres.Options{URL: url})
+		if err == nil {
+			pool.Close()
+		}
+		if want == "" && (err != nil || info.Shards != store.DefaultShards) || want != "" && (!errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("Visit: %+v, %v; want %q", info, err, want)
+		}
+	}
+	visit("the first node that starts makes it")
+	closeStore(t, openStore(t, postgres.Options{URL: url}))
+	count := func() (nodes int) {
+		t.Helper()
+		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM node`).Scan(&nodes); err != nil {
+			t.Fatal(err)
+		}
+		return nodes
+	}
+	before := count()
+	visit("")
+	if after := count(); after != before {
+		t.Errorf("a visitor became a node: %d rows, and then %d", before, after)
+	}
+	exec(t, conn, `CREATE TABLE saved AS SELECT version, name FROM migration; DELETE FROM migration WHERE version > 1`)
+	visit("a node of this program brings it up to date")
+	exec(t, conn, `INSERT INTO migration (version, name) SELECT version, name FROM saved WHERE version > 1; INSERT INTO migration (version, name) VALUES (1000, 'later')`)
+	visit("run a newer version")
+}

@@ -126,7 +126,7 @@ func (s *Store) Pool() *pgxpool.Pool { return s.control }
 
 // Info implements [store.Store].
 func (s *Store) Info() store.Info {
-	return store.Info{Format: s.meta.format, Generation: uint64(s.meta.generation), Shards: s.meta.shards}
+	return s.meta.info()
 }
 
 // Close implements [store.Store]. It waits for what has begun, no longer than

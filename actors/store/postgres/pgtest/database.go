@@ -24,7 +24,7 @@ var shared struct {
 func Main(m *testing.M) {
 	code := m.Run()
 	if shared.server != nil {
-		shared.server.remove()
+		shared.server.Close()
 	}
 	os.Exit(code)
 }
@@ -32,7 +32,7 @@ func Main(m *testing.M) {
 // Shared returns the server that all tests of the process share: see [Main].
 func Shared(t testing.TB) *Server {
 	t.Helper()
-	shared.once.Do(func() { shared.server, shared.err = newServer(nil) })
+	shared.once.Do(func() { shared.server, shared.err = New("") })
 	if shared.err != nil {
 		t.Fatalf("pgtest: %v", shared.err)
 	}
@@ -50,8 +50,10 @@ func Database(t testing.TB) string {
 // in it when the test ends.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
-	name := fmt.Sprintf("test_%d", s.names.Add(1))
-	s.Exec(t, "postgres", "CREATE DATABASE "+name)
+	name, err := s.create(context.WithoutCancel(t.Context()))
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
 	t.Cleanup(func() {
 		if s.running() {
 			s.Exec(t, "postgres", "DROP DATABASE "+name+" WITH (FORCE)")
@@ -60,18 +62,35 @@ func (s *Server) Database(t testing.TB) string {
 	return s.URL(name)
 }
 
+// Create returns the URL of a new and empty database, which stays.
+func (s *Server) Create(ctx context.Context) (string, error) {
+	name, err := s.create(ctx)
+	return s.URL(name), err
+}
+
+func (s *Server) create(ctx context.Context) (string, error) {
+	name := fmt.Sprintf("test_%d", s.names.Add(1))
+	return name, s.exec(ctx, "postgres", "CREATE DATABASE "+name)
+}
+
 // Exec runs a statement in a database as the superuser.
 func (s *Server) Exec(t testing.TB, database, sql string) {
 	t.Helper()
-	ctx := context.WithoutCancel(t.Context())
+	if err := s.exec(context.WithoutCancel(t.Context()), database, sql); err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+}
+
+func (s *Server) exec(ctx context.Context, database, sql string) error {
 	conn, err := pgx.Connect(ctx, s.URL(database))
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		return err
 	}
 	defer func() { _ = conn.Close(ctx) }() // nothing is under way
 	if _, err := conn.Exec(ctx, sql); err != nil {
-		t.Fatalf("pgtest: %s: %v", sql, err)
+		return fmt.Errorf("%s: %w", sql, err)
 	}
+	return nil
 }
 
 func (s *Server) running() bool {

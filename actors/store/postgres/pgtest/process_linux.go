@@ -4,11 +4,13 @@
 package pgtest
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // endWithParent makes a server stop when the test process dies without a word.
@@ -27,4 +29,42 @@ func children(id int) []int {
 		}
 	}
 	return all
+}
+
+// tick is the unit of the times in /proc/ID/stat: sysconf(_SC_CLK_TCK), which is 100 on
+// every Linux that Go runs on.
+const tick = time.Second / 100
+
+// cpuTime is what a process has used, with its children that run and those that have
+// ended.
+func cpuTime(id int) time.Duration {
+	total := ownTime(id) + endedTime(id)
+	for _, child := range children(id) {
+		total += ownTime(child)
+	}
+	return total
+}
+
+// ownTime is what a process of one thread has used. A process that has ended has none.
+func ownTime(id int) time.Duration {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", id))
+	fields := strings.Fields(string(data))
+	if len(fields) == 0 {
+		return 0
+	}
+	ns, _ := strconv.ParseInt(fields[0], 10, 64) // the kernel's own
+	return time.Duration(ns)
+}
+
+// endedTime is what those children of a process have used that have ended, in whole
+// ticks.
+func endedTime(id int) time.Duration {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id))
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) < 15 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[13], 10, 64)
+	system, _ := strconv.ParseInt(fields[14], 10, 64)
+	return time.Duration(user+system) * tick
 }

@@ -65,21 +65,23 @@ type process struct {
 // configuration, such as "fsync = off".
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	s, err := newServer(settings)
+	s, err := New("", settings...)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
-	t.Cleanup(s.remove)
+	t.Cleanup(s.Close)
 	return s
 }
 
-func newServer(settings []string) (*Server, error) {
-	s, err := prepare()
+// New starts a new server for a program that is no test, with its files in a new
+// directory below parent, or below the usual one for temporary files. Close must follow.
+func New(parent string, settings ...string) (*Server, error) {
+	s, err := prepare(parent)
 	if err != nil {
 		return nil, err
 	}
 	if out, err := s.command("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync").CombinedOutput(); err != nil {
-		s.remove()
+		s.Close()
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	settings = append([]string{
@@ -90,18 +92,18 @@ func newServer(settings []string) (*Server, error) {
 		"log_checkpoints = off",
 	}, settings...)
 	if err := s.configure(settings); err != nil {
-		s.remove()
+		s.Close()
 		return nil, err
 	}
 	if err := s.start(); err != nil {
-		s.remove()
+		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
 // prepare makes a directory that the server may have.
-func prepare() (*Server, error) {
+func prepare(parent string) (*Server, error) {
 	bin, err := programs()
 	if err != nil {
 		return nil, err
@@ -110,12 +112,12 @@ func prepare() (*Server, error) {
 	if s.owner, err = unprivileged(); err != nil {
 		return nil, err
 	}
-	if s.dir, err = os.MkdirTemp("", "troupe-pg-"); err != nil {
+	if s.dir, err = os.MkdirTemp(parent, "troupe-pg-"); err != nil {
 		return nil, err
 	}
 	if c := s.owner.Credential; c != nil {
 		if err := os.Chown(s.dir, int(c.Uid), int(c.Gid)); err != nil {
-			s.remove()
+			s.Close()
 			return nil, err
 		}
 	}
@@ -270,6 +272,16 @@ func (s *Server) tail() []byte {
 	return log[max(0, len(log)-4000):]
 }
 
+// CPU is the time that the server and its processes have used; 0 where nobody knows.
+func (s *Server) CPU() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return 0
+	}
+	return cpuTime(s.process.id)
+}
+
 // Log is what the server has logged so far.
 func (s *Server) Log(t testing.TB) string {
 	t.Helper()
@@ -333,8 +345,8 @@ func (s *Server) end(signal syscall.Signal) {
 	}
 }
 
-// remove ends the server and removes its files.
-func (s *Server) remove() {
+// Close ends the server and removes its files.
+func (s *Server) Close() {
 	s.end(syscall.SIGQUIT)
 	if s.dir != "" {
 		_ = os.RemoveAll(s.dir) // nothing is lost with what stays

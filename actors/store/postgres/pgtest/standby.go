@@ -13,11 +13,11 @@ import (
 // synchronous_standby_names and keeps up with the server by itself.
 func (s *Server) Standby(t testing.TB, name string) *Server {
 	t.Helper()
-	standby, err := prepare()
+	standby, err := prepare("")
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
-	t.Cleanup(standby.remove)
+	t.Cleanup(standby.Close)
 	source := strings.TrimSuffix(s.URL("postgres"), "postgres?sslmode=disable") + "?sslmode=disable&application_name=" + name
 	out, err := standby.command("pg_basebackup", "-D", standby.data(), "-d", source,
 		"-R", "-X", "stream", "-c", "fast", "-C", "-S", "standby_"+name, "--no-sync").CombinedOutput()
