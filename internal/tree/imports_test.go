@@ -33,6 +33,7 @@ var ours = map[string][]string{
 	"clients/go":             {"internal"},
 	"clients/scenarios":      {"."},
 	"cmd":                    {"."},
+	"deploy":                 {}, // what images need besides the server
 	"examples":               {"."},
 	"bench":                  {"."},
 	"test":                   {"."},
