@@ -24,6 +24,7 @@ var (
 	valueNoStore = []string{"no-store"}
 	valueNoSniff = []string{"nosniff"}
 	valueNo      = []string{"no"}
+	valueClose   = []string{"close"}
 )
 
 const headerContentType = "Content-Type"
