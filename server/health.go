@@ -45,12 +45,20 @@ func newHealth() *health {
 	}
 }
 
-// ready returns why the server takes no calls; empty if it does.
-func (h *health) ready(ctx context.Context) (reason string) {
+// stopping reports whether the server has begun to stop.
+func (h *health) stopping() bool {
 	select {
 	case <-h.draining:
-		return "stopping"
+		return true
 	default:
+		return false
+	}
+}
+
+// ready returns why the server takes no calls; empty if it does.
+func (h *health) ready(ctx context.Context) (reason string) {
+	if h.stopping() {
+		return "stopping"
 	}
 	if h.lease != nil && !h.lease.lasts(ctx) {
 		return "not part of the cluster"

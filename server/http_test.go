@@ -117,10 +117,13 @@ func TestHealth(t *testing.T) {
 	if got := b.post(t, "/grpc.health.v1.Health/Check", "application/json", nil, []byte(`{"service":"nobody"}`)); got.code != "not_found" {
 		t.Errorf("Check of nothing: %+v", got)
 	}
+	if response, _ := do(t, b.h1, b.url+"/readyz", "", nil); response.StatusCode != http.StatusOK || response.Close {
+		t.Errorf("/readyz: %d, and the connection is closed: %t", response.StatusCode, response.Close)
+	}
 	b.health.drain()
 	response, _ := do(t, b.h1, b.url+"/readyz", "", nil)
-	if response.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("/readyz of a server that stops: %d", response.StatusCode)
+	if response.StatusCode != http.StatusServiceUnavailable || !response.Close {
+		t.Errorf("/readyz of a server that stops: %d, and the connection is closed: %t", response.StatusCode, response.Close)
 	}
 	if _, body := do(t, b.h1, b.url+"/grpc.health.v1.Health/Check", "{}", nil); !strings.Contains(body, "NOT_SERVING") {
 		t.Errorf("Check of a server that stops: %s", body)

@@ -20,6 +20,7 @@ var (
 	valueNoStore = []string{"no-store"}
 	valueNoSniff = []string{"nosniff"}
 	valueNo      = []string{"no"}
+	valueClose   = []string{"close"}
 )
 
 // route is what serves one procedure.

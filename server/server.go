@@ -202,6 +202,9 @@ func (s *Server) front(routes *router) http.Handler {
 	proxies, _ := newProxies(s.cfg.TrustedProxies) // checked with the configuration
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["X-Content-Type-Options"] = valueNoSniff
+		if s.health.stopping() {
+			w.Header()["Connection"] = valueClose // a client that goes on finds another node
+		}
 		if hosts.allows(r.Host) {
 			next.ServeHTTP(w, proxies.reveal(r))
 		} else {

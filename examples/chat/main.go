@@ -7,8 +7,10 @@ package main
 import (
 	"context"
 	"embed"
+	"fmt"
 	"io/fs"
 	"net/http"
+	"os"
 	"slices"
 
 	"connectrpc.com/connect/v2"
@@ -148,12 +150,30 @@ func register(registry *actors.Registry) {
 		actors.OnDisconnect((*ChatRoom).onDisconnect))
 }
 
+// options serves the page, to everybody or behind the password of a file.
+func options(passwordFile string) ([]server.Option, error) {
+	content, err := fs.Sub(dist, "dist")
+	if err != nil {
+		return nil, err
+	}
+	page := http.FileServerFS(content)
+	if passwordFile == "" {
+		return []server.Option{server.WithHandler("/", page)}, nil
+	}
+	secret, err := readPassword(passwordFile)
+	if err != nil {
+		return nil, err
+	}
+	return []server.Option{server.WithHandler("/", secret.guard(page)), server.Authenticate(secret.authenticate)}, nil
+}
+
 func main() {
 	registry := actors.NewRegistry()
 	register(registry)
-	page, err := fs.Sub(dist, "dist")
+	options, err := options(os.Getenv(passwordVariable))
 	if err != nil {
-		panic(err) //nolint:forbidigo // the page is part of the program
+		fmt.Fprintln(os.Stderr, "chat:", err)
+		os.Exit(2) // as for a wrong flag
 	}
-	server.Main(registry, server.WithHandler("/", http.FileServerFS(page)))
+	server.Main(registry, options...)
 }

@@ -33,6 +33,7 @@ var ours = map[string][]string{
 	"clients/go":             {"internal"},
 	"clients/scenarios":      {"."},
 	"cmd":                    {"."},
+	"deploy":                 {}, // what images need besides the server
 	"examples":               {"."},
 	"bench":                  {"."},
 	"test":                   {"."},
@@ -62,11 +63,17 @@ var (
 		"buf.build/gen/go/bufbuild/protovalidate":   {"clients/go"},
 		"buf.build/go/protovalidate":                {"clients/go"},
 		"github.com/coder/websocket":                {"server", "clients/go", "clients/scenarios"},
+		"github.com/compose-spec/compose-go/v2":     {"test/deploy"},
 		"github.com/google/go-cmp":                  {"."},
+		"github.com/moby/buildkit":                  {"test/deploy"},
+		"github.com/moby/patternmatcher":            {"test/deploy"},
+		"github.com/opencontainers/go-digest":       {"test/deploy"},
 		"github.com/santhosh-tekuri/jsonschema/v6":  {"server"},
 		"go.uber.org/goleak":                        {"."},
 		"google.golang.org/genproto/googleapis/rpc": {"test/tools"},
 		"google.golang.org/grpc":                    {"test/tools"},
+		"k8s.io/api":                                {"test/deploy"},
+		"k8s.io/apimachinery":                       {"test/deploy"},
 		"pgregory.net/rapid":                        {"."},
 	}
 	testKits = []string{"actors/store/storetest", "actors/placement/placementtest", "actors/actorstest", "clients/scenarios", "test"}

@@ -4,112 +4,109 @@
 package cluster
 
 import (
-	"context"
-	"errors"
-	"slices"
-	"sync"
-	"sync/atomic"
+	"fmt"
+	"os"
+	"strconv"
 	"testing"
 	"time"
-
-	troupe "github.com/troupe-dev/troupe/clients/go"
-	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
-	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
 )
 
+// rollRate is how many calls a second, and how many subscribers, a rolling restart
+// happens under: TROUPE_ROLL_RATE, or as many as leave a small machine room for the
+// other tests.
+func rollRate(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("TROUPE_ROLL_RATE")
+	if text == "" {
+		return 60
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("TROUPE_ROLL_RATE=%q is not a number of calls a second", text)
+	}
+	return n
+}
+
+// rollKey names the counter of the nth call and of the nth subscriber. Each has five
+// subscribers.
+func rollKey(n, rate int) string { return fmt.Sprintf("roll-%d", n%max(1, rate/5)) }
+
+// load is a client under way: it calls counters at a rate, one after the other, and has
+// as many subscribers to them.
+type load interface {
+	// started returns once each subscriber has had an event.
+	started()
+	// finish ends the calls, waits until each subscriber has had the last event of its
+	// counter, and tells how it went.
+	finish() tally
+}
+
+// tally is what a client has seen.
+type tally struct {
+	Counts   map[string]int64 `json:"counts"`   // calls that succeeded, by key
+	Failures []string         `json:"failures"` // calls that did not, and events that were lost or doubled
+	Events   int64            `json:"events"`
+	Millis   []float64        `json:"millis"` // of calls: the median, the 99th percentile, the slowest
+}
+
 // TestP40_ARollingRestartFailsNoCall holds that a restart of each node in turn, under
-// load, fails no call of our client, and that a subscription misses no event and gets
+// load, fails no call of the Go client, and that a subscription misses no event and gets
 // none twice.
 func TestP40_ARollingRestartFailsNoCall(t *testing.T) {
-	t.Parallel()
+	if os.Getenv("TROUPE_ROLL_RATE") == "" {
+		t.Parallel()
+	}
+	rollUnder(t, newGoLoad)
+}
+
+// TestP40_ARollingRestartFailsNoCallOfTypeScript holds the same of the TypeScript client
+// in Node.
+func TestP40_ARollingRestartFailsNoCallOfTypeScript(t *testing.T) {
+	if os.Getenv("TROUPE_ROLL_RATE") == "" {
+		t.Parallel()
+	}
+	rollUnder(t, newNodeLoad)
+}
+
+// rollUnder restarts each node of a cluster in turn while a client is at work.
+func rollUnder[L load](t *testing.T, start func(t *testing.T, url string, rate int) L) {
+	t.Helper()
 	f := newFleet(t, 3)
 	var urls []string
 	for _, node := range f.nodes {
 		urls = append(urls, node.URL)
 	}
 	b := newBalancer(t, urls...)
-	client := troupe.Dial(b.url())
-	t.Cleanup(client.Close)
-
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var calls atomic.Int64
-	var times [6][]time.Duration // of each caller
-	counts := make([]atomic.Int64, keys)
-	var callers, followers sync.WaitGroup
-	for n := range 6 {
-		callers.Go(func() {
-			ticker := time.NewTicker(20 * time.Millisecond)
-			defer ticker.Stop()
-			for i := n; ; i += 6 {
-				select {
-				case <-ctx.Done():
-					return
-				case <-ticker.C:
-				}
-				began := time.Now()
-				counters := counterv1connect.NewCounterClient(client.GetOrCreate(key(i)))
-				if _, err := counters.Increment(t.Context(), &counterv1.IncrementRequest{Amount: 1}); err != nil {
-					t.Errorf("a call failed: %v", err)
-					return
-				}
-				calls.Add(1)
-				counts[i%keys].Add(1)
-				times[n] = append(times[n], time.Since(began))
-			}
-		})
-	}
-	// Followers see every count of their counter, one after the other.
-	seen := make([]atomic.Int64, 6)
-	for n := range seen {
-		followers.Go(func() {
-			counters := counterv1connect.NewCounterClient(client.GetOrCreate(key(n)))
-			last := int64(-1)
-			for event, err := range troupe.Events(ctx, counters.Subscribe, &counterv1.SubscribeRequest{}) {
-				if err != nil {
-					if ctx.Err() == nil {
-						t.Errorf("the subscription of %s: %v", key(n), err)
-					}
-					if errors.Is(err, troupe.ErrGap) {
-						continue
-					}
-					return
-				}
-				got := event.GetCountChanged().GetCount()
-				if last >= 0 && got != last+1 {
-					t.Errorf("%s: %d came after %d", key(n), got, last)
-				}
-				last = got
-				seen[n].Store(got)
-			}
-		})
-	}
-	wait(time.Second)
+	rate := rollRate(t)
+	began := time.Now()
+	client := start(t, b.url(), rate)
+	client.started()
 	for i := range f.nodes {
 		old := f.nodes[i]
-		began := time.Now()
+		stopping := time.Now()
 		if err := old.Stop(); err != nil {
 			t.Errorf("node %d: %v", i, err)
 		}
-		t.Logf("node %d stopped in %s", i, time.Since(began))
+		t.Logf("node %d stopped in %s", i, time.Since(stopping).Round(time.Millisecond))
 		f.nodes[i] = f.start()
 		b.serve(old.URL, f.nodes[i].URL)
 		f.awaitReady(i)
 		wait(2 * time.Second) // it takes its share
 	}
-	cancel()
-	callers.Wait()
-	followers.Wait()
-	all := slices.Sorted(slices.Values(slices.Concat(times[:]...)))
-	t.Logf("%d calls: p50 %s, p99 %s, the slowest %s", calls.Load(), all[len(all)/2], all[len(all)*99/100], all[len(all)-1])
-	for n := range keys {
-		if got, err := f.count(n%3, key(n)); err != nil || got != counts[n].Load() {
-			t.Errorf("%s counts %d (%v), and %d calls were answered", key(n), got, err, counts[n].Load())
+	seen := client.finish()
+	took := time.Since(began)
+
+	for _, failure := range seen.Failures {
+		t.Error(failure)
+	}
+	var calls int64
+	for n := range max(1, rate/5) {
+		key := rollKey(n, rate)
+		calls += seen.Counts[key]
+		if got, err := f.count(n%3, key); err != nil || got != seen.Counts[key] || got == 0 {
+			t.Errorf("%s counts %d (%v), and %d calls were answered", key, got, err, seen.Counts[key])
 		}
 	}
-	for n := range seen {
-		if seen[n].Load() == 0 {
-			t.Errorf("the follower of %s saw nothing", key(n))
-		}
-	}
+	t.Logf("%d calls, %.0f a second; %d subscribers, %d events; calls took %v ms (median, 99th percentile, slowest)",
+		calls, float64(calls)/took.Seconds(), rate, seen.Events, seen.Millis)
 }

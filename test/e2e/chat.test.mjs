@@ -4,6 +4,8 @@
 // The chat page in a browser, against the one Go program that serves it.
 
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join as joinPath } from "node:path";
 import { before, test } from "node:test";
 import {
   buildProgram,
@@ -159,4 +161,26 @@ test("rooms are apart, names may be anything, mistakes are told", { timeout: 120
   await page.getByTestId("leave-button").click();
   await page.getByTestId("join-form").waitFor();
   assert.deepEqual(await errors(), []);
+});
+
+test("behind a password the browser asks for it once, and the page just works", { timeout: 60_000 }, async (t) => {
+  const [port, dataDir, secrets] = [await freePort(), temporaryDirectory(t), temporaryDirectory(t)];
+  const file = joinPath(secrets, "password");
+  writeFileSync(file, "a long enough password\n");
+  const { url } = await startServer(t, program, { port, dataDir, env: { CHAT_PASSWORD_FILE: file } });
+
+  const refused = await fetch(url);
+  assert.equal(refused.status, 401);
+  assert.match(refused.headers.get("www-authenticate"), /^Basic /);
+  const history = await fetch(`${url}/chat.v1.ChatRoom/History`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "actor-key": "acme/general" },
+    body: "{}",
+  });
+  assert.deepEqual([history.status, (await history.json()).code], [401, "unauthenticated"]);
+
+  const member = await startBrowser(t, { httpCredentials: { username: "ada", password: "a long enough password" } });
+  const ada = await join(member, url, "Ada");
+  await ada.say("It is just us here");
+  await sees(ada.messages, ["Ada: It is just us here"], "Ada reads what she said");
 });

@@ -76,8 +76,9 @@ export async function freePort() {
 }
 
 /** Starts a program and waits until it takes connections; the test's end kills it. */
-export async function startServer(t, program, { port, dataDir, args = [] }) {
+export async function startServer(t, program, { port, dataDir, args = [], env = {} }) {
   const child = spawn(program, ["-listen", `127.0.0.1:${port}`, "-data-dir", dataDir, ...args], {
+    env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let log = "";

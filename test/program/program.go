@@ -49,10 +49,17 @@ var listening = regexp.MustCompile(`url=(http://\S+)`)
 // killed when the test ends.
 func Start(tb testing.TB, path, data string, args ...string) *Process {
 	tb.Helper()
+	return Run(tb, exec.Command(path, append([]string{"-listen", "127.0.0.1:0", "-data-dir", data}, args...)...)) //nolint:noctx // Kill ends it
+}
+
+// Run runs a server whose settings are all in cmd, and waits until it listens. It is
+// killed when the test ends.
+func Run(tb testing.TB, cmd *exec.Cmd) *Process {
+	tb.Helper()
 	s := &Process{
 		Client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 		Exited: make(chan struct{}),
-		cmd:    exec.Command(path, append([]string{"-listen", "127.0.0.1:0", "-data-dir", data}, args...)...), //nolint:noctx // Kill ends it
+		cmd:    cmd,
 	}
 	logs, output, err := os.Pipe()
 	if err != nil {

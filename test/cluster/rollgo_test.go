@@ -1,0 +1,146 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	troupe "github.com/troupe-dev/troupe/clients/go"
+	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
+	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+)
+
+// goLoad is the load of one client of clients/go.
+type goLoad struct {
+	t      *testing.T
+	client *troupe.Client
+	rate   int
+
+	stopCalling, stopFollowing context.CancelFunc
+	calling, following         sync.WaitGroup
+	lasts                      []atomic.Int64 // count that each subscriber has seen
+	events                     atomic.Int64
+
+	mu    sync.Mutex
+	seen  tally           // guarded by mu
+	times []time.Duration // guarded by mu
+}
+
+func newGoLoad(t *testing.T, url string, rate int) *goLoad {
+	t.Helper()
+	l := &goLoad{
+		t: t, client: troupe.Dial(url), rate: rate,
+		lasts: make([]atomic.Int64, rate), seen: tally{Counts: make(map[string]int64)},
+	}
+	calling, stopCalling := context.WithCancel(t.Context())
+	following, stopFollowing := context.WithCancel(t.Context())
+	l.stopCalling, l.stopFollowing = stopCalling, stopFollowing
+	t.Cleanup(func() {
+		stopCalling()
+		stopFollowing()
+		l.calling.Wait()
+		l.following.Wait()
+		l.client.Close()
+	})
+	for n := range rate {
+		l.following.Go(func() { l.follow(following, n) })
+	}
+	l.calling.Go(func() {
+		ticker := time.NewTicker(time.Second / time.Duration(rate))
+		defer ticker.Stop()
+		slots := make(chan struct{}, rate) // as many calls as a second has are under way
+		for n := 0; calling.Err() == nil; n++ {
+			<-ticker.C
+			slots <- struct{}{}
+			l.calling.Go(func() {
+				l.call(rollKey(n, rate))
+				<-slots
+			})
+		}
+	})
+	return l
+}
+
+func (l *goLoad) counters(key string) counterv1connect.CounterClient {
+	return counterv1connect.NewCounterClient(l.client.GetOrCreate(key))
+}
+
+func (l *goLoad) call(key string) {
+	began := time.Now()
+	_, err := l.counters(key).Increment(l.t.Context(), &counterv1.IncrementRequest{Amount: 1})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.times = append(l.times, time.Since(began))
+	if err != nil {
+		l.seen.Failures = append(l.seen.Failures, fmt.Sprintf("a call of %s: %v", key, err))
+		return
+	}
+	l.seen.Counts[key]++
+}
+
+func (l *goLoad) wrong(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen.Failures = append(l.seen.Failures, fmt.Sprintf(format, args...))
+}
+
+// follow is one subscriber: it sees each count of its counter, one after the other.
+func (l *goLoad) follow(ctx context.Context, n int) {
+	key := rollKey(n, l.rate)
+	for event, err := range troupe.Events(ctx, l.counters(key).Subscribe, &counterv1.SubscribeRequest{}) {
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			l.wrong("subscriber %d of %s: %v", n, key, err)
+			return
+		}
+		got := event.GetCountChanged().GetCount()
+		if last := l.lasts[n].Swap(got); last > 0 && got != last+1 {
+			l.wrong("subscriber %d of %s: %d came after %d", n, key, got, last)
+		}
+		l.events.Add(1)
+	}
+}
+
+// eventually waits until each subscriber is where it should be.
+func (l *goLoad) eventually(what string, is func(n int, last int64) bool) {
+	l.t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for n := range l.lasts {
+		for !is(n, l.lasts[n].Load()) {
+			if time.Now().After(deadline) {
+				l.wrong("subscriber %d of %s is at %d: not %s", n, rollKey(n, l.rate), l.lasts[n].Load(), what)
+				return
+			}
+			wait(20 * time.Millisecond)
+		}
+	}
+}
+
+func (l *goLoad) started() {
+	l.t.Helper()
+	l.eventually("an event for each", func(_ int, last int64) bool { return last > 0 })
+}
+
+func (l *goLoad) finish() tally {
+	l.t.Helper()
+	l.stopCalling()
+	l.calling.Wait()
+	l.eventually("the last event for each", func(n int, last int64) bool { return last == l.seen.Counts[rollKey(n, l.rate)] })
+	l.stopFollowing()
+	l.following.Wait()
+	l.seen.Events = l.events.Load()
+	slices.Sort(l.times)
+	for _, at := range []int{len(l.times) / 2, len(l.times) * 99 / 100, len(l.times) - 1} {
+		l.seen.Millis = append(l.seen.Millis, float64(l.times[at].Round(time.Millisecond).Milliseconds()))
+	}
+	return l.seen
+}
