@@ -142,6 +142,7 @@ func TestStreams(t *testing.T) {
 	log := Log{10, 20, 30, 40}
 	event := func(version int64) sight { return sight{value: version * 10, version: version} }
 	gap := sight{gap: true}
+	begin := func(version int64) sight { return sight{version: version, begins: true} }
 	for name, c := range map[string]struct {
 		seen     []sight
 		problems []string
@@ -150,7 +151,13 @@ func TestStreams(t *testing.T) {
 		"from the middle":        {seen: []sight{event(3), event(4)}},
 		"with a gap":             {seen: []sight{event(1), gap, event(4)}},
 		"with a gap of nothing":  {seen: []sight{event(1), gap, event(2), event(3), event(4)}},
-		"with a gap at the end":  {seen: []sight{event(1), gap}},
+		"with a gap at the end":  {seen: []sight{event(1), gap, begin(4)}},
+		"too late for all":       {seen: []sight{begin(4)}},
+		"begins, and misses one": {seen: []sight{begin(1), event(3), event(4)}, problems: []string{"saw version 3 after 1"}},
+		"begins behind":          {seen: []sight{begin(3), event(4), gap, begin(2), event(3), event(4)}, problems: []string{"begins at version 2 after 4"}},
+		"begins again":           {seen: []sight{begin(0), event(1), begin(4)}, problems: []string{"was not told of a gap"}},
+		"begins beyond the end":  {seen: []sight{begin(5)}, problems: []string{"there are 4", "saw version 5 last"}},
+		"a gap, and no more":     {seen: []sight{event(4), gap}, problems: []string{"saw version 4 last"}},
 		"one is lost":            {seen: []sight{event(1), event(2), event(4)}, problems: []string{"saw version 4 after 2"}},
 		"one comes twice":        {seen: []sight{event(1), event(2), event(2), event(3), event(4)}, problems: []string{"saw version 2 after 2"}},
 		"a gap goes back":        {seen: []sight{event(3), gap, event(2), event(3), event(4)}, problems: []string{"saw version 2 after 3"}},

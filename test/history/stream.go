@@ -17,11 +17,15 @@ type Stream struct {
 	seen []sight // guarded by mu
 }
 
-// sight is an event, or word that some were missed.
+// sight is an event, or word of where the stream begins or that events were missed.
 type sight struct {
 	value, version int64
-	gap            bool
+	begins, gap    bool
 }
+
+// Begins notes that the follower was told that what follows is what comes after a
+// version: at first, and after a gap.
+func (s *Stream) Begins(version int64) { s.add(sight{version: version, begins: true}) }
 
 // Saw notes an event.
 func (s *Stream) Saw(value, version int64) { s.add(sight{value: value, version: version}) }
@@ -35,7 +39,7 @@ func (s *Stream) add(one sight) {
 	s.seen = append(s.seen, one)
 }
 
-// Newest returns the version of the newest event, 0 before the first one.
+// Newest returns the newest version of which the follower knows, 0 before the first one.
 func (s *Stream) Newest() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,9 +56,10 @@ func (s *Stream) Count() (events, gaps int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.seen {
-		if one.gap {
+		switch {
+		case one.gap:
 			gaps++
-		} else {
+		case !one.begins:
 			events++
 		}
 	}
@@ -77,6 +82,11 @@ func (s *Stream) Check(log Log) []error {
 		case one.gap:
 			told = true
 			continue
+		case one.begins && !told:
+			report("begins again after version %d at %d, and was not told of a gap", newest, one.version)
+		case one.begins && (one.version < newest || one.version > int64(len(log))):
+			report("begins at version %d after %d, and there are %d", one.version, newest, len(log))
+		case one.begins:
 		case one.version < 1 || one.version > int64(len(log)):
 			report("saw version %d, and there are %d", one.version, len(log))
 		case log[one.version-1] != one.value:
@@ -88,7 +98,7 @@ func (s *Stream) Check(log Log) []error {
 		}
 		newest, told = one.version, false
 	}
-	if newest != int64(len(log)) && !(told && len(s.seen) > 0) {
+	if newest != int64(len(log)) || told {
 		report("saw version %d last, and there are %d", newest, len(log))
 	}
 	return problems

@@ -6,6 +6,7 @@ package program
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -39,7 +41,8 @@ type Process struct {
 	// Exited is closed once it has ended.
 	Exited chan struct{}
 
-	cmd *exec.Cmd
+	cmd  *exec.Cmd
+	logs *os.File // what it says
 }
 
 // listening is what a server logs once it serves.
@@ -48,6 +51,15 @@ var listening = regexp.MustCompile(`url=(http://\S+)`)
 // Start runs a server on a free port of loopback and waits until it listens. It is
 // killed when the test ends.
 func Start(tb testing.TB, path, data string, args ...string) *Process {
+	tb.Helper()
+	s := Launch(tb, path, data, args...)
+	s.Await(tb)
+	return s
+}
+
+// Launch is the first half of [Start], for who has to know of the process before it
+// listens: it runs a server. [Process.Await] is the other one, and must follow.
+func Launch(tb testing.TB, path, data string, args ...string) *Process {
 	tb.Helper()
 	s := &Process{
 		Client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
@@ -68,7 +80,14 @@ func Start(tb testing.TB, path, data string, args ...string) *Process {
 		_ = s.cmd.Wait()
 		close(s.Exited)
 	}()
-	lines := bufio.NewReader(logs)
+	s.logs = logs
+	return s
+}
+
+// Await waits until the server listens.
+func (s *Process) Await(tb testing.TB) {
+	tb.Helper()
+	lines := bufio.NewReader(s.logs)
 	for s.URL == "" {
 		line, err := lines.ReadString('\n')
 		if err != nil {
@@ -80,11 +99,39 @@ func Start(tb testing.TB, path, data string, args ...string) *Process {
 			tb.Log(line)
 		}
 	}
+	said := new(tail)
 	go func() {
-		_, _ = io.Copy(io.Discard, lines)
-		_ = logs.Close()
+		_, _ = io.Copy(said, lines)
+		_ = s.logs.Close()
 	}()
-	return s
+	tb.Cleanup(func() { // before Kill
+		if tb.Failed() {
+			tb.Logf("the server at %s said last:\n%s", s.URL, said.text())
+		}
+	})
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu   sync.Mutex
+	kept []byte // guarded by mu
+}
+
+const tailBytes = 16 << 10
+
+// Write implements [io.Writer].
+func (l *tail) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept = append(l.kept, b...)
+	l.kept = append(l.kept[:0], l.kept[max(0, len(l.kept)-tailBytes):]...)
+	return len(b), nil
+}
+
+func (l *tail) text() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Clone(l.kept)
 }
 
 // Kill ends the server with SIGKILL and waits until it is gone.
@@ -93,6 +140,9 @@ func (s *Process) Kill() {
 	<-s.Exited
 	s.Client.CloseIdleConnections()
 }
+
+// ID is the process's.
+func (s *Process) ID() int { return s.cmd.Process.Pid }
 
 // Signal sends the server a signal.
 func (s *Process) Signal(signal os.Signal) error { return s.cmd.Process.Signal(signal) }

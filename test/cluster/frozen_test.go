@@ -1,0 +1,150 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/troupe-dev/troupe/actors/store"
+	registerv1 "github.com/troupe-dev/troupe/gen/go/register/v1"
+	"github.com/troupe-dev/troupe/gen/go/register/v1/registerv1connect"
+	"github.com/troupe-dev/troupe/test/history"
+)
+
+// keysOf returns keys of registers that a node runs.
+func (s *site) keysOf(node, count int) []string {
+	s.t.Helper()
+	owners := make(map[string]string)
+	for _, row := range s.server.Query(s.t, s.database(), "SELECT s.shard, n.address FROM troupe.shard s JOIN troupe.node n ON n.id = s.owner") {
+		owners[row[0]] = row[1]
+	}
+	var keys []string
+	for n := 0; len(keys) < count && n < 1000; n++ {
+		key := fmt.Sprintf("frozen-%d", n)
+		shard := store.ShardOf(store.Address{Namespace: "default", Type: registerv1connect.RegisterName, Key: key}, store.DefaultShards)
+		if owners[fmt.Sprint(shard)] == s.machines[node].gate {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) < count {
+		s.t.Fatalf("node %d runs %d of 1,000 registers", node, len(keys))
+	}
+	return keys
+}
+
+// TestP2_NobodySeesAFrozenTurn freezes a node past its lease with one turn that runs and
+// one whose commit is on its way to the database. Others take the registers over, and
+// write to one of them. When the node goes on and the commit arrives, both are refused:
+// neither the callers of the turns nor a reader nor a follower is told that they took
+// effect, and nothing of them is stored.
+func TestP2_NobodySeesAFrozenTurn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const frozen = 0
+	s.eventually(30*time.Second, "the node has its share of the shards", func() bool {
+		return s.number(`SELECT count(*) FROM troupe.shard s JOIN troupe.node n ON n.id = s.owner WHERE n.address = '`+s.machines[frozen].gate+`'`) > int(store.DefaultShards)/siteNodes-50
+	})
+	keys := s.keysOf(frozen, 2)
+	running, sent := keys[0], keys[1]
+	record := history.NewRecorder()
+	c := newCaller(s, record, 0, 0)
+	call := func(node int, kind history.Kind, key string) history.Operation {
+		o := record.Begin(history.Operation{Register: key, Kind: kind})
+		o = c.try(node, o, "", 30*time.Second, 0)
+		record.End(o)
+		return o
+	}
+	insist := func(node int, kind history.Kind, key string) {
+		s.eventually(30*time.Second, "a node answers", func() bool { return call(node, kind, key).Outcome == history.Done })
+	}
+	following, leave := context.WithCancel(t.Context())
+	var followers sync.WaitGroup
+	streams := make(map[string][]*history.Stream)
+	for _, key := range keys {
+		insist(1, history.Write, key)
+		for node, m := range s.machines {
+			stream := &history.Stream{Name: fmt.Sprintf("the follower of %s at node %d", key, node)}
+			streams[key] = append(streams[key], stream)
+			followers.Go(func() { follow(following, s, "http://"+m.listen, key, stream) })
+		}
+		s.eventually(30*time.Second, "the followers follow", func() bool {
+			call(1, history.Write, key)
+			for _, stream := range streams[key] {
+				if stream.Newest() == 0 {
+					return false
+				}
+			}
+			return true
+		})
+	}
+
+	late := make(chan history.Operation, 2)
+	go func() { // a turn that runs
+		o := record.Begin(history.Operation{Register: running, Kind: history.Write})
+		reply, err := s.registers(frozen, running).Write(t.Context(), &registerv1.WriteRequest{Value: o.Value, Milliseconds: 2000})
+		if o.Previous, o.Version = reply.GetPrevious(), reply.GetVersion(); err == nil {
+			o.Outcome = history.Done
+		} else {
+			o.Error = err.Error()
+		}
+		record.End(o)
+		late <- o
+	}()
+	link := s.network.link(frozen, database)
+	before := link.seen()
+	link.set(condition{holdCommits: true})
+	go func() { late <- call(frozen, history.Write, sent) }() // and one that has ended
+	s.eventually(10*time.Second, "its commit is on its way", func() bool { return link.seen() > before })
+	s.signal(frozen, syscall.SIGSTOP)
+	insist(1, history.Write, running)
+	insist(1, history.Read, sent) // it has been taken over too, and nothing is written
+	s.signal(frozen, syscall.SIGCONT)
+	s.network.heal()
+	var frozenTurns []history.Operation
+	for range cap(late) {
+		o := <-late
+		t.Log(o)
+		if o.Outcome == history.Done {
+			t.Errorf("a frozen turn was acknowledged: %s", o)
+		}
+		frozenTurns = append(frozenTurns, o)
+	}
+	s.settled()
+	for _, key := range keys {
+		for node := range siteNodes {
+			insist(node, history.Read, key)
+		}
+		insist(2, history.Write, key)
+	}
+	logs := s.readLogs(keys)
+	operations := record.Operations()
+	for _, key := range keys {
+		for _, stream := range streams[key] {
+			s.eventually(time.Minute, stream.Name+" has seen everything", func() bool { return stream.Newest() >= int64(len(logs[key])) })
+		}
+	}
+	leave()
+	followers.Wait()
+	for _, o := range frozenTurns {
+		if slices.Contains(logs[o.Register], o.Value) {
+			t.Errorf("a frozen turn is stored: %s", o)
+		}
+	}
+	for _, key := range keys {
+		for _, problem := range history.Check(operations[key], logs[key], historyPatience) {
+			t.Errorf("%s: %v", key, problem)
+		}
+		for _, stream := range streams[key] {
+			for _, problem := range stream.Check(logs[key]) {
+				t.Error(problem)
+			}
+		}
+	}
+}

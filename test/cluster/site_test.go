@@ -1,0 +1,147 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/troupe-dev/troupe/actors/store/postgres/pgtest"
+	troupe "github.com/troupe-dev/troupe/clients/go"
+	"github.com/troupe-dev/troupe/gen/go/register/v1/registerv1connect"
+	"github.com/troupe-dev/troupe/test/program"
+)
+
+// machine is one of a site's: it has the same addresses each time its process starts.
+type machine struct {
+	listen, private string // for clients and for other nodes
+	gate            string // where other nodes reach private
+	http            *http.Client
+}
+
+// site is three nodes and a database of their own, with a network between them that
+// can fail.
+type site struct {
+	*fleet
+	server   *pgtest.Server
+	network  *network
+	machines []machine
+
+	mu        sync.Mutex
+	processes []int // guarded by mu; of the nodes
+}
+
+const siteNodes = 3
+
+// newSite starts a site and waits until it takes calls.
+func newSite(t *testing.T) *site {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("the network of these tests asks Linux who has opened a connection")
+	}
+	server := pgtest.Start(t)
+	s := &site{
+		fleet: &fleet{
+			t: t, secret: "a secret that the nodes of these tests share",
+			path: program.Build(t, "github.com/troupe-dev/troupe/test/cluster/node", seedbugs...),
+		},
+		server:    server,
+		processes: make([]int, siteNodes),
+	}
+	s.network = newNetwork(t, s.whose)
+	direct, err := url.Parse(server.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct.Host = s.network.gate(database, server.Addr())
+	s.url = direct.String()
+	for i := range siteNodes {
+		host := fmt.Sprintf("127.0.0.%d", 2+i) // where no connection that goes out has a port
+		m := machine{
+			listen: freeAddress(t, host), private: freeAddress(t, host),
+			http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		}
+		m.gate = s.network.gate(i, m.private)
+		s.machines = append(s.machines, m)
+		t.Cleanup(m.http.CloseIdleConnections)
+	}
+	s.nodes = make([]*program.Process, siteNodes)
+	for i := range s.nodes {
+		s.boot(i)
+	}
+	s.settled()
+	return s
+}
+
+func freeAddress(t *testing.T, host string) string {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }() // only once
+	return listener.Addr().String()
+}
+
+// boot starts the process of a machine.
+func (s *site) boot(i int) {
+	s.t.Helper()
+	m := s.machines[i]
+	process := s.launch("-listen", m.listen, "-cluster-listen", m.private, "-cluster-advertise", m.gate, "-heartbeat", "2s")
+	s.nodes[i] = process
+	s.mu.Lock()
+	s.processes[i] = process.ID()
+	s.mu.Unlock()
+	process.Await(s.t)
+}
+
+// whose says which node has a port.
+func (s *site) whose(port int) (node int, known bool) {
+	s.mu.Lock()
+	processes := slices.Clone(s.processes)
+	s.mu.Unlock()
+	return ownerOf(port, processes)
+}
+
+// settled waits until every node is ready.
+func (s *site) settled() {
+	s.t.Helper()
+	for i := range s.nodes {
+		s.awaitReady(i)
+	}
+}
+
+// registers returns a client of one register at one machine, which repeats nothing by
+// itself.
+func (s *site) registers(i int, key string) registerv1connect.RegisterClient {
+	client := troupe.Dial("http://"+s.machines[i].listen, troupe.WithHTTPClient(s.machines[i].http), troupe.WithoutRetries(), troupe.WithoutIdempotencyKeys())
+	return registerv1connect.NewRegisterClient(client.GetOrCreate(key))
+}
+
+// alive reports an error for each node whose process has ended by itself.
+func (s *site) alive() {
+	s.t.Helper()
+	for i, node := range s.nodes {
+		select {
+		case <-node.Exited:
+			s.t.Errorf("node %d has ended by itself", i)
+		default:
+		}
+	}
+}
+
+// pause lets time pass in which the callers go on.
+func (s *site) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-s.t.Context().Done():
+	}
+}
