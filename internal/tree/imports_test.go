@@ -61,6 +61,7 @@ var (
 	theirsInTests = map[string][]string{
 		"buf.build/gen/go/bufbuild/protovalidate":   {"clients/go"},
 		"buf.build/go/protovalidate":                {"clients/go"},
+		"github.com/anishathalye/porcupine":         {"test/history"},
 		"github.com/coder/websocket":                {"server", "clients/go", "clients/scenarios"},
 		"github.com/google/go-cmp":                  {"."},
 		"github.com/santhosh-tekuri/jsonschema/v6":  {"server"},

@@ -22,7 +22,7 @@ import (
 func (s *site) keysOf(node, count int) []string {
 	s.t.Helper()
 	owners := make(map[string]string)
-	for _, row := range s.server.Query(s.t, s.database(), "SELECT s.shard, n.address FROM troupe.shard s JOIN troupe.node n ON n.id = s.owner") {
+	for _, row := range s.server.Query(s.t, s.name, "SELECT s.shard, n.address FROM troupe.shard s JOIN troupe.node n ON n.id = s.owner") {
 		owners[row[0]] = row[1]
 	}
 	var keys []string

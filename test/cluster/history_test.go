@@ -25,18 +25,19 @@ const (
 	historyPatience  = 2 * time.Minute // for the order of one register's operations
 )
 
-// historyLength is how long faults happen: TROUPE_HISTORY, or a minute.
-func historyLength(t *testing.T) time.Duration {
+// historyLength is how long faults happen and how many there are at least:
+// TROUPE_HISTORY and one, or each fault once, which takes a minute or so.
+func historyLength(t *testing.T) (length time.Duration, least int) {
 	t.Helper()
 	text := os.Getenv("TROUPE_HISTORY")
 	if text == "" {
-		return time.Minute
+		return 0, len(faults)
 	}
 	length, err := time.ParseDuration(text)
 	if err != nil || length < 0 {
 		t.Fatalf("TROUPE_HISTORY=%q is not a time such as 10m", text)
 	}
-	return length
+	return length, 1
 }
 
 // historySeed is what the faults are drawn from: TROUPE_HISTORY_SEED, or any.
@@ -58,7 +59,8 @@ func historySeed(t *testing.T) uint64 {
 // package history.
 func TestP3_Histories(t *testing.T) {
 	t.Parallel()
-	length, seed := historyLength(t), historySeed(t)
+	length, least := historyLength(t)
+	seed := historySeed(t)
 	t.Logf("to have the same faults: TROUPE_HISTORY_SEED=%d", seed)
 	s := newSite(t)
 	h := newPlay(s, seed)
@@ -66,7 +68,7 @@ func TestP3_Histories(t *testing.T) {
 	began := time.Now()
 	known := make(epochs)
 	for n, f := range plan(seed) {
-		if time.Since(began) >= length && n >= len(faults) || t.Failed() || t.Context().Err() != nil {
+		if time.Since(began) >= length && n >= least || t.Failed() || t.Context().Err() != nil {
 			break
 		}
 		t.Logf("%6.1fs: %s", time.Since(began).Seconds(), f)
@@ -186,6 +188,7 @@ func (h *play) judge() {
 	t := h.site.t
 	logs := h.site.readLogs(h.keys)
 	counts := make(map[string]int)
+	began := time.Now()
 	for key, operations := range h.record.Operations() {
 		for _, o := range operations {
 			counts[[...]string{"unknown", "done", "not done"}[o.Outcome]]++
@@ -194,6 +197,7 @@ func (h *play) judge() {
 			t.Errorf("%s: %v", key, problem)
 		}
 	}
+	took := time.Since(began)
 	written, events, gaps := 0, 0, 0
 	for _, key := range h.keys {
 		written += len(logs[key])
@@ -205,7 +209,7 @@ func (h *play) judge() {
 			}
 		}
 	}
-	t.Logf("operations: %v; values written: %d; events seen: %d, gaps told: %d", counts, written, events, gaps)
+	t.Logf("operations: %v, put in order in %s; values written: %d; events seen: %d, gaps told: %d", counts, took, written, events, gaps)
 	if counts["done"] == 0 || counts["unknown"] == 0 || written == 0 || events == 0 {
 		t.Error("the history has nothing in it")
 	}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,7 +32,8 @@ type machine struct {
 // can fail.
 type site struct {
 	*fleet
-	server   *pgtest.Server
+	server   *pgtest.Server // the primary
+	name     string         // of the database
 	network  *network
 	machines []machine
 
@@ -44,25 +46,36 @@ const siteNodes = 3
 // newSite starts a site and waits until it takes calls.
 func newSite(t *testing.T) *site {
 	t.Helper()
+	server := pgtest.Start(t)
+	return newSiteOver(t, server.Database(t), server)
+}
+
+// newSiteOver starts a site over the database of a URL, which the first of some servers
+// keeps; the others are its standbys.
+func newSiteOver(t *testing.T, direct string, servers ...*pgtest.Server) *site {
+	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("the network of these tests asks Linux who has opened a connection")
 	}
-	server := pgtest.Start(t)
 	s := &site{
 		fleet: &fleet{
 			t: t, secret: "a secret that the nodes of these tests share",
 			path: program.Build(t, "github.com/troupe-dev/troupe/test/cluster/node", seedbugs...),
 		},
-		server:    server,
+		server:    servers[0],
 		processes: make([]int, siteNodes),
 	}
 	s.network = newNetwork(t, s.whose)
-	direct, err := url.Parse(server.Database(t))
+	through, err := url.Parse(direct)
 	if err != nil {
 		t.Fatal(err)
 	}
-	direct.Host = s.network.gate(database, server.Addr())
-	s.url = direct.String()
+	var gates []string
+	for _, server := range servers {
+		gates = append(gates, s.network.gate(database, server.Addr()))
+	}
+	through.Host = strings.Join(gates, ",")
+	s.url, s.name = through.String(), strings.TrimPrefix(through.Path, "/")
 	for i := range siteNodes {
 		host := fmt.Sprintf("127.0.0.%d", 2+i) // where no connection that goes out has a port
 		m := machine{

@@ -7,9 +7,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"net/url"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -21,19 +19,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// database is the name of the site's database.
-func (s *site) database() string {
-	parsed, err := url.Parse(s.url)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return strings.TrimPrefix(parsed.Path, "/")
-}
-
 // number asks the database for one number.
 func (s *site) number(sql string) int {
 	s.t.Helper()
-	rows := s.server.Query(s.t, s.database(), sql)
+	rows := s.server.Query(s.t, s.name, sql)
 	if len(rows) != 1 || len(rows[0]) != 1 {
 		s.t.Fatalf("%s: %q", sql, rows)
 	}
@@ -56,7 +45,7 @@ type epochs map[string]int
 
 func (e epochs) check(s *site) {
 	s.t.Helper()
-	for _, row := range s.server.Query(s.t, s.database(), "SELECT shard, epoch FROM troupe.shard") {
+	for _, row := range s.server.Query(s.t, s.name, "SELECT shard, epoch FROM troupe.shard") {
 		epoch, err := strconv.Atoi(row[1])
 		if err != nil || epoch < e[row[0]] {
 			s.t.Errorf("shard %s has the epoch %s, and had %d (%v)", row[0], row[1], e[row[0]], err)
@@ -75,7 +64,7 @@ func (s *site) readLogs(keys []string) map[string]history.Log {
 	if astray := s.number("SELECT count(*) FROM troupe.actor_row WHERE shard <> ('x' || substr(replace(actor::text, '-', ''), 1, 4))::bit(16)::integer"); astray != 0 {
 		s.t.Errorf("%d rows are in another shard than their actors", astray)
 	}
-	db, err := postgres.Open(s.t.Context(), postgres.Options{URL: s.server.URL(s.database())})
+	db, err := postgres.Open(s.t.Context(), postgres.Options{URL: s.server.URL(s.name)})
 	if err != nil {
 		s.t.Fatal(err)
 	}

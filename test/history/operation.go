@@ -97,19 +97,22 @@ type Recorder struct {
 // NewRecorder returns a recorder whose time begins now.
 func NewRecorder() *Recorder { return &Recorder{began: time.Now()} }
 
+// Now is how much time has passed.
+func (r *Recorder) Now() time.Duration { return time.Since(r.began) }
+
 // Begin begins an operation: it gives it its value and notes when.
 func (r *Recorder) Begin(o Operation) Operation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.values++
 	o.Value = r.values
-	o.Call = time.Since(r.began)
+	o.Call = r.Now()
 	return o
 }
 
 // End notes an operation that has been answered or given up.
 func (r *Recorder) End(o Operation) {
-	o.Return = time.Since(r.began)
+	o.Return = r.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.operations = append(r.operations, o)
