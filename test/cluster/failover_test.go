@@ -23,7 +23,7 @@ func TestP11_AFailoverLosesNothing(t *testing.T) {
 	standby := primary.Standby(t, "second")
 	primary.Exec(t, "postgres", `ALTER SYSTEM SET synchronous_standby_names = 'second'`)
 	primary.Exec(t, "postgres", `SELECT pg_reload_conf()`)
-	s := newSiteOver(t, direct+"&target_session_attrs=read-write", primary, standby)
+	s := newSiteOver(t, direct+"&target_session_attrs=read-write", nil, primary, standby)
 	s.eventually(time.Minute, "the standby is synchronous", func() bool {
 		return s.number(`SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'`) == 1
 	})

@@ -48,9 +48,7 @@ func TestP2_NobodySeesAFrozenTurn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	const frozen = 0
-	s.eventually(30*time.Second, "the node has its share of the shards", func() bool {
-		return s.number(`SELECT count(*) FROM troupe.shard s JOIN troupe.node n ON n.id = s.owner WHERE n.address = '`+s.machines[frozen].gate+`'`) > int(store.DefaultShards)/siteNodes-50
-	})
+	s.balanced(frozen)
 	keys := s.keysOf(frozen, 2)
 	running, sent := keys[0], keys[1]
 	record := history.NewRecorder()

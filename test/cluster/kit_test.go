@@ -56,7 +56,9 @@ func newFleet(t *testing.T, n int) *fleet {
 
 func (f *fleet) start() *program.Process {
 	process := f.launch()
-	process.Await(f.t)
+	if err := process.Await(f.t); err != nil {
+		f.t.Fatal(err)
+	}
 	return process
 }
 

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/troupe-dev/troupe/actors/store"
 	"github.com/troupe-dev/troupe/actors/store/postgres/pgtest"
 	troupe "github.com/troupe-dev/troupe/clients/go"
 	"github.com/troupe-dev/troupe/gen/go/register/v1/registerv1connect"
@@ -34,6 +35,7 @@ type site struct {
 	*fleet
 	server   *pgtest.Server // the primary
 	name     string         // of the database
+	flags    []string       // of the nodes
 	network  *network
 	machines []machine
 
@@ -43,16 +45,16 @@ type site struct {
 
 const siteNodes = 3
 
-// newSite starts a site and waits until it takes calls.
-func newSite(t *testing.T) *site {
+// newSite starts a site, whose nodes have further flags, and waits until it takes calls.
+func newSite(t *testing.T, flags ...string) *site {
 	t.Helper()
 	server := pgtest.Start(t)
-	return newSiteOver(t, server.Database(t), server)
+	return newSiteOver(t, server.Database(t), flags, server)
 }
 
 // newSiteOver starts a site over the database of a URL, which the first of some servers
 // keeps; the others are its standbys.
-func newSiteOver(t *testing.T, direct string, servers ...*pgtest.Server) *site {
+func newSiteOver(t *testing.T, direct string, flags []string, servers ...*pgtest.Server) *site {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("the network of these tests asks Linux who has opened a connection")
@@ -63,6 +65,7 @@ func newSiteOver(t *testing.T, direct string, servers ...*pgtest.Server) *site {
 			path: program.Build(t, "github.com/troupe-dev/troupe/test/cluster/node", seedbugs...),
 		},
 		server:    servers[0],
+		flags:     flags,
 		processes: make([]int, siteNodes),
 	}
 	s.network = newNetwork(t, s.whose)
@@ -104,16 +107,23 @@ func freeAddress(t *testing.T, host string) string {
 	return listener.Addr().String()
 }
 
-// boot starts the process of a machine.
+// boot starts the process of a machine, again if need be, as what watches over processes
+// does: one that does not reach the database in time ends.
 func (s *site) boot(i int) {
 	s.t.Helper()
 	m := s.machines[i]
-	process := s.launch("-listen", m.listen, "-cluster-listen", m.private, "-cluster-advertise", m.gate, "-heartbeat", "2s")
-	s.nodes[i] = process
-	s.mu.Lock()
-	s.processes[i] = process.ID()
-	s.mu.Unlock()
-	process.Await(s.t)
+	var failed error
+	for range 5 {
+		process := s.launch(append([]string{"-listen", m.listen, "-cluster-listen", m.private, "-cluster-advertise", m.gate, "-heartbeat", "2s"}, s.flags...)...)
+		s.nodes[i] = process
+		s.mu.Lock()
+		s.processes[i] = process.ID()
+		s.mu.Unlock()
+		if failed = process.Await(s.t); failed == nil {
+			return
+		}
+	}
+	s.t.Fatal(failed)
 }
 
 // whose says which node has a port.
@@ -130,6 +140,15 @@ func (s *site) settled() {
 	for i := range s.nodes {
 		s.awaitReady(i)
 	}
+}
+
+// balanced waits until a machine runs its share of the actors.
+func (s *site) balanced(i int) {
+	s.t.Helper()
+	held := "SELECT count(*) FROM troupe.shard s JOIN troupe.node n ON n.id = s.owner WHERE n.address = '" + s.machines[i].gate + "'"
+	s.eventually(30*time.Second, "a node has its share of the shards", func() bool {
+		return s.number(held) > int(store.DefaultShards)/siteNodes-50
+	})
 }
 
 // registers returns a client of one register at one machine, which repeats nothing by

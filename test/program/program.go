@@ -53,7 +53,9 @@ var listening = regexp.MustCompile(`url=(http://\S+)`)
 func Start(tb testing.TB, path, data string, args ...string) *Process {
 	tb.Helper()
 	s := Launch(tb, path, data, args...)
-	s.Await(tb)
+	if err := s.Await(tb); err != nil {
+		tb.Fatal(err)
+	}
 	return s
 }
 
@@ -84,14 +86,14 @@ func Launch(tb testing.TB, path, data string, args ...string) *Process {
 	return s
 }
 
-// Await waits until the server listens.
-func (s *Process) Await(tb testing.TB) {
+// Await waits until the server listens, or says that it has ended before.
+func (s *Process) Await(tb testing.TB) error {
 	tb.Helper()
 	lines := bufio.NewReader(s.logs)
 	for s.URL == "" {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			tb.Fatalf("the server did not start: %v", err)
+			return fmt.Errorf("the server did not start: %w", err)
 		}
 		if match := listening.FindStringSubmatch(line); match != nil {
 			s.URL = match[1]
@@ -109,6 +111,7 @@ func (s *Process) Await(tb testing.TB) {
 			tb.Logf("the server at %s said last:\n%s", s.URL, said.text())
 		}
 	})
+	return nil
 }
 
 // tail keeps the end of what is written to it.
