@@ -36,7 +36,7 @@ const database = -1
 // gate, which finds out who connects.
 type network struct {
 	t     testing.TB
-	whose func(port int) (node int, known bool) // which process has a port of loopback
+	whose func(from, to int) (node int, known bool) // has a connection between two ports of loopback
 
 	mu      sync.Mutex
 	links   map[pair]*link // guarded by mu
@@ -44,7 +44,7 @@ type network struct {
 	running sync.WaitGroup
 }
 
-func newNetwork(t testing.TB, whose func(port int) (int, bool)) *network {
+func newNetwork(t testing.TB, whose func(from, to int) (int, bool)) *network {
 	n := &network{t: t, whose: whose, links: make(map[pair]*link)}
 	t.Cleanup(func() {
 		for _, gate := range n.gates {
@@ -80,13 +80,15 @@ func (n *network) gate(to int, target string) string {
 }
 
 func (n *network) admit(conn net.Conn, to int, target string) {
-	from, known := n.whose(conn.RemoteAddr().(*net.TCPAddr).Port) //nolint:forcetypeassert // it is TCP
-	if !known {                                                   // it has gone already
+	from, known := n.whose(portOf(conn.RemoteAddr()), portOf(conn.LocalAddr()))
+	if !known { // it has gone already
 		_ = conn.Close()
 		return
 	}
 	n.link(from, to).carry(conn, target)
 }
+
+func portOf(addr net.Addr) int { return addr.(*net.TCPAddr).Port } //nolint:forcetypeassert // it is TCP
 
 func (n *network) link(from, to int) *link {
 	n.mu.Lock()

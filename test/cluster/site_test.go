@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/troupe-dev/troupe/actors/store"
 	"github.com/troupe-dev/troupe/actors/store/postgres/pgtest"
 	troupe "github.com/troupe-dev/troupe/clients/go"
 	"github.com/troupe-dev/troupe/gen/go/register/v1/registerv1connect"
@@ -113,7 +112,7 @@ func (s *site) boot(i int) {
 	s.t.Helper()
 	m := s.machines[i]
 	var failed error
-	for range 5 {
+	for began := time.Now(); time.Since(began) < 2*time.Minute; {
 		process := s.launch(append([]string{"-listen", m.listen, "-cluster-listen", m.private, "-cluster-advertise", m.gate, "-heartbeat", "2s"}, s.flags...)...)
 		s.nodes[i] = process
 		s.mu.Lock()
@@ -126,12 +125,12 @@ func (s *site) boot(i int) {
 	s.t.Fatal(failed)
 }
 
-// whose says which node has a port.
-func (s *site) whose(port int) (node int, known bool) {
+// whose says which node has a connection from one port of loopback to another.
+func (s *site) whose(from, to int) (node int, known bool) {
 	s.mu.Lock()
 	processes := slices.Clone(s.processes)
 	s.mu.Unlock()
-	return ownerOf(port, processes)
+	return ownerOf(from, to, processes)
 }
 
 // settled waits until every node is ready.
@@ -140,15 +139,6 @@ func (s *site) settled() {
 	for i := range s.nodes {
 		s.awaitReady(i)
 	}
-}
-
-// balanced waits until a machine runs its share of the actors.
-func (s *site) balanced(i int) {
-	s.t.Helper()
-	held := "SELECT count(*) FROM troupe.shard s JOIN troupe.node n ON n.id = s.owner WHERE n.address = '" + s.machines[i].gate + "'"
-	s.eventually(30*time.Second, "a node has its share of the shards", func() bool {
-		return s.number(held) > int(store.DefaultShards)/siteNodes-50
-	})
 }
 
 // registers returns a client of one register at one machine, which repeats nothing by

@@ -10,17 +10,18 @@ import (
 	"strings"
 )
 
-// ownerOf returns which of some processes has the socket of 127.0.0.1 with a port. It
-// asks Linux: the nodes are the server as it is, and know nothing of the proxies.
-func ownerOf(port int, processes []int) (n int, known bool) {
+// ownerOf returns which of some processes has the connection of 127.0.0.1 from one port
+// to another. It asks Linux: the nodes are the server as it is, and know nothing of the
+// proxies.
+func ownerOf(from, to int, processes []int) (n int, known bool) {
 	table, err := os.ReadFile("/proc/net/tcp")
 	if err != nil {
 		return 0, false
 	}
-	local := fmt.Sprintf("0100007F:%04X", port)
+	local, remote := fmt.Sprintf("0100007F:%04X", from), fmt.Sprintf("0100007F:%04X", to)
 	for line := range strings.Lines(string(table)) {
 		fields := strings.Fields(line)
-		if len(fields) < 10 || fields[1] != local || fields[9] == "0" {
+		if len(fields) < 10 || fields[1] != local || fields[2] != remote || fields[9] == "0" {
 			continue
 		}
 		socket := "socket:[" + fields[9] + "]"

@@ -27,8 +27,7 @@ func TestP41_AStopEndsThoughEverythingHangs(t *testing.T) {
 		hung  = 0
 	)
 	s := newSite(t, "-grace-period", grace.String())
-	s.balanced(hung)
-	keys := s.keysOf(hung, 2)
+	keys := s.keysOf(hung, "hung")
 	stream := new(history.Stream)
 	c := newCaller(s, history.NewRecorder(), 0, 0)
 	for _, key := range keys {

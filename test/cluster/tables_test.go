@@ -6,6 +6,7 @@ package cluster
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 	"testing"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/troupe-dev/troupe/actors/store"
 	"github.com/troupe-dev/troupe/actors/store/postgres"
+	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
+	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
 	registerv1 "github.com/troupe-dev/troupe/gen/go/register/v1"
 	"github.com/troupe-dev/troupe/gen/go/register/v1/registerv1connect"
 	"github.com/troupe-dev/troupe/test/history"
@@ -33,11 +36,11 @@ func (s *site) number(sql string) int {
 	return n
 }
 
-// idle waits until no schedule is left to run.
+// idle waits until no schedule is left to run, and no message to arrive.
 func (s *site) idle() {
 	s.t.Helper()
-	pending := fmt.Sprintf("SELECT count(*) FROM troupe.actor_row WHERE kind = %d AND due IS NOT NULL", store.KindSchedule)
-	s.eventually(2*time.Minute, "no schedule is left to run", func() bool { return s.number(pending) == 0 })
+	pending := fmt.Sprintf("SELECT count(*) FROM troupe.actor_row WHERE kind IN (%d, %d) AND due IS NOT NULL", store.KindSchedule, store.KindOutbox)
+	s.eventually(2*time.Minute, "no schedule is left to run, and no message to arrive", func() bool { return s.number(pending) == 0 })
 }
 
 // epochs holds that the epochs of shards never fall.
@@ -76,8 +79,28 @@ func (s *site) readLogs(keys []string) map[string]history.Log {
 	logs := make(map[string]history.Log, len(keys))
 	for _, key := range keys {
 		logs[key] = readLog(s.t, db, key)
+		if counted := readCount(s.t, db, key); counted != int64(len(logs[key])) {
+			s.t.Errorf("%s: of %d messages, %d took effect", key, len(logs[key]), counted)
+		}
 	}
 	return logs
+}
+
+// readCount reads how many messages of a register have reached its counter.
+func readCount(t *testing.T, db *postgres.Store, key string) int64 {
+	t.Helper()
+	record, err := db.Load(t.Context(), store.Address{Namespace: "default", Type: counterv1connect.CounterName, Key: key})
+	if errors.Is(err, store.ErrNotFound) {
+		return 0
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", key, err)
+	}
+	state := new(counterv1.CounterState)
+	if err := proto.Unmarshal(record.State, state); err != nil {
+		t.Fatalf("%s: %v", key, err)
+	}
+	return state.GetCount()
 }
 
 func readLog(t *testing.T, db *postgres.Store, key string) history.Log {

@@ -9,12 +9,15 @@ import (
 	"time"
 
 	"github.com/troupe-dev/troupe/actors"
+	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
+	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
 	registerv1 "github.com/troupe-dev/troupe/gen/go/register/v1"
 	"github.com/troupe-dev/troupe/gen/go/register/v1/registerv1connect"
 )
 
 // register implements register.v1.Register. Each value that it takes on is a change of
-// its state, a pair from the version to the value, and an event, all of one turn.
+// its state, a pair from the version to the value, an event, and a message to the counter
+// of the same key, all of one turn.
 type register struct {
 	registerv1connect.UnimplementedRegisterHandler
 	actors.Actor[*registerv1.RegisterState, *registerv1.RegisterEvent]
@@ -60,6 +63,10 @@ func (r *register) set(value int64) error {
 	r.Broadcast(&registerv1.RegisterEvent{Event: &registerv1.RegisterEvent_Written{
 		Written: &registerv1.Written{Value: value, Version: state.GetVersion()},
 	}})
+	add := &counterv1.IncrementRequest{Amount: 1}
+	if err := r.Outbox().Send(actors.Peer{Key: r.Key()}, counterv1connect.CounterIncrementProcedure, add); err != nil {
+		return err
+	}
 	key := binary.BigEndian.AppendUint64(nil, uint64(state.GetVersion()))
 	return r.KV().Put(key, binary.BigEndian.AppendUint64(nil, uint64(value)))
 }
