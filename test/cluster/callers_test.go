@@ -36,7 +36,7 @@ type caller struct {
 }
 
 func newCaller(s *site, record *history.Recorder, number int, seed uint64) *caller {
-	return &caller{site: s, record: record, number: number, random: rand.New(rand.NewPCG(seed, uint64(number))), seen: make(map[string]int64)} //nolint:gosec // numbers of callers
+	return &caller{site: s, record: record, number: number, random: rand.New(rand.NewPCG(seed, uint64(number))), seen: make(map[string]int64)}
 }
 
 // work calls until ctx ends. Its last call ends by itself.
@@ -99,7 +99,8 @@ func (c *caller) one(key string) history.Operation {
 func (c *caller) insist(o history.Operation, timeout time.Duration) history.Operation {
 	key := fmt.Sprintf("operation-%d", o.Value)
 	until := time.Now().Add(repeatTimeout)
-	result, doubt := o, false
+	var result history.Operation
+	doubt := false
 	for {
 		node := c.random.IntN(siteNodes)
 		both := c.random.IntN(4) == 0
@@ -171,7 +172,7 @@ func ask(ctx context.Context, register registerv1connect.RegisterClient, o *hist
 		o.Previous, o.Version, o.Swapped = reply.GetPrevious(), reply.GetVersion(), reply.GetSwapped()
 		return err
 	case history.Later:
-		_, err := register.Later(ctx, &registerv1.LaterRequest{Value: o.Value, Milliseconds: int32(later.Milliseconds())}) //nolint:gosec // laterMost
+		_, err := register.Later(ctx, &registerv1.LaterRequest{Value: o.Value, Milliseconds: int32(later.Milliseconds())})
 		return err
 	}
 	return fmt.Errorf("no such operation: %d", o.Kind)
@@ -207,7 +208,7 @@ func follow(ctx context.Context, s *site, url, key string, stream *history.Strea
 			}
 			return
 		case opened != nil && !opened.GetResumed():
-			stream.Begins(int64(event.GetInfo().GetHead())) //nolint:gosec // each version is one event
+			stream.Begins(int64(event.GetInfo().GetHead())) // each version is one event
 		case event.GetWritten() != nil:
 			stream.Saw(event.GetWritten().GetValue(), event.GetWritten().GetVersion())
 		}

@@ -97,7 +97,7 @@ type play struct {
 	streams   map[string][]*history.Stream
 	followers sync.WaitGroup
 	leave     context.CancelFunc // ends the followers
-	following context.Context    //nolint:containedctx // of the followers of all epochs
+	following context.Context    // of the followers of all epochs
 	next      int                // number of a caller
 }
 

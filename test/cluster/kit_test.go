@@ -64,8 +64,10 @@ func (f *fleet) start() *program.Process {
 
 // launch starts a process, with further flags, which come after the others.
 func (f *fleet) launch(flags ...string) *program.Process {
-	return program.Launch(f.t, f.path, f.t.TempDir(), append([]string{"-database-url", f.url,
-		"-cluster-listen", "127.0.0.1:0", "-cluster-secret", f.secret, "-lame-duck", "500ms"}, flags...)...)
+	return program.Launch(f.t, f.path, f.t.TempDir(), append([]string{
+		"-database-url", f.url,
+		"-cluster-listen", "127.0.0.1:0", "-cluster-secret", f.secret, "-lame-duck", "500ms",
+	}, flags...)...)
 }
 
 func (f *fleet) awaitReady(i int) {

@@ -88,7 +88,7 @@ func (n *network) admit(conn net.Conn, to int, target string) {
 	n.link(from, to).carry(conn, target)
 }
 
-func portOf(addr net.Addr) int { return addr.(*net.TCPAddr).Port } //nolint:forcetypeassert // it is TCP
+func portOf(addr net.Addr) int { return addr.(*net.TCPAddr).Port }
 
 func (n *network) link(from, to int) *link {
 	n.mu.Lock()
@@ -178,7 +178,7 @@ func (p *passage) end(reset bool) {
 
 // carry carries a connection until it ends.
 func (l *link) carry(client net.Conn, target string) {
-	server, err := net.Dial("tcp", target) //nolint:noctx // loopback answers at once
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		_ = client.Close() // the target is down
 		return

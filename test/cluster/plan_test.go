@@ -126,7 +126,7 @@ func (s *site) silence(length time.Duration, links ...[2]int) {
 // plan is the faults of a seed: all of them in some order, and so on.
 func plan(seed uint64) iter.Seq2[int, step] {
 	return func(yield func(int, step) bool) {
-		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
+		random := rand.New(rand.NewPCG(seed, 0))
 		between := func(from, to time.Duration) time.Duration {
 			return from + time.Duration(random.Int64N(int64(to-from)))
 		}

@@ -125,7 +125,7 @@ func readLog(t *testing.T, db *postgres.Store, key string) history.Log {
 		if want := binary.BigEndian.AppendUint64(nil, uint64(n)+1); !bytes.Equal(row.Key, want) || len(row.Value) != 8 {
 			t.Fatalf("%s: the pair %d is %x: %x", key, n, row.Key, row.Value)
 		}
-		log = append(log, int64(binary.BigEndian.Uint64(row.Value))) //nolint:gosec // as it was written
+		log = append(log, int64(binary.BigEndian.Uint64(row.Value)))
 	}
 	written := int64(len(log))
 	if state.GetVersion() != written || written > 0 && state.GetValue() != log[written-1] {

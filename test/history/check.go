@@ -6,6 +6,7 @@ package history
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -93,22 +94,25 @@ type content struct{ value, version int64 }
 var model = porcupine.Model{
 	Init: func() any { return content{} },
 	Step: func(state, _, output any) (bool, any) {
-		was := state.(content)  //nolint:forcetypeassert // the model's only type
-		o := output.(Operation) //nolint:forcetypeassert // likewise
-		is := content{o.Value, was.version + 1}
-		if o.Kind == Read || o.Kind == Swap && o.Outcome == Done && !o.Swapped {
-			is = was
-		}
-		right := o.Version == is.version
-		if o.Outcome == Done && o.Kind != Later {
-			right = right && o.Previous == was.value
-		}
-		if o.Kind == Swap {
-			right = right && (was.value == o.Expected) == (is != was)
-		}
-		return right, is
+		return output.(Operation).after(state.(content)) //nolint:forcetypeassert // the only types
 	},
-	DescribeOperation: func(_, output any) string { return output.(Operation).String() }, //nolint:forcetypeassert // likewise
+}
+
+// after returns what the operation makes of a register, and whether what it said is
+// right then.
+func (o Operation) after(was content) (right bool, is content) {
+	is = content{o.Value, was.version + 1}
+	if o.Kind == Read || o.Kind == Swap && o.Outcome == Done && !o.Swapped {
+		is = was
+	}
+	right = o.Version == is.version
+	if o.Outcome == Done && o.Kind != Later {
+		right = right && o.Previous == was.value
+	}
+	if o.Kind == Swap {
+		right = right && (was.value == o.Expected) == (is != was)
+	}
+	return right, is
 }
 
 // stuck describes the longest order that was found and what does not fit after it.
@@ -122,19 +126,20 @@ func stuck(operations []porcupine.Operation, info porcupine.LinearizationInfo) s
 		}
 	}
 	placed := make(map[int]bool, len(longest))
-	state := any(content{})
+	var is content
 	for _, n := range longest {
 		placed[n] = true
-		_, state = model.Step(state, nil, operations[n].Output)
+		_, is = operations[n].Output.(Operation).after(is) //nolint:forcetypeassert // the only type
 	}
-	text := fmt.Sprintf("after %d of %d the value is %d, version %d, and none of these can be next", len(longest), len(operations),
-		state.(content).value, state.(content).version) //nolint:forcetypeassert // the model's only type
+	var text strings.Builder
+	_, _ = fmt.Fprintf(&text, "after %d of %d the value is %d, version %d, and none of these can be next",
+		len(longest), len(operations), is.value, is.version)
 	shown := 0
 	for n, o := range operations {
 		if !placed[n] && shown < 8 {
-			text += "\n\t" + o.Output.(Operation).String() //nolint:forcetypeassert // likewise
+			_, _ = fmt.Fprintf(&text, "\n\t%s", o.Output)
 			shown++
 		}
 	}
-	return text
+	return text.String()
 }

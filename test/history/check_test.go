@@ -22,9 +22,11 @@ func denied(o Operation) Operation { o.Outcome = NotDone; return o }
 func write(value, previous, version int64) Operation {
 	return Operation{Kind: Write, Value: value, Previous: previous, Version: version}
 }
+
 func read(value, version int64) Operation {
 	return Operation{Kind: Read, Previous: value, Version: version}
 }
+
 func swap(value, expected, previous, version int64) Operation {
 	return Operation{Kind: Swap, Value: value, Expected: expected, Previous: previous, Version: version, Swapped: previous == expected}
 }

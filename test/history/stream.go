@@ -5,6 +5,7 @@ package history
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -43,9 +44,9 @@ func (s *Stream) add(one sight) {
 func (s *Stream) Newest() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for n := len(s.seen) - 1; n >= 0; n-- {
-		if !s.seen[n].gap {
-			return s.seen[n].version
+	for _, one := range slices.Backward(s.seen) {
+		if !one.gap {
+			return one.version
 		}
 	}
 	return 0
