@@ -243,4 +243,7 @@ var (
 	// errStoreFull answers a turn whose change the store has no room for.
 	errStoreFull error = &refusalError{retryable(refusal(connect.CodeResourceExhausted, "store_full", notExecuted,
 		"the server has no room left to store a change"), time.Second)}
+	// errStoreUnavailable answers a turn for which the store could not be read.
+	errStoreUnavailable = &refusalError{retryable(refusal(connect.CodeUnavailable, "store_unavailable", notExecuted,
+		"the store does not answer"), time.Second)}
 )

@@ -125,6 +125,10 @@ func wireError(ctx context.Context, log *slog.Logger, m *Method, err error) *con
 	if errors.Is(err, store.ErrFenced) { // of a read: the node learns of it soon
 		return errNotOwner.(*refusalError).wire //nolint:errorlint,forcetypeassert // our own
 	}
+	if errors.Is(err, store.ErrUnavailable) {
+		log.LogAttrs(ctx, slog.LevelWarn, "the store does not answer", slog.String("procedure", m.Spec.Procedure), slog.Any("error", err))
+		return errStoreUnavailable.wire
+	}
 	if unimplemented, ok := errors.AsType[*connect.Error](err); ok &&
 		unimplemented.Code() == connect.CodeUnimplemented && !unimplemented.IsRemote() {
 		return refusal(connect.CodeUnimplemented, "unimplemented", notExecuted, "%s is not implemented", m.Spec.Procedure)

@@ -6,6 +6,7 @@ package actors_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -222,6 +223,10 @@ func trials() []trial {
 		}},
 		{"a store that cannot read", internal, false, nil, func(o *ordeal) error {
 			o.asleep().faulty.FailRead(errors.New("secret"))
+			return o.increment1()
+		}},
+		{"a store that does not answer", failure{connect.CodeUnavailable, "store_unavailable", notExecuted}, true, nil, func(o *ordeal) error {
+			o.asleep().faulty.FailRead(fmt.Errorf("load: %w", store.ErrUnavailable))
 			return o.increment1()
 		}},
 		{

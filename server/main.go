@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/troupe-dev/troupe/actors"
 )
@@ -92,6 +93,10 @@ func exitCode(err error, stderr io.Writer) int {
 	return exitFailure
 }
 
+// closeReserve is what a stop leaves of the grace period for the store to close, of a
+// period of 20 s or more.
+const closeReserve = 2 * time.Second
+
 // errInterrupted says that somebody at a keyboard wants the program to stop.
 var errInterrupted = errors.New("interrupted")
 
@@ -99,7 +104,7 @@ var errInterrupted = errors.New("interrupted")
 var errUsage = errors.New("see -help")
 
 // run is the program. It returns when ctx ends and the server has stopped.
-func (p *program) run(ctx context.Context, args []string, env func(string) string, stderr io.Writer) (err error) {
+func (p *program) run(ctx context.Context, args []string, env func(string) string, stderr io.Writer) error {
 	settings, err := parse(args, env, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return err
@@ -117,20 +122,20 @@ func (p *program) run(ctx context.Context, args []string, env func(string) strin
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, storage.close()) }()
 	server, err := New(settings.Config)
 	if err != nil {
-		return errors.Join(err, storage.closeNodes())
+		return errors.Join(err, storage.closeNodes(), storage.close())
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", settings.Listen)
 	if err != nil {
-		return errors.Join(err, server.Shutdown(context.Background()), storage.closeNodes())
+		return errors.Join(err, server.Shutdown(context.Background()), storage.closeNodes(), storage.close())
 	}
-	return p.serve(ctx, server, listener, storage.nodes, settings)
+	return p.serve(ctx, server, listener, storage, settings)
 }
 
-// serve runs server until ctx ends or serving fails, and stops it.
-func (p *program) serve(ctx context.Context, server *Server, listener, nodes net.Listener, settings *settings) error {
+// serve runs server until ctx ends or serving fails, and stops it and closes its store
+// within the grace period.
+func (p *program) serve(ctx context.Context, server *Server, listener net.Listener, storage storage, settings *settings) error {
 	log := settings.Logger
 	scheme := "http"
 	if settings.TLS != nil {
@@ -139,9 +144,9 @@ func (p *program) serve(ctx context.Context, server *Server, listener, nodes net
 	listeners := 1
 	served := make(chan error, 2)
 	where := []any{"url", scheme + "://" + listener.Addr().String()}
-	if nodes != nil {
+	if storage.nodes != nil {
 		listeners++
-		go func() { served <- server.ServeNodes(nodes) }()
+		go func() { served <- server.ServeNodes(storage.nodes) }()
 		where = append(where, "node", settings.Cluster.Placement.Self().ID, "cluster_address", settings.Cluster.Placement.Self().Address)
 	} else {
 		where = append(where, "data_dir", settings.dataDir)
@@ -162,13 +167,15 @@ func (p *program) serve(ctx context.Context, server *Server, listener, nodes net
 		server.hurry.Store(true)
 	}
 	log.Info("stopping", "grace_period", settings.grace)
-	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.grace)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.grace)
 	defer cancel()
-	err := server.Shutdown(limited)
+	most, cancel := context.WithTimeout(grace, settings.grace-min(closeReserve, settings.grace/10))
+	defer cancel()
+	err := server.Shutdown(most)
 	for range listeners {
 		serveErr = errors.Join(serveErr, <-served)
 	}
-	if err = errors.Join(serveErr, err); err == nil {
+	if err = errors.Join(serveErr, err, storage.closeWithin(grace)); err == nil {
 		log.Info("stopped")
 	}
 	return err

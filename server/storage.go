@@ -30,6 +30,19 @@ func (s *storage) closeNodes() error {
 	return s.nodes.Close()
 }
 
+// closeWithin closes the store, or gives that up when ctx ends: a database that does
+// not answer would have it wait. The process ends then, which every store survives.
+func (s *storage) closeWithin(ctx context.Context) error {
+	closed := make(chan error, 1)
+	go func() { closed <- s.close() }() // it ends with the process
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return errors.New("the store was not closed within the grace period")
+	}
+}
+
 // open opens the store of the settings, and takes its place in them. With a database
 // the server is a node of a cluster.
 func (s *settings) open(ctx context.Context) (storage, error) {

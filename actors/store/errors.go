@@ -29,6 +29,10 @@ var (
 	// the Write was stored; it may be tried again once there is room.
 	ErrFull = errors.New("store: no room is left")
 
+	// ErrUnavailable is a read's error when what keeps the actors does not
+	// answer now. It may be asked again.
+	ErrUnavailable = errors.New("store: it does not answer")
+
 	// ErrCorrupt is returned when stored bytes fail their checksum or cannot
 	// be decoded. They are never served, and never written over but by a Write that
 	// says so: see Write.Mend.

@@ -62,6 +62,7 @@ var (
 	theirsInTests = map[string][]string{
 		"buf.build/gen/go/bufbuild/protovalidate":   {"clients/go"},
 		"buf.build/go/protovalidate":                {"clients/go"},
+		"github.com/anishathalye/porcupine":         {"test/history"},
 		"github.com/coder/websocket":                {"server", "clients/go", "clients/scenarios"},
 		"github.com/compose-spec/compose-go/v2":     {"test/deploy"},
 		"github.com/google/go-cmp":                  {"."},

@@ -55,8 +55,19 @@ func newFleet(t *testing.T, n int) *fleet {
 }
 
 func (f *fleet) start() *program.Process {
-	return program.Start(f.t, f.path, f.t.TempDir(), "-database-url", f.url,
-		"-cluster-listen", "127.0.0.1:0", "-cluster-secret", f.secret, "-lame-duck", "500ms")
+	process := f.launch()
+	if err := process.Await(f.t); err != nil {
+		f.t.Fatal(err)
+	}
+	return process
+}
+
+// launch starts a process, with further flags, which come after the others.
+func (f *fleet) launch(flags ...string) *program.Process {
+	return program.Launch(f.t, f.path, f.t.TempDir(), append([]string{
+		"-database-url", f.url,
+		"-cluster-listen", "127.0.0.1:0", "-cluster-secret", f.secret, "-lame-duck", "500ms",
+	}, flags...)...)
 }
 
 func (f *fleet) awaitReady(i int) {

@@ -6,6 +6,7 @@ package program
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -39,7 +41,8 @@ type Process struct {
 	// Exited is closed once it has ended.
 	Exited chan struct{}
 
-	cmd *exec.Cmd
+	cmd  *exec.Cmd
+	logs *os.File // what it says
 }
 
 // listening is what a server logs once it serves.
@@ -49,12 +52,32 @@ var listening = regexp.MustCompile(`url=(http://\S+)`)
 // killed when the test ends.
 func Start(tb testing.TB, path, data string, args ...string) *Process {
 	tb.Helper()
-	return Run(tb, exec.Command(path, append([]string{"-listen", "127.0.0.1:0", "-data-dir", data}, args...)...)) //nolint:noctx // Kill ends it
+	return Run(tb, command(path, data, args))
 }
 
 // Run runs a server whose settings are all in cmd, and waits until it listens. It is
 // killed when the test ends.
 func Run(tb testing.TB, cmd *exec.Cmd) *Process {
+	tb.Helper()
+	s := launch(tb, cmd)
+	if err := s.Await(tb); err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// Launch is the first half of [Start], for who has to know of the process before it
+// listens: it runs a server. [Process.Await] is the other one, and must follow.
+func Launch(tb testing.TB, path, data string, args ...string) *Process {
+	tb.Helper()
+	return launch(tb, command(path, data, args))
+}
+
+func command(path, data string, args []string) *exec.Cmd {
+	return exec.Command(path, append([]string{"-listen", "127.0.0.1:0", "-data-dir", data}, args...)...) //nolint:noctx // Kill ends it
+}
+
+func launch(tb testing.TB, cmd *exec.Cmd) *Process {
 	tb.Helper()
 	s := &Process{
 		Client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
@@ -75,11 +98,18 @@ func Run(tb testing.TB, cmd *exec.Cmd) *Process {
 		_ = s.cmd.Wait()
 		close(s.Exited)
 	}()
-	lines := bufio.NewReader(logs)
+	s.logs = logs
+	return s
+}
+
+// Await waits until the server listens, or says that it has ended before.
+func (s *Process) Await(tb testing.TB) error {
+	tb.Helper()
+	lines := bufio.NewReader(s.logs)
 	for s.URL == "" {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			tb.Fatalf("the server did not start: %v", err)
+			return fmt.Errorf("the server did not start: %w", err)
 		}
 		if match := listening.FindStringSubmatch(line); match != nil {
 			s.URL = match[1]
@@ -87,11 +117,40 @@ func Run(tb testing.TB, cmd *exec.Cmd) *Process {
 			tb.Log(line)
 		}
 	}
+	said := new(tail)
 	go func() {
-		_, _ = io.Copy(io.Discard, lines)
-		_ = logs.Close()
+		_, _ = io.Copy(said, lines)
+		_ = s.logs.Close()
 	}()
-	return s
+	tb.Cleanup(func() { // before Kill
+		if tb.Failed() {
+			tb.Logf("the server at %s said last:\n%s", s.URL, said.text())
+		}
+	})
+	return nil
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu   sync.Mutex
+	kept []byte // guarded by mu
+}
+
+const tailBytes = 16 << 10
+
+// Write implements [io.Writer].
+func (l *tail) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept = append(l.kept, b...)
+	l.kept = append(l.kept[:0], l.kept[max(0, len(l.kept)-tailBytes):]...)
+	return len(b), nil
+}
+
+func (l *tail) text() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Clone(l.kept)
 }
 
 // Kill ends the server with SIGKILL and waits until it is gone.
@@ -100,6 +159,9 @@ func (s *Process) Kill() {
 	<-s.Exited
 	s.Client.CloseIdleConnections()
 }
+
+// ID is the process's.
+func (s *Process) ID() int { return s.cmd.Process.Pid }
 
 // Signal sends the server a signal.
 func (s *Process) Signal(signal os.Signal) error { return s.cmd.Process.Signal(signal) }

@@ -125,7 +125,11 @@ func (s *Store) retry(ctx context.Context, doing string, do func(ctx context.Con
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, store.ErrCorrupt), limited.Err() != nil, !disconnected(err):
+		case errors.Is(err, store.ErrCorrupt):
+			return fmt.Errorf("postgres store: %s: %w", doing, err)
+		case limited.Err() != nil:
+			return fmt.Errorf("postgres store: %s: %w: %w", doing, store.ErrUnavailable, err)
+		case !disconnected(err):
 			return fmt.Errorf("postgres store: %s: %w", doing, err)
 		}
 	}

@@ -101,8 +101,8 @@ func TestP15_LateCommit(t *testing.T) {
 }
 
 // TestP15_NobodyToAsk holds that a commit whose answer is lost together with the
-// database is unknown, never reported as having failed, and that the store goes on once
-// the database is back.
+// database is unknown, never reported as having failed, that a read says that nobody
+// answers, and that the store goes on once the database is back.
 func TestP15_NobodyToAsk(t *testing.T) {
 	t.Parallel()
 	s, direct, p := behindProxy(t, 3*time.Second)
@@ -118,6 +118,9 @@ func TestP15_NobodyToAsk(t *testing.T) {
 	}
 	if second.Wait(); b.Err == nil || errors.Is(b.Err, store.ErrUnknown) {
 		t.Errorf("the commit that was never sent: %v, want a definite failure", b.Err)
+	}
+	if _, err := s.Load(t.Context(), a.Record.Address); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a read: %v, want ErrUnavailable", err)
 	}
 	p.play(pass)
 	// The lane asks before it goes on: the second turn was stored.

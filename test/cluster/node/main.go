@@ -1,7 +1,7 @@
 // Copyright 2026 The Troupe Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Node is a server of counters for the tests of a cluster.
+// Node is a server of counters and registers for the tests of a cluster.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"github.com/troupe-dev/troupe/actors"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	"github.com/troupe-dev/troupe/gen/go/register/v1/registerv1connect"
 	"github.com/troupe-dev/troupe/server"
 )
 
@@ -51,5 +52,6 @@ func (c *counter) Get(context.Context, *counterv1.GetRequest) (*counterv1.GetRes
 func main() {
 	registry := actors.NewRegistry()
 	actors.Register(registry, counterv1connect.RegisterCounterHandler, func() *counter { return new(counter) })
+	actors.Register(registry, registerv1connect.RegisterRegisterHandler, func() *register { return new(register) })
 	server.Main(registry)
 }

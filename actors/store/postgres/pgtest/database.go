@@ -93,6 +93,32 @@ func (s *Server) exec(ctx context.Context, database, sql string) error {
 	return nil
 }
 
+// Query returns the rows that a statement gives in a database, as text, to the superuser.
+func (s *Server) Query(t testing.TB, database, sql string) [][]string {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	conn, err := pgx.Connect(ctx, s.URL(database))
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	defer func() { _ = conn.Close(ctx) }() // nothing is under way
+	results, err := conn.PgConn().Exec(ctx, sql).ReadAll()
+	if err != nil {
+		t.Fatalf("pgtest: %s: %v", sql, err)
+	}
+	var rows [][]string
+	for _, result := range results {
+		for _, columns := range result.Rows {
+			row := make([]string, len(columns))
+			for i, column := range columns {
+				row[i] = string(column)
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
 func (s *Server) running() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
