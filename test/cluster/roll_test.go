@@ -53,18 +53,14 @@ type tally struct {
 // load, fails no call of the Go client, and that a subscription misses no event and gets
 // none twice.
 func TestP40_ARollingRestartFailsNoCall(t *testing.T) {
-	if os.Getenv("TROUPE_ROLL_RATE") == "" {
-		t.Parallel()
-	}
+	t.Parallel()
 	rollUnder(t, newGoLoad)
 }
 
 // TestP40_ARollingRestartFailsNoCallOfTypeScript holds the same of the TypeScript client
 // in Node.
 func TestP40_ARollingRestartFailsNoCallOfTypeScript(t *testing.T) {
-	if os.Getenv("TROUPE_ROLL_RATE") == "" {
-		t.Parallel()
-	}
+	t.Parallel()
 	rollUnder(t, newNodeLoad)
 }
 

@@ -85,7 +85,7 @@ func (l *goLoad) call(key string) {
 	l.seen.Counts[key]++
 }
 
-func (l *goLoad) wrong(format string, args ...any) {
+func (l *goLoad) wrongf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seen.Failures = append(l.seen.Failures, fmt.Sprintf(format, args...))
@@ -99,12 +99,12 @@ func (l *goLoad) follow(ctx context.Context, n int) {
 			return
 		}
 		if err != nil {
-			l.wrong("subscriber %d of %s: %v", n, key, err)
+			l.wrongf("subscriber %d of %s: %v", n, key, err)
 			return
 		}
 		got := event.GetCountChanged().GetCount()
 		if last := l.lasts[n].Swap(got); last > 0 && got != last+1 {
-			l.wrong("subscriber %d of %s: %d came after %d", n, key, got, last)
+			l.wrongf("subscriber %d of %s: %d came after %d", n, key, got, last)
 		}
 		l.events.Add(1)
 	}
@@ -117,7 +117,7 @@ func (l *goLoad) eventually(what string, is func(n int, last int64) bool) {
 	for n := range l.lasts {
 		for !is(n, l.lasts[n].Load()) {
 			if time.Now().After(deadline) {
-				l.wrong("subscriber %d of %s is at %d: not %s", n, rollKey(n, l.rate), l.lasts[n].Load(), what)
+				l.wrongf("subscriber %d of %s is at %d: not %s", n, rollKey(n, l.rate), l.lasts[n].Load(), what)
 				return
 			}
 			wait(20 * time.Millisecond)
