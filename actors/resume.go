@@ -63,11 +63,18 @@ func (o *opening) begin(t *turn, b *body) (uint64, error) {
 	}
 	if !ok {
 		i.mu.Lock()
-		defer i.mu.Unlock()
-		if i.entry != nil {
+		pending := i.entry != nil
+		i.mu.Unlock()
+		if pending {
 			return 0, errNotStored
 		}
-		return 0, i.lostPlace(head)
+		// The commit that has the event may have ended since it was looked for.
+		if event, ok, err = t.logged(t, o.number+1); err != nil {
+			return 0, err
+		}
+		if !ok {
+			return 0, i.lostPlace(head)
+		}
 	}
 	if !i.typ.limits.events.holds(event.number, head, b.log.total-(event.total-event.size()), time.Since(time.Unix(0, event.at))) {
 		return 0, i.lostPlace(head)

@@ -19,13 +19,14 @@ const { createClient, Counter } = await import(
     export { Counter } from "./gen/ts/counter/v1/counter_pb.ts";`)
 );
 
-const client = createClient({ baseUrl });
+/** Each user has a client, which has one subscriber and makes one call a second. */
+const clients = Array.from({ length: rate }, () => createClient({ baseUrl }));
 const keyOf = (n) => `roll-${n % Math.max(1, Math.floor(rate / 5))}`;
 const seen = { counts: {}, failures: [], events: 0, millis: [] };
 
 const followers = Array.from({ length: rate }, (_, n) => {
   const follower = { name: `subscriber ${n} of ${keyOf(n)}`, key: keyOf(n), last: 0n };
-  const connection = client.getOrCreate(Counter, follower.key).connect({});
+  const connection = clients[n].getOrCreate(Counter, follower.key).connect({});
   connection.on("countChanged", ({ count }) => {
     if (follower.last > 0n && count !== follower.last + 1n) {
       seen.failures.push(`${follower.name}: ${count} came after ${follower.last}`);
@@ -45,10 +46,11 @@ function causes(error) {
 
 const times = [];
 const calls = new Set();
-async function call(key) {
+async function call(n) {
+  const key = keyOf(n);
   const began = performance.now();
   try {
-    await client.getOrCreate(Counter, key).increment({ amount: 1n });
+    await clients[n % rate].getOrCreate(Counter, key).increment({ amount: 1n });
     seen.counts[key] = (seen.counts[key] ?? 0) + 1;
   } catch (error) {
     seen.failures.push(`a call of ${key}: ${error} (${error.outcome}), ${causes(error)}`);
@@ -61,7 +63,7 @@ const began = performance.now();
 let due = 0;
 const ticker = setInterval(() => {
   for (; calls.size < rate && due < ((performance.now() - began) / 1000) * rate; due++) {
-    const running = call(keyOf(due)).finally(() => calls.delete(running));
+    const running = call(due).finally(() => calls.delete(running));
     calls.add(running);
   }
 }, 5);

@@ -31,8 +31,8 @@ func rollRate(t *testing.T) int {
 // subscribers.
 func rollKey(n, rate int) string { return fmt.Sprintf("roll-%d", n%max(1, rate/5)) }
 
-// load is a client under way: it calls counters at a rate, one after the other, and has
-// as many subscribers to them.
+// load is users under way, as many as there are calls a second: each has a client of its
+// own, subscribes to a counter and makes its share of the calls.
 type load interface {
 	// started returns once each subscriber has had an event.
 	started()
@@ -41,7 +41,7 @@ type load interface {
 	finish() tally
 }
 
-// tally is what a client has seen.
+// tally is what the users have seen.
 type tally struct {
 	Counts   map[string]int64 `json:"counts"`   // calls that succeeded, by key
 	Failures []string         `json:"failures"` // calls that did not, and events that were lost or doubled
@@ -53,22 +53,18 @@ type tally struct {
 // load, fails no call of the Go client, and that a subscription misses no event and gets
 // none twice.
 func TestP40_ARollingRestartFailsNoCall(t *testing.T) {
-	if os.Getenv("TROUPE_ROLL_RATE") == "" {
-		t.Parallel()
-	}
+	t.Parallel()
 	rollUnder(t, newGoLoad)
 }
 
 // TestP40_ARollingRestartFailsNoCallOfTypeScript holds the same of the TypeScript client
 // in Node.
 func TestP40_ARollingRestartFailsNoCallOfTypeScript(t *testing.T) {
-	if os.Getenv("TROUPE_ROLL_RATE") == "" {
-		t.Parallel()
-	}
+	t.Parallel()
 	rollUnder(t, newNodeLoad)
 }
 
-// rollUnder restarts each node of a cluster in turn while a client is at work.
+// rollUnder restarts each node of a cluster in turn while users are at work.
 func rollUnder[L load](t *testing.T, start func(t *testing.T, url string, rate int) L) {
 	t.Helper()
 	f := newFleet(t, 3)
@@ -79,8 +75,8 @@ func rollUnder[L load](t *testing.T, start func(t *testing.T, url string, rate i
 	b := newBalancer(t, urls...)
 	rate := rollRate(t)
 	began := time.Now()
-	client := start(t, b.url(), rate)
-	client.started()
+	users := start(t, b.url(), rate)
+	users.started()
 	for i := range f.nodes {
 		old := f.nodes[i]
 		stopping := time.Now()
@@ -93,7 +89,7 @@ func rollUnder[L load](t *testing.T, start func(t *testing.T, url string, rate i
 		f.awaitReady(i)
 		wait(2 * time.Second) // it takes its share
 	}
-	seen := client.finish()
+	seen := users.finish()
 	took := time.Since(began)
 
 	for _, failure := range seen.Failures {

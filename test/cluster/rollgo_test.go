@@ -17,11 +17,12 @@ import (
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
 )
 
-// goLoad is the load of one client of clients/go.
+// goLoad is the load of users of clients/go: each has a client, which has one subscriber
+// and makes one call a second.
 type goLoad struct {
-	t      *testing.T
-	client *troupe.Client
-	rate   int
+	t       *testing.T
+	clients []*troupe.Client
+	rate    int
 
 	stopCalling, stopFollowing context.CancelFunc
 	calling, following         sync.WaitGroup
@@ -36,7 +37,7 @@ type goLoad struct {
 func newGoLoad(t *testing.T, url string, rate int) *goLoad {
 	t.Helper()
 	l := &goLoad{
-		t: t, client: troupe.Dial(url), rate: rate,
+		t: t, rate: rate,
 		lasts: make([]atomic.Int64, rate), seen: tally{Counts: make(map[string]int64)},
 	}
 	calling, stopCalling := context.WithCancel(t.Context())
@@ -47,8 +48,13 @@ func newGoLoad(t *testing.T, url string, rate int) *goLoad {
 		stopFollowing()
 		l.calling.Wait()
 		l.following.Wait()
-		l.client.Close()
+		for _, client := range l.clients {
+			client.Close()
+		}
 	})
+	for range rate {
+		l.clients = append(l.clients, troupe.Dial(url))
+	}
 	for n := range rate {
 		l.following.Go(func() { l.follow(following, n) })
 	}
@@ -60,7 +66,7 @@ func newGoLoad(t *testing.T, url string, rate int) *goLoad {
 			<-ticker.C
 			slots <- struct{}{}
 			l.calling.Go(func() {
-				l.call(rollKey(n, rate))
+				l.call(n)
 				<-slots
 			})
 		}
@@ -68,13 +74,15 @@ func newGoLoad(t *testing.T, url string, rate int) *goLoad {
 	return l
 }
 
-func (l *goLoad) counters(key string) counterv1connect.CounterClient {
-	return counterv1connect.NewCounterClient(l.client.GetOrCreate(key))
+// counters returns the nth call's, or the nth subscriber's, own.
+func (l *goLoad) counters(n int) counterv1connect.CounterClient {
+	return counterv1connect.NewCounterClient(l.clients[n%l.rate].GetOrCreate(rollKey(n, l.rate)))
 }
 
-func (l *goLoad) call(key string) {
+func (l *goLoad) call(n int) {
+	key := rollKey(n, l.rate)
 	began := time.Now()
-	_, err := l.counters(key).Increment(l.t.Context(), &counterv1.IncrementRequest{Amount: 1})
+	_, err := l.counters(n).Increment(l.t.Context(), &counterv1.IncrementRequest{Amount: 1})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.times = append(l.times, time.Since(began))
@@ -85,7 +93,7 @@ func (l *goLoad) call(key string) {
 	l.seen.Counts[key]++
 }
 
-func (l *goLoad) wrong(format string, args ...any) {
+func (l *goLoad) wrongf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seen.Failures = append(l.seen.Failures, fmt.Sprintf(format, args...))
@@ -94,17 +102,17 @@ func (l *goLoad) wrong(format string, args ...any) {
 // follow is one subscriber: it sees each count of its counter, one after the other.
 func (l *goLoad) follow(ctx context.Context, n int) {
 	key := rollKey(n, l.rate)
-	for event, err := range troupe.Events(ctx, l.counters(key).Subscribe, &counterv1.SubscribeRequest{}) {
+	for event, err := range troupe.Events(ctx, l.counters(n).Subscribe, &counterv1.SubscribeRequest{}) {
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			l.wrong("subscriber %d of %s: %v", n, key, err)
+			l.wrongf("subscriber %d of %s: %v", n, key, err)
 			return
 		}
 		got := event.GetCountChanged().GetCount()
 		if last := l.lasts[n].Swap(got); last > 0 && got != last+1 {
-			l.wrong("subscriber %d of %s: %d came after %d", n, key, got, last)
+			l.wrongf("subscriber %d of %s: %d came after %d", n, key, got, last)
 		}
 		l.events.Add(1)
 	}
@@ -117,7 +125,7 @@ func (l *goLoad) eventually(what string, is func(n int, last int64) bool) {
 	for n := range l.lasts {
 		for !is(n, l.lasts[n].Load()) {
 			if time.Now().After(deadline) {
-				l.wrong("subscriber %d of %s is at %d: not %s", n, rollKey(n, l.rate), l.lasts[n].Load(), what)
+				l.wrongf("subscriber %d of %s is at %d: not %s", n, rollKey(n, l.rate), l.lasts[n].Load(), what)
 				return
 			}
 			wait(20 * time.Millisecond)

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// nodeLoad is the load of one client of clients/typescript, in a process of Node.
+// nodeLoad is the same load of clients/typescript, in a process of Node.
 type nodeLoad struct {
 	t     *testing.T
 	input io.Closer
