@@ -44,7 +44,7 @@ func (s *site) keysOf(node int, prefix string) []string {
 		keys = append(keys, fmt.Sprintf("%s-%d", prefix, n))
 	}
 	var owned []string
-	s.eventually(30*time.Second, "a node has some of the registers", func() bool {
+	s.eventually(2*time.Minute, "a node has some of the registers", func() bool {
 		owned = s.owned(node, keys)
 		return len(owned) >= 2
 	})

@@ -19,10 +19,9 @@ import (
 // The size of a history. An epoch has registers of its own, so that none gets more
 // operations than can be put in order.
 const (
-	historyCallers   = 9
-	historyRegisters = 6
-	historyEpoch     = time.Minute
-	historyPatience  = 2 * time.Minute // for the order of one register's operations
+	historyCallers  = 9
+	historyEpoch    = time.Minute
+	historyPatience = 2 * time.Minute // for the order of one register's operations
 )
 
 // historyLength is how long faults happen and how many there are at least:
@@ -91,14 +90,14 @@ type play struct {
 	balancer *balancer
 	since    time.Time // when the epoch has begun
 
-	callers   sync.WaitGroup
-	stop      context.CancelFunc // ends the callers of the epoch
-	keys      []string           // of all epochs
-	streams   map[string][]*history.Stream
-	followers sync.WaitGroup
-	leave     context.CancelFunc // ends the followers
-	following context.Context    // of the followers of all epochs
-	next      int                // number of a caller
+	callers      sync.WaitGroup
+	stop         context.CancelFunc // ends the callers of the epoch
+	keys         []string           // of all epochs
+	streams      map[string][]*history.Stream
+	followers    sync.WaitGroup
+	leave        context.CancelFunc // ends the followers
+	following    context.Context    // of the followers of all epochs
+	epochs, next int                // numbers of an epoch and of a caller
 }
 
 func newPlay(s *site, seed uint64) *play {
@@ -116,9 +115,12 @@ func newPlay(s *site, seed uint64) *play {
 func (h *play) begin() {
 	h.since = time.Now()
 	var keys []string
-	for range historyRegisters {
-		key := fmt.Sprintf("register-%d", len(h.keys))
-		h.keys, keys = append(h.keys, key), append(keys, key)
+	for node := range siteNodes {
+		keys = append(keys, h.site.keysOf(node, fmt.Sprintf("register-%d-%d", h.epochs, node))...)
+	}
+	h.epochs++
+	for _, key := range keys {
+		h.keys = append(h.keys, key)
 		// One follower goes to whoever is ready, one stays where it is.
 		for n, url := range []string{h.balancer.url(), "http://" + h.site.machines[len(h.keys)%siteNodes].listen} {
 			stream := &history.Stream{Name: fmt.Sprintf("follower %d of %s", n, key)}

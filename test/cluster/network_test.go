@@ -32,11 +32,10 @@ type pair struct{ from, to int }
 // database stands for the database in a pair.
 const database = -1
 
-// network is all the links between some nodes and their database. Each target has one
-// gate, which finds out who connects.
+// network is all the links between some nodes and their database, through gates that know
+// or find out who connects.
 type network struct {
-	t     testing.TB
-	whose func(from, to int) (node int, known bool) // has a connection between two ports of loopback
+	t testing.TB
 
 	mu      sync.Mutex
 	links   map[pair]*link // guarded by mu
@@ -44,8 +43,8 @@ type network struct {
 	running sync.WaitGroup
 }
 
-func newNetwork(t testing.TB, whose func(from, to int) (int, bool)) *network {
-	n := &network{t: t, whose: whose, links: make(map[pair]*link)}
+func newNetwork(t testing.TB) *network {
+	n := &network{t: t, links: make(map[pair]*link)}
 	t.Cleanup(func() {
 		for _, gate := range n.gates {
 			_ = gate.Close() // only once
@@ -60,8 +59,9 @@ func newNetwork(t testing.TB, whose func(from, to int) (int, bool)) *network {
 	return n
 }
 
-// gate returns the address under which nodes reach a target.
-func (n *network) gate(to int, target string) string {
+// gate returns an address under which nodes reach a target. Whose says which of them has
+// opened a connection.
+func (n *network) gate(whose func(net.Conn) (int, bool), to int, target string) string {
 	listener, err := new(net.ListenConfig).Listen(n.t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		n.t.Fatal(err)
@@ -73,22 +73,18 @@ func (n *network) gate(to int, target string) string {
 			if err != nil {
 				return
 			}
-			n.running.Go(func() { n.admit(conn, to, target) })
+			n.running.Go(func() {
+				from, known := whose(conn)
+				if !known { // it has gone already
+					_ = conn.Close()
+					return
+				}
+				n.link(from, to).carry(conn, target)
+			})
 		}
 	})
 	return listener.Addr().String()
 }
-
-func (n *network) admit(conn net.Conn, to int, target string) {
-	from, known := n.whose(portOf(conn.RemoteAddr()), portOf(conn.LocalAddr()))
-	if !known { // it has gone already
-		_ = conn.Close()
-		return
-	}
-	n.link(from, to).carry(conn, target)
-}
-
-func portOf(addr net.Addr) int { return addr.(*net.TCPAddr).Port }
 
 func (n *network) link(from, to int) *link {
 	n.mu.Lock()

@@ -37,6 +37,21 @@ var faults = []fault{
 		s.pause(f.length)
 		s.boot(f.node)
 	}},
+	{name: "a node is killed and its last commits are lost", run: func(s *site, f step) {
+		link := s.network.link(f.node, database)
+		s.holdCommits(f)
+		link.set(condition{cut: true})
+		s.nodes[f.node].Kill()
+		s.network.heal()
+		s.boot(f.node)
+	}},
+	{name: "a node is killed and its last commits arrive later", run: func(s *site, f step) {
+		s.holdCommits(f)
+		s.nodes[f.node].Kill()
+		s.pause(f.length)
+		s.network.heal()
+		s.boot(f.node)
+	}},
 	{name: "a node is restarted", run: func(s *site, f step) {
 		if err := s.nodes[f.node].Stop(); err != nil {
 			s.t.Errorf("node %d: %v", f.node, err)
@@ -103,6 +118,17 @@ func freeze(s *site, f step) {
 	s.signal(f.node, syscall.SIGSTOP)
 	s.pause(f.length)
 	s.signal(f.node, syscall.SIGCONT)
+}
+
+// holdCommits keeps the commits of a node from its database, and waits for some.
+func (s *site) holdCommits(f step) {
+	link := s.network.link(f.node, database)
+	before := link.seen()
+	link.set(condition{holdCommits: true})
+	for began := time.Now(); link.seen() == before && time.Since(began) < 10*time.Second; { // it may run nothing
+		s.pause(20 * time.Millisecond)
+	}
+	s.pause(f.length)
 }
 
 // during puts links into a condition for a time.

@@ -25,6 +25,7 @@ import (
 type machine struct {
 	listen, private string // for clients and for other nodes
 	gate            string // where other nodes reach private
+	database        string // the URL
 	http            *http.Client
 }
 
@@ -67,24 +68,24 @@ func newSiteOver(t *testing.T, direct string, flags []string, servers ...*pgtest
 		flags:     flags,
 		processes: make([]int, siteNodes),
 	}
-	s.network = newNetwork(t, s.whose)
+	s.network = newNetwork(t)
 	through, err := url.Parse(direct)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var gates []string
-	for _, server := range servers {
-		gates = append(gates, s.network.gate(database, server.Addr()))
-	}
-	through.Host = strings.Join(gates, ",")
-	s.url, s.name = through.String(), strings.TrimPrefix(through.Path, "/")
+	s.name = strings.TrimPrefix(through.Path, "/")
 	for i := range siteNodes {
+		var gates []string
+		for _, server := range servers {
+			gates = append(gates, s.network.gate(func(net.Conn) (int, bool) { return i, true }, database, server.Addr()))
+		}
+		through.Host = strings.Join(gates, ",")
 		host := fmt.Sprintf("127.0.0.%d", 2+i) // where no connection that goes out has a port
 		m := machine{
-			listen: freeAddress(t, host), private: freeAddress(t, host),
+			listen: freeAddress(t, host), private: freeAddress(t, host), database: through.String(),
 			http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 		}
-		m.gate = s.network.gate(i, m.private)
+		m.gate = s.network.gate(s.whose, i, m.private)
 		s.machines = append(s.machines, m)
 		t.Cleanup(m.http.CloseIdleConnections)
 	}
@@ -113,7 +114,7 @@ func (s *site) boot(i int) {
 	m := s.machines[i]
 	var failed error
 	for began := time.Now(); time.Since(began) < 2*time.Minute; {
-		process := s.launch(append([]string{"-listen", m.listen, "-cluster-listen", m.private, "-cluster-advertise", m.gate, "-heartbeat", "2s"}, s.flags...)...)
+		process := s.launch(append([]string{"-database-url", m.database, "-listen", m.listen, "-cluster-listen", m.private, "-cluster-advertise", m.gate, "-heartbeat", "2s"}, s.flags...)...)
 		s.nodes[i] = process
 		s.mu.Lock()
 		s.processes[i] = process.ID()
@@ -125,12 +126,12 @@ func (s *site) boot(i int) {
 	s.t.Fatal(failed)
 }
 
-// whose says which node has a connection from one port of loopback to another.
-func (s *site) whose(from, to int) (node int, known bool) {
+// whose says which node has opened a connection: nodes know each other by one address.
+func (s *site) whose(conn net.Conn) (node int, known bool) {
 	s.mu.Lock()
 	processes := slices.Clone(s.processes)
 	s.mu.Unlock()
-	return ownerOf(from, to, processes)
+	return ownerOf(conn, processes)
 }
 
 // settled waits until every node is ready.
