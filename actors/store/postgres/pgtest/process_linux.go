@@ -68,3 +68,25 @@ func endedTime(id int) time.Duration {
 	system, _ := strconv.ParseInt(fields[14], 10, 64)
 	return time.Duration(user+system) * tick
 }
+
+// awaitEnd waits until none of some processes that were killed runs.
+func awaitEnd(ids []int) {
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for _, id := range ids {
+		for runs(id) {
+			<-again.C
+		}
+	}
+}
+
+// runs reports whether a process is there, and more than its entry in the table of
+// processes.
+func runs(id int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", id))
+	if err != nil {
+		return false
+	}
+	state := stat[bytes.LastIndexByte(stat, ')')+1:]
+	return !bytes.HasPrefix(state, []byte(" Z")) && !bytes.HasPrefix(state, []byte(" X"))
+}

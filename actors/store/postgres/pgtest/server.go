@@ -307,7 +307,8 @@ func (s *Server) Stop() { s.end(syscall.SIGQUIT) }
 // Shutdown ends the server in order, its sessions first.
 func (s *Server) Shutdown() { s.end(syscall.SIGINT) }
 
-// Kill kills the server and all its processes with SIGKILL.
+// Kill kills the server and all its processes with SIGKILL, and returns when they are
+// gone: a server does not start while one of them holds the shared memory.
 func (s *Server) Kill() {
 	s.mu.Lock()
 	p := s.process
@@ -316,14 +317,14 @@ func (s *Server) Kill() {
 	if p == nil {
 		return
 	}
-	for _, child := range children(p.id) { // each is the head of its own group
+	_ = syscall.Kill(p.id, syscall.SIGSTOP) // it begins no other
+	all := children(p.id)
+	for _, child := range all { // each is the head of its own group
 		_ = syscall.Kill(child, syscall.SIGKILL) // gone already
 	}
 	_ = syscall.Kill(p.id, syscall.SIGKILL)
-	for _, child := range children(p.id) {
-		_ = syscall.Kill(child, syscall.SIGKILL)
-	}
 	<-p.exited
+	awaitEnd(all)
 }
 
 // Start starts a server again that has been stopped or killed, at the same address.
