@@ -74,11 +74,10 @@ func TestP25_ALedgerSurvivesKill9(t *testing.T) {
 			t.Fatalf("in round %d", round)
 		}
 	}
-	settle(t, program.Start(t, server, data), all, books)
 	payments := 0
-	for n, b := range readBooks(t, data) {
+	for n, b := range settle(t, server, data, all, books) {
 		all[n].check(t, b)
-		if len(b.scheduled) > 0 || len(b.sent) > 0 {
+		if b.left() > 0 {
 			t.Errorf("account %d: %d schedules and %d messages are left", n, len(b.scheduled), len(b.sent))
 		}
 		payments += len(b.paid)
@@ -87,34 +86,6 @@ func TestP25_ALedgerSurvivesKill9(t *testing.T) {
 		t.Error("nothing was paid in all the rounds: the load did not reach the server")
 	}
 	t.Logf("%d payments in %d rounds", payments, rounds(t))
-}
-
-// settle waits until nothing is left to be done, and those who watch have seen it.
-func settle(t *testing.T, s *program.Process, all []*account, books []*book) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	var watchers sync.WaitGroup
-	for n, a := range all {
-		before := books[(n+accounts-1)%accounts]
-		events := uint64(2*len(books[n].paid) + len(before.paid)) // a payment and its run, and what is received
-		following, done := context.WithCancel(ctx)
-		watchers.Go(func() { a.watcher.work(following, s) })
-		watchers.Go(func() {
-			defer done()
-			for a.watcher.last.Load() < events && ctx.Err() == nil {
-				select {
-				case <-time.After(5 * time.Millisecond): // the next look decides
-				case <-ctx.Done():
-				}
-			}
-			if last := a.watcher.last.Load(); last != events {
-				t.Errorf("account %d: the newest event is %d of %d", n, last, events)
-			}
-		})
-	}
-	watchers.Wait()
-	s.Kill()
 }
 
 // pay pays until the server does not answer.
