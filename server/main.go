@@ -147,7 +147,7 @@ func (p *program) serve(ctx context.Context, server *Server, listener net.Listen
 	if storage.nodes != nil {
 		listeners++
 		go func() { served <- server.ServeNodes(storage.nodes) }()
-		where = append(where, "node", settings.Cluster.Placement.Self().ID, "cluster_address", settings.Cluster.Placement.Self().Address)
+		where = append(where, "cluster_address", settings.Cluster.Placement.Self().Address)
 	} else {
 		where = append(where, "data_dir", settings.dataDir)
 	}
