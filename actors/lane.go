@@ -152,7 +152,10 @@ func (d *dispatcher) settleNext(l *lane) bool {
 	if needsLifting(err) {
 		d.park(l.id, addr, lifts, err)
 	}
-	until := d.host.crashes.get(addr).until
+	var until time.Time
+	if cannotWake(err) {
+		until = d.host.crashes.get(addr).until
+	}
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -164,7 +167,7 @@ func (d *dispatcher) settleNext(l *lane) bool {
 	case err == nil, needsLifting(err), d.host.closing.Load(), !d.host.admits(shard):
 	case errors.Is(err, errDueAgain):
 		d.expectLocked(l.id.Shard(), time.Now().UnixMicro())
-	case cannotWake(err) && time.Now().Before(until): // it was said when it crashed
+	case time.Now().Before(until): // it was said when it crashed
 		d.expectLocked(l.id.Shard(), ceilMicro(until))
 	default:
 		d.host.log.Warn("a row that is due could not be settled", slog.String("actor_id", l.id.String()), slog.Any("error", err))
