@@ -104,12 +104,3 @@ func testRebalance(s *suite) {
 		}
 	}
 }
-
-// claim2 is how many shards a node gets that may have none.
-func (n *stay) claim2() int {
-	answer, err := n.ask(cluster.Request{Op: cluster.Claim, Limit: 64})
-	if err != nil && !errors.Is(err, cluster.ErrDead) {
-		n.s.Error(err)
-	}
-	return len(answer.Held)
-}
