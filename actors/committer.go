@@ -27,6 +27,7 @@ const maxGather = 500 * time.Microsecond
 // for the group commit; Hendler et al., Flat Combining, 2010, for the role.)
 type committer struct {
 	store store.Store
+	pace  *pace // learns how long commits take
 
 	mu        sync.Mutex
 	news      *sync.Cond // signaled when leading ends and when a batch has settled
@@ -42,6 +43,7 @@ type batch struct {
 	entries []*entry
 	since   time.Time // when the first entry came
 	pending store.Pending
+	begun   time.Time
 }
 
 // entry is one actor's part of a batch: the changes of one or more of its turns,
@@ -59,8 +61,8 @@ type entry struct {
 	works      []*work
 }
 
-func newCommitter(s store.Store) *committer {
-	c := &committer{store: s, gathering: new(batch)}
+func newCommitter(s store.Store, p *pace) *committer {
+	c := &committer{store: s, pace: p, gathering: new(batch)}
 	c.news = sync.NewCond(&c.mu)
 	return c
 }
@@ -89,6 +91,7 @@ func (c *committer) follow(b *batch) {
 // begun; nil once the caller leads no more.
 func (c *committer) settle(b *batch) *batch {
 	b.pending.Wait()
+	c.pace.committed(time.Since(b.begun))
 	next := c.take() // the disk works on it while the answers go out
 	failed := false
 	for _, e := range b.entries {
@@ -140,6 +143,7 @@ func (c *committer) take() *batch {
 			writes = append(writes, &e.write)
 		}
 	}
+	b.begun = time.Now()
 	b.pending = c.store.Commit(context.Background(), writes)
 	return b
 }

@@ -56,6 +56,7 @@ type dispatcher struct {
 
 	slots    chan struct{} // holds a token for each lane that is served
 	wakes    *bucket
+	pace     *pace      // nil if rows are settled at once
 	sleepers chan *lane // wait to wake their actors
 
 	mu      sync.Mutex
@@ -78,8 +79,8 @@ func (h *Host) dispatch(cfg Config) {
 	h.process, h.startedAt = randomSerial(), time.Now()
 	wakes := newBucket(cmp.Or(cfg.WakeRate, 500))
 	h.dispatchers = map[store.Kind]*dispatcher{
-		store.KindSchedule: newDispatcher(h, store.KindSchedule, cmp.Or(cfg.ScheduledTurns, 64), wakes, h.runSchedule),
-		store.KindOutbox:   newDispatcher(h, store.KindOutbox, maxCouriers, wakes, newCouriers(h).settle),
+		store.KindSchedule: newDispatcher(h, store.KindSchedule, cmp.Or(cfg.ScheduledTurns, 64), wakes, h.pace, h.runSchedule),
+		store.KindOutbox:   newDispatcher(h, store.KindOutbox, maxCouriers, wakes, nil, newCouriers(h).settle),
 	}
 	for _, d := range h.dispatchers {
 		h.running.Go(func() { d.run(h.quit) })
@@ -87,7 +88,7 @@ func (h *Host) dispatch(cfg Config) {
 	}
 }
 
-func newDispatcher(h *Host, kind store.Kind, concurrent int, wakes *bucket, settle settleDue) *dispatcher {
+func newDispatcher(h *Host, kind store.Kind, concurrent int, wakes *bucket, p *pace, settle settleDue) *dispatcher {
 	d := &dispatcher{
 		host:     h,
 		kind:     kind,
@@ -95,6 +96,7 @@ func newDispatcher(h *Host, kind store.Kind, concurrent int, wakes *bucket, sett
 		news:     make(chan struct{}, 1),
 		slots:    make(chan struct{}, concurrent),
 		wakes:    wakes,
+		pace:     p,
 		sleepers: make(chan *lane, duePage),
 		next:     make([]int64, h.shards),
 		lanes:    make(map[store.ID]*lane),

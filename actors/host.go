@@ -46,6 +46,7 @@ type Host struct {
 	process     uint64 // tells this host from others of the store, before and after it
 	startedAt   time.Time
 	dispatchers map[store.Kind]*dispatcher // of rows that fall due
+	pace        *pace                      // of the runs of schedules
 	crashes     *crashes
 	parked      atomic.Int64  // actors whose rows wait until they can be used again
 	lifts       atomic.Uint64 // how often somebody did something about an actor
@@ -104,7 +105,7 @@ func NewHost(cfg Config) (*Host, error) {
 		types:      make(map[string]*actorType, len(cfg.Registry.types)),
 		named:      make(map[string]*Method),
 		table:      newTable(),
-		committer:  newCommitter(cfg.Store),
+		pace:       newPace(),
 		crashes:    newCrashes(),
 		callDepth:  cmp.Or(cfg.MaxCallDepth, defaultCallDepth),
 		wakes:      make(gate, cmp.Or(cfg.ConcurrentWakes, 256)),
@@ -115,6 +116,7 @@ func NewHost(cfg Config) (*Host, error) {
 		stopped:    make(chan struct{}),
 		tokens:     sync.Pool{New: func() any { return make(chan struct{}, 1) }},
 	}
+	h.committer = newCommitter(cfg.Store, h.pace)
 	if h.log == nil {
 		h.log = slog.Default()
 	}
@@ -151,6 +153,9 @@ func (h *Host) Call(ctx context.Context, call *Call) (Reply, error) {
 		return Reply{}, err
 	}
 	defer h.leave()
+	if call.caller == nil {
+		h.pace.call()
+	}
 	reply, err := h.run(ctx, call)
 	if err != nil {
 		return Reply{}, wireError(ctx, h.log, call.Method, err)

@@ -181,6 +181,9 @@ func (d *dispatcher) settleNext(l *lane) bool {
 // not handed out before they are.
 func (d *dispatcher) settleRow(ctx context.Context, id store.ID, key []byte) (addr store.Address, err error) {
 	h := d.host
+	if d.pace != nil {
+		d.pace.take(h.quit) // if that was closed, nothing enters
+	}
 	if err := h.enter(); err != nil {
 		return addr, err
 	}
@@ -243,6 +246,11 @@ func (b *bucket) take(quit <-chan struct{}) bool {
 	b.next = b.next.Add(b.interval)
 	wait := b.next.Sub(now)
 	b.mu.Unlock()
+	return sleep(wait, quit)
+}
+
+// sleep waits for some time; false means that quit was closed first.
+func sleep(wait time.Duration, quit <-chan struct{}) bool {
 	if wait <= 0 {
 		return true
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"sync"
 	"testing"
@@ -192,10 +193,15 @@ func forAWhile(d time.Duration) <-chan struct{} {
 	return stop
 }
 
-// heap returns the bytes of the live heap.
+// heap returns the bytes of the live heap, after a collection.
 func heap() uint64 {
 	runtime.GC()
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return stats.HeapAlloc
+	return lastHeap()
+}
+
+// lastHeap returns the bytes that were live at the last collection. It disturbs nobody.
+func lastHeap() uint64 {
+	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64()
 }
