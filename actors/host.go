@@ -153,9 +153,6 @@ func (h *Host) Call(ctx context.Context, call *Call) (Reply, error) {
 		return Reply{}, err
 	}
 	defer h.leave()
-	if call.caller == nil {
-		h.pace.call()
-	}
 	reply, err := h.run(ctx, call)
 	if err != nil {
 		return Reply{}, wireError(ctx, h.log, call.Method, err)

@@ -24,6 +24,8 @@ const (
 	paceProbe = 3 * time.Second
 	// paceLinger is how long after a call another one is expected.
 	paceLinger = 10 * time.Second
+	// paceNotice is how exactly the time of the last call is known.
+	paceNotice = 100 * time.Millisecond
 	// paceStrain is how many times as long commits may take as beside few runs.
 	paceStrain = 1.15
 	// paceRise and paceFall are what the rate of a window is multiplied by.
@@ -41,11 +43,10 @@ const (
 // the sign that background work is in the way: Shalunov et al., LEDBAT, RFC 6817, 2012.
 // Slowing down for a moment to learn what is normal: Cardwell et al., BBR, 2016.)
 type pace struct {
-	called atomic.Bool // since the window began
+	called atomic.Int64 // when the last call came, in milliseconds since 1970, to paceNotice
 
 	mu     sync.Mutex
 	idle   bool      // guarded by mu; there are no calls
-	heard  time.Time // guarded by mu; the end of the last window with calls
 	rate   float64   // guarded by mu; runs a second
 	next   time.Time // guarded by mu; when the next run may begin
 	slow   bool      // guarded by mu; the window is to have few runs
@@ -59,12 +60,12 @@ type pace struct {
 	sum     float64 // of the logarithms of what they took, of which a few that stall say little
 }
 
-func newPace() *pace { return &pace{idle: true, rate: paceFloor} }
+func newPace() *pace { return &pace{rate: paceFloor} }
 
 // call takes note of a call.
-func (p *pace) call() {
-	if !p.called.Load() {
-		p.called.Store(true)
+func (p *pace) call(now time.Time) {
+	if at := now.UnixMilli(); at-p.called.Load() >= paceNotice.Milliseconds() {
+		p.called.Store(at)
 	}
 }
 
@@ -102,21 +103,17 @@ func (p *pace) reserve(now time.Time) time.Duration {
 
 // turnLocked begins a new window if the last one is over, and learns from that.
 func (p *pace) turnLocked(now time.Time) {
-	age := now.Sub(p.since)
-	switch {
-	case p.idle && !p.called.Load():
+	if p.idle = now.UnixMilli()-p.called.Load() > paceLinger.Milliseconds(); p.idle {
 		return
-	case p.idle, age > 2*paceWait: // most of it was without runs
+	}
+	switch age := now.Sub(p.since); {
+	case age > 2*paceWait: // most of it was without runs or without calls
 		p.slow = true
 	case age < paceWindow, p.commits < paceSamples && age < paceWait:
 		return
 	case p.commits > 0:
 		p.learnLocked(now, age)
 	}
-	if p.called.Swap(false) {
-		p.heard = now
-	}
-	p.idle = now.Sub(p.heard) > paceLinger
 	p.since, p.begun, p.commits, p.sum = now, 0, 0, 0
 }
 

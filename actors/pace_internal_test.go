@@ -26,7 +26,7 @@ func (m *paced) runs(d, every time.Duration) float64 {
 	end, n := m.now.Add(d), 0
 	for ; m.now.Before(end); n++ {
 		if m.calls {
-			m.call()
+			m.call(m.now)
 		}
 		if wait := m.reserve(m.now); wait > 0 {
 			m.now = m.now.Add(wait)

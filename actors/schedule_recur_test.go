@@ -236,6 +236,44 @@ func TestP32_ManyDueAtOnce(t *testing.T) {
 	})
 }
 
+// TestP32_RunsGiveWayToCallsOfTheHost has schedules fall due together, soon after a call
+// and long after the last one.
+func TestP32_RunsGiveWayToCallsOfTheHost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := new(planDiary)
+		p := newPlanner(t, nil, d, actors.SleepAfter(time.Hour))
+		plan := func(in time.Duration) (at time.Time) {
+			at = time.Now().Add(in)
+			for key := range 50 {
+				p.do(strconv.Itoa(key), func(_ context.Context, c *counter) error {
+					for range 4 {
+						if _, err := c.Schedule().At(at, increment, by(1)); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			}
+			return at
+		}
+		for _, with := range []struct{ in, least, most time.Duration }{
+			{2 * time.Second, 200 * time.Millisecond, 400 * time.Millisecond}, // 200 runs, 32 and then at least 500 a second
+			{time.Minute, 0, 0},
+		} {
+			at := plan(with.in)
+			pass(with.in + 10*time.Second)
+			runs, last := d.take(), time.Duration(0)
+			for _, run := range runs {
+				last = max(last, run.at.Sub(at))
+			}
+			if len(runs) != 200 || last < with.least || last > with.most {
+				t.Errorf("%s after the last call, %d runs, the last one after %s; want 200, after %s to %s", with.in, len(runs), last, with.least, with.most)
+			}
+		}
+	})
+}
+
 // TestP32_ManyOfOneActor has all schedules of one actor fall due at one time: they
 // take turns with its callers.
 func TestP32_ManyOfOneActor(t *testing.T) {

@@ -59,7 +59,12 @@ func runAction(t *turn, b *body) error {
 // submit runs a turn at the actor that a call names, again if the actor is
 // destroyed while the call waits and the key finds another one.
 func (h *Host) submit(ctx context.Context, call *Call, params proto.Message, readOnly bool, run func(*turn, *body) error) (*turn, error) {
-	return h.submitTurn(ctx, call, func(t *turn) { t.params, t.readOnly = params, readOnly }, run)
+	return h.submitTurn(ctx, call, func(t *turn) {
+		t.params, t.readOnly = params, readOnly
+		if call.caller == nil {
+			h.pace.call(t.queuedAt)
+		}
+	}, run)
 }
 
 // submitTurn is submit for a turn that set has its way with first.
