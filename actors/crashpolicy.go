@@ -5,6 +5,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -57,9 +58,12 @@ func (h *Host) rouse(typ *actorType, addr store.Address) {
 	}
 	defer h.leave()
 	ctx := context.Background()
-	t := h.newTurn(ctx, typ, nil, func(*turn, *body) error { return nil })
-	t.readOnly = true
-	_ = h.await(ctx, h.table.get(h, typ, addr), t)
+	for gone := true; gone; {
+		t := h.newTurn(ctx, typ, nil, func(*turn, *body) error { return nil })
+		t.readOnly = true
+		err := h.await(ctx, h.table.get(h, typ, addr), t)
+		gone = errors.Is(err, errIncarnationGone) // the instance that has crashed is forgotten just now
+	}
 }
 
 // bury destroys an incarnation that has crashed.
