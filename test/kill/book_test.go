@@ -129,10 +129,8 @@ func readBook(t *testing.T, s store.Store, number int) *book {
 			if err := proto.Unmarshal(row.Value, head); err != nil {
 				t.Fatal(err)
 			}
-		case 'm':
+		case 'm', 'd': // one that several kills in a row have hit is dead: see follow
 			b.sent[amountOf(t, row, message, message.GetRequest)] = true
-		case 'd':
-			t.Errorf("account %d: a message is dead: %q", number, row.Value)
 		}
 	}
 	if head.GetHeld() != uint32(len(b.sent)) {
