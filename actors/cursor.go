@@ -16,7 +16,7 @@ import (
 //
 //	{actor id}-{generation of the store}-{number of the event before it}
 //
-// with both numbers in base 36. A store that was restored from a backup has a new
+// with both numbers in base 36. A store that was restored from a backup is given a new
 // generation, so a cursor never means another event than the one it was made for.
 
 // cursorPrefix is what the cursors of one incarnation have in common.

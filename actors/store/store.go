@@ -102,7 +102,8 @@ type Pending interface {
 type Info struct {
 	// Format is the version of the driver's layout on disk.
 	Format int
-	// Generation changes when a store is restored from a backup.
+	// Generation changes when a store is restored from a backup, in the way that
+	// its driver describes.
 	Generation uint64
 	// Shards is the number of shards, fixed when the store was created.
 	Shards uint16

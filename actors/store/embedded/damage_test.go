@@ -239,7 +239,7 @@ func TestNewerLayout(t *testing.T) {
 			closeStore(t, openDir(t, "store", opts))
 			alter(t, opts.FS, 'm', func([]byte) []byte { return sealed("m", meta) })
 			_, err := embedded.Open("store", opts)
-			if !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), "export") {
+			if !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), "run the ") {
 				t.Errorf("Open: %v, want ErrFormat and what to do", err)
 			}
 		})

@@ -34,13 +34,17 @@ type meta struct {
 }
 
 func newMeta(shards uint16) meta {
-	m := meta{layout: layoutVersion, shards: shards, hash: hashName}
-	for m.generation == 0 {
+	return meta{layout: layoutVersion, shards: shards, hash: hashName, generation: newGeneration()}
+}
+
+// newGeneration returns a number that no other store has, nor this one before.
+func newGeneration() (generation uint64) {
+	for generation == 0 {
 		var b [8]byte
 		_, _ = rand.Read(b[:]) // never fails: see crypto/rand
-		m.generation = binary.BigEndian.Uint64(b[:])
+		generation = binary.BigEndian.Uint64(b[:])
 	}
-	return m
+	return generation
 }
 
 func metaKey() []byte { return []byte{tagMeta} }
@@ -74,15 +78,15 @@ func decodeMeta(value []byte) (m meta, err error) {
 func (m meta) fits(wantShards uint16) error {
 	switch {
 	case m.layout != layoutVersion:
-		return fmt.Errorf("%w: its layout has version %d and this program serves %d; run the version of Troupe that wrote it, or export it there and import it here",
+		return fmt.Errorf("%w: its layout has version %d and this program serves %d; run the version of Troupe that wrote it",
 			store.ErrFormat, m.layout, layoutVersion)
 	case m.hash != hashName:
-		return fmt.Errorf("%w: its actors are placed by the hash %q and this program uses %q; export it with the program that wrote it and import it here",
+		return fmt.Errorf("%w: its actors are placed by the hash %q and this program uses %q; run the program that wrote it",
 			store.ErrFormat, m.hash, hashName)
 	case m.shards == 0:
 		return fmt.Errorf("%w: it has no shards; restore it from a backup", store.ErrFormat)
 	case wantShards != 0 && wantShards != m.shards:
-		return fmt.Errorf("%w: it was created with %d shards and the settings ask for %d; leave the number unset, or export it and import it into a new store",
+		return fmt.Errorf("%w: it was created with %d shards and the settings ask for %d; leave the number unset: it cannot be changed",
 			store.ErrFormat, m.shards, wantShards)
 	}
 	return nil

@@ -104,6 +104,9 @@ func (s *Store) open() error {
 	if err == nil {
 		err = s.meta.fits(s.opts.Shards)
 	}
+	if err == nil {
+		err = s.renew()
+	}
 	if err != nil {
 		return errors.Join(err, s.db.Close())
 	}
