@@ -72,13 +72,14 @@ type peers struct {
 
 	rpc   sync.Map                                  // connect.Transport by address
 	nodes atomic.Pointer[map[string]placement.Node] // by id, which never means another node, as last asked
+	look  look
 }
 
 func newPeers(cfg Config) *peers {
 	if cfg.Cluster == nil {
 		return nil
 	}
-	c := &peers{placement: cfg.Cluster.Placement, log: cfg.Logger}
+	c := &peers{placement: cfg.Cluster.Placement, log: cfg.Logger, look: newLook()}
 	c.stopping, c.stop = context.WithCancel(context.Background())
 	dialer := &net.Dialer{Timeout: nodeDialTimeout, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: nodeKeepAlive, Interval: nodeKeepAlive, Count: 3,

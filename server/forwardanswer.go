@@ -19,21 +19,18 @@ func (p *passing) answer(ctx context.Context, response *http.Response) {
 	header := p.w.Header()
 	copyHeader(header, response.Header)
 	p.w.WriteHeader(response.StatusCode)
-	flush := func() {}
-	if response.ContentLength < 0 { // a stream, or the like
-		control := http.NewResponseController(p.w)
-		flush = func() { _ = control.Flush() }
-		flush()
+	send := p.sender(response.ContentLength < 0) // a stream, or the like
+	if response.ContentLength < 0 {
+		_ = send(nil) // the headers
 	}
 	buffer := copyBuffers.Get().(*[32 << 10]byte) //nolint:forcetypeassert // the pool's only type
 	defer copyBuffers.Put(buffer)
 	for {
 		n, err := response.Body.Read(buffer[:])
 		if n > 0 {
-			if _, writeErr := p.w.Write(buffer[:n]); writeErr != nil {
-				return // the client is gone
+			if send(buffer[:n]) != nil {
+				return // the client is gone, or takes nothing
 			}
-			flush()
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -47,6 +44,21 @@ func (p *passing) answer(ctx context.Context, response *http.Response) {
 	}
 	for name, values := range response.Trailer {
 		header[http.TrailerPrefix+name] = values
+	}
+}
+
+// sender returns what sends a piece of an answer to the client, who must take it in
+// time: the writer of a stream or a guard sees to that.
+func (p *passing) sender(flush bool) func(piece []byte) error {
+	if writer, ok := p.w.(*streamWriter); ok {
+		return func(piece []byte) error { return writer.send(piece, flush) }
+	}
+	control := http.NewResponseController(p.w)
+	return func(piece []byte) error {
+		if _, err := p.w.Write(piece); err != nil || !flush {
+			return err
+		}
+		return control.Flush()
 	}
 }
 

@@ -39,6 +39,7 @@ type guard struct {
 	detached     bool                 // answered while the handler still runs
 	reading      bool                 // the body's time runs
 	writing      bool                 // the response's time runs
+	buffered     int                  // bytes of the response that have been written
 }
 
 var (
@@ -119,7 +120,7 @@ func (g *guard) Write(p []byte) (written int, err error) {
 		return len(p), nil
 	}
 	g.answer()
-	if len(p) <= bufferedBytes {
+	if g.buffered += len(p); g.buffered <= bufferedBytes {
 		return g.ResponseWriter.Write(p)
 	}
 	if g.reading { // the answer leaves before the body has come
@@ -160,7 +161,7 @@ func (g *guard) release() {
 		g.stop()
 	}
 	g.answer()
-	g.ResponseWriter, g.request, g.body, g.detached = nil, nil, nil, false
+	g.ResponseWriter, g.request, g.body, g.detached, g.buffered = nil, nil, nil, false, 0
 	g.pool.Put(g)
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -19,12 +20,17 @@ import (
 type stuck struct {
 	http.ResponseWriter
 	cut     chan struct{}
+	room    int // what is buffered for it
 	flushes int
 }
 
 var errCut = errors.New("the deadline passed")
 
-func (s *stuck) Write([]byte) (int, error) {
+func (s *stuck) Write(p []byte) (int, error) {
+	if s.room >= len(p) && len(p) > 0 {
+		s.room -= len(p)
+		return len(p), nil
+	}
 	<-s.cut
 	return 0, errCut
 }
@@ -44,6 +50,39 @@ func TestStuckSubscriber(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestAnAnswerThatIsPassedOnMustBeTaken has a peer take nothing of what another node
+// answers, as a stream and as the end of a long answer that came in small pieces.
+func TestAnAnswerThatIsPassedOnMustBeTaken(t *testing.T) {
+	t.Parallel()
+	endless := io.NopCloser(iotest.OneByteReader(zeros{}))
+	peer := &stuck{ResponseWriter: httptest.NewRecorder(), cut: make(chan struct{})}
+	p := &passing{w: newStreamWriter(peer, time.Millisecond)}
+	p.answer(t.Context(), &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: endless})
+	select {
+	case <-peer.cut:
+	default:
+		t.Error("the stream was not cut")
+	}
+
+	limits := Limits{BodyTimeout: time.Minute, WriteTimeout: time.Millisecond}
+	full := &stuck{ResponseWriter: httptest.NewRecorder(), cut: make(chan struct{}), room: bufferedBytes}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	g := newGuard(newGuards(), full, r, &limits, nil)
+	p = &passing{w: g}
+	p.answer(t.Context(), &http.Response{StatusCode: http.StatusOK, ContentLength: 1 << 20, Body: endless})
+	g.release()
+	select {
+	case <-full.cut:
+	default:
+		t.Error("the answer was not cut")
+	}
+}
+
+// zeros is an endless body.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestStuckCaller(t *testing.T) {
 	t.Parallel()

@@ -52,6 +52,7 @@ type router struct {
 	forwarded     bool // serves what other nodes pass on
 	calls         *gate
 	subscriptions *gate
+	probes        *gate // of subscriptions, those that need no principal
 	guards        *sync.Pool
 
 	principalCalls, principalStreams *shares
@@ -67,6 +68,7 @@ func newRouter(limits Limits, errors *connecthttp.ErrorWriter) *router {
 		limits:        limits,
 		calls:         newGate(limits.Calls),
 		subscriptions: newGate(limits.Subscriptions),
+		probes:        newGate(max(limits.Subscriptions/probeShare, 1)),
 		guards:        newGuards(),
 
 		principalCalls:   newShares(limits.CallsPerPrincipal),
@@ -111,8 +113,8 @@ func (rt *router) add(spec connect.Spec, actor bool) {
 // ServeHTTP implements [http.Handler].
 func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	found, ok := rt.routes[r.URL.Path]
-	byURL := !ok || r.URL.RawPath != ""
-	if byURL && !strings.HasPrefix(r.URL.Path, urlPrefix) {
+	byURL := strings.HasPrefix(r.URL.Path, urlPrefix) && (!ok || r.URL.RawPath != "")
+	if !ok && !byURL {
 		rt.serveElse(w, r)
 		return
 	}
@@ -151,6 +153,13 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serveElse serves what is no known procedure.
 func (rt *router) serveElse(w http.ResponseWriter, r *http.Request) {
 	if handler := rt.others[serviceName(r.URL.Path)]; handler != nil {
+		if rt.auth != nil {
+			var err error
+			if r, err = rt.auth.authenticate(r); err != nil {
+				rt.refuse(w, r, err)
+				return
+			}
+		}
 		rt.limitBody(w, r)
 		handler.ServeHTTP(w, r)
 		return
@@ -242,6 +251,9 @@ func (rt *router) serveUnary(w http.ResponseWriter, r *http.Request, found *rout
 	guard.release()
 }
 
+// probeShare is the part of all subscriptions that may be of those whom nobody knows.
+const probeShare = 10
+
 // busyDelay is when a refused caller should try again.
 const busyDelay = 100 * time.Millisecond
 
@@ -251,6 +263,13 @@ const envelopeBytes = 5
 // serveStream serves a subscription or another stream. What is on the stack here
 // stays there as long as the stream.
 func (rt *router) serveStream(w http.ResponseWriter, r *http.Request, found *route) {
+	if found.open {
+		if !rt.probes.enter() {
+			rt.refuse(w, r, retryAfter(tooManyStreams.errorf("this server has %d streams that watch its health", rt.probes.limit), time.Second))
+			return
+		}
+		defer rt.probes.leave()
+	}
 	share, ok := rt.enterStream(w, r)
 	if !ok {
 		return

@@ -51,6 +51,13 @@ func TestServices(t *testing.T) {
 	if got := b.post(t, ownProcedure, "application/json", nil, []byte("{}")); got.code != "unauthenticated" {
 		t.Errorf("a call of somebody unknown: %+v", got)
 	}
+	encoded := strings.TrimSuffix(ownProcedure, "o") + "%6F"
+	if got := b.post(t, encoded, "application/json", nil, []byte("{}")); got.code != "unauthenticated" {
+		t.Errorf("a call of somebody unknown, the path encoded in another way: %+v", got)
+	}
+	if got := b.post(t, "/own.v1.Own/Else", "application/json", nil, []byte("{}")); got.code != "unauthenticated" {
+		t.Errorf("a call of somebody unknown, of a method that is not there: %+v", got)
+	}
 	fail = connect.NewError(connect.CodeInvalidArgument, "bad")
 	if got := b.post(t, ownProcedure, "application/json", ada, []byte("{}")); got.code != "invalid_argument" || got.message != "bad" || len(got.details) != 0 {
 		t.Errorf("an error that was made for callers: %+v", got)

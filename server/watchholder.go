@@ -6,6 +6,7 @@ package server
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/troupe-dev/troupe/actors/placement"
 )
@@ -31,15 +32,57 @@ func (c *peers) holderOf(ctx context.Context, token string) (placement.Node, boo
 			return node, true, nil
 		}
 	}
-	all, err := c.placement.Nodes(ctx)
+	known, err := c.look.again(ctx, c)
 	if err != nil {
 		return placement.Node{}, false, retryAfter(nodeUnreachable.errorf("the node that holds the shared stream cannot be found out"), moveDelay).WithCause(err)
+	}
+	node, ok := known[name]
+	return node, ok, nil
+}
+
+// lookPause is how long one look at the nodes must suffice. Tokens come from outside,
+// and whoever asks for the nodes uses what the lease is renewed with.
+const lookPause = time.Second
+
+// look is the looks at the nodes that calls about streams of unknown nodes need: one
+// at a time, for all who wait, and one in a second.
+type look struct {
+	turn  chan struct{} // holds a token of the one that looks
+	begun time.Time     // belongs to the token: when the last look began
+	ended time.Time     // belongs to the token: when the last one that saw them began
+}
+
+func newLook() look { return look{turn: make(chan struct{}, 1)} }
+
+// again returns the nodes as they are at the time of the call or later.
+func (l *look) again(ctx context.Context, c *peers) (map[string]placement.Node, error) {
+	asked := time.Now()
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if !l.ended.Before(asked) {
+		return *c.nodes.Load(), nil // somebody has looked while this call waited
+	}
+	pause := time.NewTimer(time.Until(l.begun.Add(lookPause)))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	l.begun = time.Now()
+	all, err := c.placement.Nodes(ctx)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller says what it was for
 	}
 	known := make(map[string]placement.Node, len(all))
 	for _, one := range all {
 		known[one.ID] = one.Node
 	}
 	c.nodes.Store(&known)
-	node, ok := known[name]
-	return node, ok, nil
+	l.ended = l.begun
+	return known, nil
 }

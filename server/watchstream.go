@@ -71,9 +71,10 @@ func (w *watch) reserve(number uint32) (own context.Context, err error) {
 func (w *watch) remove(number uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	distance := max(number, w.highest) - min(number, w.highest)
 	if cancel := w.carried[number]; cancel != nil {
 		cancel()
-	} else if number < w.highest || number-w.highest < numberWindow {
+	} else if distance < numberWindow { // another one would not be carried
 		w.seen[number] = true
 	}
 }
