@@ -140,16 +140,16 @@ func (c *couriers) round(q queue) (more bool, err error) {
 		return more, ignoreAbsent(err)
 	}
 	var taken uint64 // the number of the newest message that was taken
-	var failed *storagev1.OutboxMessage
+	var failed letter
 	for _, l := range letters {
 		err := c.deliver(q, l)
 		if err != nil {
-			failed = l.message
+			failed = l
 			break
 		}
 		taken = l.number
 	}
-	if taken == 0 && failed == nil {
+	if taken == 0 && failed.message == nil {
 		return false, nil
 	}
 	ctx := context.WithoutCancel(c.ctx)
@@ -210,8 +210,12 @@ func (t *turn) pickUp(queue string) (letters []letter, strange bool, err error) 
 // dueMessages reads the first messages of a queue; none if they are not due.
 func (t *turn) dueMessages(queue string, limit int) ([]store.Row, error) {
 	rows, err := t.scan(t, store.KindOutbox, store.Range{From: []byte(queue), To: prefixEnd([]byte(queue)), Limit: limit})
-	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() || rows[0].Due.After(time.Now()) {
+	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() {
 		return nil, err
+	}
+	if rows[0].Due.After(time.Now()) { // the clock may have gone back since it was due
+		t.inst.host.dispatchers[store.KindOutbox].expect(t.inst.id.Shard(), rows[0].Due)
+		return nil, nil
 	}
 	return rows, nil
 }
@@ -234,7 +238,7 @@ func (t *turn) claim(queue string) (letters []letter, more bool, err error) {
 	}
 	if m.GetDeaths() >= maxDeaths {
 		m.LastError, m.FailedAt = "the process died in each of several attempts", time.Now().UnixMicro()
-		more, err = t.signOff(queue, 0, m)
+		more, err = t.signOff(queue, 0, letter{numberOf(rows[0].Key), m})
 		return nil, more, err
 	}
 	m.ClaimedBy = process
@@ -293,8 +297,10 @@ func isVerdict(err error) bool {
 }
 
 // signOff removes the messages of a queue that were taken, and puts off or gives up
-// the one after them that has failed. more says that the queue is due again at once.
-func (t *turn) signOff(queue string, taken uint64, failed *storagev1.OutboxMessage) (more bool, err error) {
+// the one after them that has failed; its message is nil if none has. It may be gone:
+// another node has delivered it, if the actor was there meanwhile. more says that the
+// queue is due again at once.
+func (t *turn) signOff(queue string, taken uint64, failed letter) (more bool, err error) {
 	rows, err := t.scan(t, store.KindOutbox, store.Range{From: []byte(queue), To: prefixEnd([]byte(queue)), Limit: maxRound + 2})
 	if err != nil {
 		return false, err
@@ -306,19 +312,20 @@ func (t *turn) signOff(queue string, taken uint64, failed *storagev1.OutboxMessa
 			t.deleteRow(store.KindOutbox, row.Key)
 			gone++
 			continue
-		case failed != nil:
-			failed.ClaimedBy = 0
-			value, err := proto.Marshal(failed)
+		case failed.message != nil && failed.number == numberOf(row.Key):
+			m := failed.message
+			m.ClaimedBy = 0
+			value, err := proto.Marshal(m)
 			if err != nil {
 				return false, fmt.Errorf("encode a message: %w", err)
 			}
-			if failed.GetAttempts() >= maxAttempts || failed.GetDeaths() >= maxDeaths {
+			if m.GetAttempts() >= maxAttempts || m.GetDeaths() >= maxDeaths {
 				t.deleteRow(store.KindOutbox, row.Key)
 				t.putRow(store.KindOutbox, store.Row{Key: numbered([]byte{outboxDead}, numberOf(row.Key)), Value: value, Due: shelved})
-				failed = nil
+				failed.message = nil
 				continue
 			}
-			t.putRow(store.KindOutbox, store.Row{Key: row.Key, Value: value, Due: time.Now().Add(retryPause(failed.GetAttempts(), firstRetry, lastRetry))})
+			t.putRow(store.KindOutbox, store.Row{Key: row.Key, Value: value, Due: time.Now().Add(retryPause(m.GetAttempts(), firstRetry, lastRetry))})
 		case row.Due.IsZero():
 			t.putRow(store.KindOutbox, store.Row{Key: row.Key, Value: row.Value, Due: time.Now()})
 			more = true

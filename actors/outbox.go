@@ -118,7 +118,8 @@ const (
 	outboxHead    = 'h' // one row: storagev1.Outbox
 	outboxMessage = 'm' // and the receiver, and a number: storagev1.OutboxMessage
 	outboxDead    = 'd' // and a number: storagev1.OutboxMessage
-	outboxTaken   = 'i' // and a sender's id: storagev1.Inbox
+	outboxTaken   = 'i' // and a sender's id: storagev1.Inbox, of its messages to the key
+	outboxTakenID = 'j' // the same, of its messages to the id: another queue with its own pace
 )
 
 // queueKey is the prefix of the messages to one receiver: a hash, because a key may be
@@ -234,6 +235,9 @@ func (t *turn) putOutboxHead(head *storagev1.Outbox) error {
 // take notes that the turn takes a message, or says that an earlier one has.
 func (t *turn) take(p *Postmark) (taken bool, err error) {
 	key := append([]byte{outboxTaken}, p.Sender[:]...)
+	if !t.call.ID.IsZero() {
+		key[0] = outboxTakenID
+	}
 	inbox := new(storagev1.Inbox)
 	if err := t.readOutbox(key, inbox); err != nil {
 		return false, err
