@@ -238,7 +238,8 @@ func (i *instance) crashed(id store.ID, failure error) {
 	i.react(id, time.Until(known.until))
 }
 
-// panicked notes a panic of the actor's code in a turn.
+// panicked notes a panic of the actor's code in a turn, once the actor is out of
+// memory: a restart would find it awake otherwise.
 func (i *instance) panicked(failure error) {
 	i.host.crashes.update(i.addr, failure, func(*crash) {})
 	i.react(i.id, 0)

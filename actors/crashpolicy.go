@@ -44,25 +44,34 @@ func CrashPolicy(action CrashAction) Option {
 func (i *instance) react(id store.ID, backoff time.Duration) {
 	switch h := i.host; i.typ.crashPolicy {
 	case CrashRestart:
-		time.AfterFunc(backoff, func() { h.rouse(i.typ, i.addr) })
+		time.AfterFunc(backoff, func() { h.rouse(i.typ, i.addr, 0) })
 	case CrashDestroy:
 		time.AfterFunc(0, func() { h.bury(i.typ, i.addr, id) })
 	case CrashSleep:
 	}
 }
 
-// rouse wakes an actor. One that fails again is seen to where it fails.
-func (h *Host) rouse(typ *actorType, addr store.Address) {
+// rouse wakes an actor, after so many tries that said nothing of it: the store could
+// not be read, or too many actors were waking. One that fails to wake is seen to where
+// it fails.
+func (h *Host) rouse(typ *actorType, addr store.Address, tries int) {
 	if h.enter() != nil {
 		return
 	}
 	defer h.leave()
 	ctx := context.Background()
-	for gone := true; gone; {
+	err := errIncarnationGone
+	for errors.Is(err, errIncarnationGone) { // the instance that has crashed is forgotten just now
 		t := h.newTurn(ctx, typ, nil, func(*turn, *body) error { return nil })
 		t.readOnly = true
-		err := h.await(ctx, h.table.get(h, typ, addr), t)
-		gone = errors.Is(err, errIncarnationGone) // the instance that has crashed is forgotten just now
+		err = h.await(ctx, h.table.get(h, typ, addr), t)
+	}
+	switch {
+	case err == nil, cannotWake(err), errors.Is(err, errAbsent), errors.Is(err, errNotOwner):
+	default:
+		h.log.Warn("an actor that crashed is not awake again yet", slog.String("namespace", addr.Namespace),
+			slog.String("actor", addr.Type), slog.String("key", addr.Key), slog.Any("error", err))
+		time.AfterFunc(backoff(tries+1), func() { h.rouse(typ, addr, tries+1) })
 	}
 }
 

@@ -94,3 +94,55 @@ func TestP43_QuarantineOutlivesTheCrashPolicy(t *testing.T) {
 		}
 	})
 }
+
+// TestP44_ARestartIsTriedAgain has an actor crash while the store cannot be read, which
+// says nothing of the actor; and one crash in an action that only reads.
+func TestP44_ARestartIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var d diary
+		s := &unreadable{Store: memory.New(memory.Options{})}
+		k := newKit(t, s, actors.CrashPolicy(actors.CrashRestart), actors.SleepAfter(time.Hour), actors.OnWake(func(*counter, context.Context) error {
+			d.note("wake")
+			return nil
+		}))
+		k.mustAdd("a", 1)
+		d.take()
+		s.away.Store(true)
+		wantFailure(t, k.fail(t.Context(), "a", 1, true), internal)
+		pass(10 * time.Second)
+		if got := d.take(); len(got) != 0 {
+			t.Fatalf("while the store was away: %v", got)
+		}
+		s.away.Store(false)
+		pass(maxRestartPause)
+		if got := d.take(); len(got) != 1 {
+			t.Errorf("after the store was back: %v, want one wake", got)
+		}
+
+		k.get = func(context.Context, *counter) error { panic("a reader") }
+		_, err := k.count(t.Context(), "a")
+		wantFailure(t, err, internal)
+		pass(time.Second)
+		if got := d.take(); len(got) != 1 {
+			t.Errorf("after a panic of a reader: %v, want one wake", got)
+		}
+	})
+}
+
+// maxRestartPause is longer than any pause before another restart.
+const maxRestartPause = time.Minute
+
+// unreadable is a store of which records cannot be read for a while.
+type unreadable struct {
+	store.Store
+
+	away atomic.Bool
+}
+
+func (s *unreadable) Load(ctx context.Context, addr store.Address) (store.Record, error) {
+	if s.away.Load() {
+		return store.Record{}, errors.New("the disk is away")
+	}
+	return s.Store.Load(ctx, addr)
+}

@@ -18,14 +18,14 @@ func (i *instance) exited(t *turn) {
 	waking := t.body == nil && t.stored == nil
 	sealed := !t.status.CompareAndSwap(turnRunning, turnSettled)
 	t.events, t.destroy = nil, false
+	i.mu.Lock()
+	i.dropLocked()
+	i.mu.Unlock()
 	if waking && !sealed {
 		i.crashed(i.id, err)
 	} else {
 		i.panicked(err)
 	}
-	i.mu.Lock()
-	i.dropLocked()
-	i.mu.Unlock()
 	if next := i.conclude(t, nil, err); next != nil {
 		i.host.workers.start(next)
 	}

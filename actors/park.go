@@ -32,7 +32,7 @@ func (d *dispatcher) park(id store.ID, addr store.Address, lifts uint64, why err
 	h := d.host
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, known := d.parked[id]; known {
+	if _, known := d.parked[id]; known || !h.admits(id.Shard()) {
 		return
 	}
 	h.parked.Add(1) // first: who lifts looks at it last

@@ -27,13 +27,13 @@ func (i *instance) perform(t *turn) (*change, error) {
 		err := protect(func() error { return t.read(b) })
 		b.reads.Add(-1)
 		if err != nil {
-			if _, panicked := errors.AsType[*panicError](err); panicked {
-				i.panicked(err)
-			}
 			if spoiled(err) {
 				i.mu.Lock()
 				i.dropLocked() // readers beside it keep what they have
 				i.mu.Unlock()
+			}
+			if _, panicked := errors.AsType[*panicError](err); panicked {
+				i.panicked(err)
 			}
 			return nil, err
 		}
@@ -63,14 +63,16 @@ func (i *instance) perform(t *turn) (*change, error) {
 	if t.kept {
 		b.replies = nil // they count one that is not there, and lack those it replaced
 	}
-	if _, panicked := errors.AsType[*panicError](err); panicked {
-		i.panicked(err)
-	} else if !sealed && (seedbug.On(5) || b.restore() == nil) {
+	_, panicked := errors.AsType[*panicError](err)
+	if !panicked && !sealed && (seedbug.On(5) || b.restore() == nil) {
 		return nil, err
 	}
 	i.mu.Lock()
 	i.dropLocked()
 	i.mu.Unlock()
+	if panicked {
+		i.panicked(err)
+	}
 	return nil, err
 }
 

@@ -18,6 +18,9 @@ import (
 const (
 	// maxDeaths is how many attempts may end with the process.
 	maxDeaths = 3
+	// bookPatience is how long a turn that keeps book of an attempt may wait for
+	// its actor: without it the attempt would count that has not begun.
+	bookPatience = time.Hour
 	// failedMark ends the id of a run that failed for good, after that of the
 	// recurring schedule that it was of.
 	failedMark = '#'
@@ -85,7 +88,11 @@ func (a *attempt) turn(ctx context.Context, m *Method, request proto.Message, as
 		Codec:   noReply{},
 		ours:    true, // an actor that is busy is no failed attempt
 	}
-	_, err := a.host.submitTurn(ctx, call, func(t *turn) { t.asleep = asleep }, run)
+	_, err := a.host.submitTurn(ctx, call, func(t *turn) {
+		if t.asleep = asleep; asleep { // keeps book, however long the actor is busy
+			t.deadline = t.queuedAt.Add(bookPatience)
+		}
+	}, run)
 	return err
 }
 
@@ -110,6 +117,7 @@ func (a *attempt) claim(t *turn, _ *body) error {
 	now := time.Now()
 	s, due, err := t.schedule(a.key)
 	if err != nil || s == nil || due.After(now) {
+		a.again = s != nil // the clock may have gone back since it was due
 		return err
 	}
 	if s.GetClaimedBy() != 0 && s.GetClaimedBy() != a.host.process {
