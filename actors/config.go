@@ -34,10 +34,11 @@ type Config struct {
 	// ConcurrentWakes is how many actors come into memory at one time. 0 means
 	// 256. One more waits for 2 s and is then refused with unavailable.
 	ConcurrentWakes int
-	// MemoryLimit is what the process may use, in bytes. When the live heap
-	// reaches 60 % of it, idle actors sleep, the longest unused first; at 85 %
-	// no actor comes into memory, and at 95 % nothing is written: calls are
-	// refused with resource_exhausted. 0 means GOMEMLIMIT, if that is set.
+	// MemoryLimit is what the live heap of the last collection is compared with,
+	// in bytes. From 60 % of it on idle actors sleep, the longest unused first;
+	// from 85 % no actor comes into memory, and from 95 % nothing is written:
+	// calls are refused with resource_exhausted. It does not set Go's own limit.
+	// 0 means GOMEMLIMIT, if that is set.
 	MemoryLimit int64
 	// MaxCallDepth is how many actors may wait for each other in one chain of
 	// calls. 0 means 16.

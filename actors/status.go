@@ -24,11 +24,12 @@ const (
 	// before [Description.RetryAt]; calls are refused meanwhile, with
 	// unavailable and when to try again.
 	StatusCrashed
-	// StatusQuarantined is an actor whose stored state this server cannot use:
-	// it does not decode, a [Migrate] step fails on it, or its bytes are
-	// damaged. Calls are refused, the bytes are left as they are, until it is
-	// repaired, reset or destroyed, [Host.Lift] is called or the server starts
-	// again, perhaps with better code.
+	// StatusQuarantined is an actor whose stored state this server cannot use,
+	// because it does not decode, a [Migrate] step fails on it or its bytes are
+	// damaged, or one that [Host.Quarantine] was called for. Calls are refused,
+	// the bytes are left as they are, until it is repaired, reset or destroyed or
+	// [Host.Lift] is called. The former is not stored: a server that starts again,
+	// perhaps with better code, tries again. The latter outlives the process.
 	StatusQuarantined
 	// StatusDestroyed is an actor whose destruction is being stored.
 	StatusDestroyed

@@ -27,8 +27,10 @@ type Role uint8
 const (
 	// RoleUser calls actors. The default.
 	RoleUser Role = iota
-	// RoleServer is a trusted backend or an operator, who may also list and
-	// destroy actors.
+	// RoleServer is a trusted backend or an operator, who may also do what
+	// troupe.v1.ActorService keeps for it: list, destroy, export, repair, reset,
+	// quarantine and lift actors, retry and drop what is due or dead, compact the
+	// store, and see an actor's last error.
 	RoleServer
 )
 

@@ -84,8 +84,8 @@ type Config struct {
 	// ConcurrentWakes is how many actors come into memory at one time; one more
 	// waits for 2 s and is then refused. 0 means 256.
 	ConcurrentWakes int
-	// MemoryLimit is what the process may use, in bytes: see
-	// [actors.Config.MemoryLimit]. 0 means GOMEMLIMIT, if that is set.
+	// MemoryLimit is what the live heap is compared with to shed load, in bytes:
+	// see [actors.Config.MemoryLimit]. 0 means GOMEMLIMIT, if that is set.
 	MemoryLimit int64
 
 	// Namespaces are the tenants that calls may name; "*" allows every one.

@@ -34,11 +34,11 @@ type Limits struct {
 	// one address to one actor, after a burst of a twelfth of it. 0 is no
 	// limit.
 	RatePerIPAndActor int
-	// Subscriptions is the number of open subscriptions and raw requests:
-	// 10,000.
+	// Subscriptions is the number of open subscriptions, streaming actions and
+	// raw requests: 10,000.
 	Subscriptions int
-	// SubscriptionsPerPrincipal is the number of open subscriptions and raw
-	// requests of one principal that has a subject. 0 is no limit.
+	// SubscriptionsPerPrincipal is the number of them of one principal that has a
+	// subject. 0 is no limit.
 	SubscriptionsPerPrincipal int
 	// AuthFailuresPerIP is the number of failed authentications a minute of
 	// one address, after which it is refused unheard. When it is set, the
@@ -47,7 +47,9 @@ type Limits struct {
 	// RequestBytes bounds a request message, before and after decompression:
 	// 1 MiB.
 	RequestBytes int
-	// ResponseBytes bounds a response message: 4 MiB.
+	// ResponseBytes bounds a response message: 4 MiB. More is for streams and for
+	// services that are not actors: the reply of an actor's unary method has
+	// 4 MiB at most.
 	ResponseBytes int
 	// HeaderBytes bounds the request line and headers: 32 KiB.
 	HeaderBytes int

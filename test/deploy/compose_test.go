@@ -16,6 +16,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // composeSecrets are what the compose file wants to be told.
@@ -104,6 +105,7 @@ func TestComposeFile(t *testing.T) {
 		if e.duration(t, "TROUPE_LAME_DUCK") >= grace {
 			t.Errorf("%s: nothing is left of the time to stop", node.Name)
 		}
+		wantSame(t, node.Name+": GOMEMLIMIT in tenths of mem_limit", tenths(t, e["GOMEMLIMIT"], resource.NewQuantity(int64(node.MemLimit), resource.BinarySI)), 8)
 		wantEach(t, node.Name+": cap_drop", node.CapDrop, "ALL")
 		wantEach(t, node.Name+": security_opt", node.SecurityOpt, "no-new-privileges:true")
 		wantSame(t, node.Name+": read only", node.ReadOnly, true)

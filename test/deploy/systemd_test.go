@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 const (
@@ -61,6 +63,12 @@ func TestSystemdFiles(t *testing.T) {
 	e := alone.environment()
 	e.check(t)
 	wantSame(t, "alone it is reached from other machines", e.exposed(t, "TROUPE_LISTEN"), false)
+	wantSame(t, "alone it believes the proxy of its machine", e["TROUPE_TRUSTED_PROXIES"], "127.0.0.1")
+	if e[chatPassword] == "" {
+		t.Error("alone it asks nobody who comes from its machine for a password")
+	}
+	memory := resource.MustParse(alone["MemoryMax"][0] + "i") // systemd's G is the 1,024 of the kernel
+	wantSame(t, "GOMEMLIMIT in tenths of MemoryMax", tenths(t, e["GOMEMLIMIT"], &memory), 8)
 	wantSame(t, "directory", strings.TrimPrefix(e["TROUPE_DATA_DIR"], "%S/"), alone["StateDirectory"][0])
 
 	e = node.environment()
