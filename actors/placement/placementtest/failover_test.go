@@ -5,11 +5,53 @@ package placementtest
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/troupe-dev/troupe/actors/placement"
 	"github.com/troupe-dev/troupe/actors/placement/cluster"
 )
+
+// TestRoutesAfterAFailoverThatForgotAHandover has the database forget that a shard was
+// handed over, which all nodes know of: it is found where it is held again.
+func TestRoutesAfterAFailoverThatForgotAHandover(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, nodes, _ := start(t, 8, 3)
+		if err := c.Move(t.Context(), 5, nodes[0]); err != nil {
+			t.Fatal(err)
+		}
+		pass(10 * time.Second)
+		c.mu.Lock()
+		standby := c.table.Clone()
+		c.mu.Unlock()
+		if err := c.Move(t.Context(), 5, nodes[1]); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range nodes {
+			if route, _, err := n.Refresh(t.Context(), 5); err != nil || route.Node.ID != nodes[1].Self().ID {
+				t.Fatalf("%s believes it at %q, %v", n.Self().ID, route.Node.ID, err)
+			}
+		}
+		synctest.Wait() // until the handover was answered
+		c.mu.Lock()
+		standby.Fail(c.now(), c.table.Generation()+1)
+		c.table = standby
+		c.mu.Unlock()
+		pass(14 * time.Second)
+		if !nodes[0].Holds(5) {
+			t.Fatalf("the holder is %q", c.Holder(5))
+		}
+		for _, n := range nodes {
+			if _, _, err := n.Refresh(t.Context(), 5); err != nil {
+				t.Error(err)
+			}
+			if route, _ := n.Route(5); route.Node.ID != nodes[0].Self().ID {
+				t.Errorf("%s believes it at %q, epoch %d", n.Self().ID, route.Node.ID, route.Epoch)
+			}
+		}
+	})
+}
 
 // TestAHandoverAnsweredAfterAFailover has the answer to a handover, which the database has
 // forgotten since, arrive after the node has heard of the failover. The shard must not stay
