@@ -70,7 +70,7 @@ type Effects struct {
 	Release []Release
 	// Requests are questions to the authority. [Answered] is owed for each.
 	Requests []Request
-	// Routes are news of who holds a shard.
+	// Routes are news of who holds a shard, of the machine's generation.
 	Routes []Found
 	// Drained says that nothing is held any more and nothing will be.
 	Drained bool

@@ -72,6 +72,7 @@ type move struct {
 	grants []Grant
 	to     string
 	asked  uint64 // Seq of the Hand on its way, 0 if there is none
+	within uint64 // the generation that it was asked in
 	next   time.Duration
 	hand   bool // the tenant has let go
 }
@@ -193,7 +194,7 @@ func (m *Machine) scheduleJoined(now Instant, out *Effects) {
 	}
 	for _, v := range m.moves {
 		if v.hand && v.asked == 0 && v.next <= now.Mono {
-			v.asked = m.ask(now, out, Request{Op: Hand, Grants: v.grants, To: v.to})
+			v.asked, v.within = m.ask(now, out, Request{Op: Hand, Grants: v.grants, To: v.to}), m.generation
 		}
 	}
 }

@@ -21,7 +21,7 @@ type Member struct {
 	started   time.Time // where its clocks begin
 
 	rights rights
-	routes []atomic.Pointer[placement.Route]
+	routes []atomic.Pointer[known]
 	asks   asks
 	self   atomic.Pointer[placement.Node]
 	tenant *tenant
@@ -48,7 +48,7 @@ func NewMember(cfg Config, self placement.Node, authority Authority) (*Member, e
 	}
 	m := &Member{
 		cfg: cfg, authority: authority, started: time.Now(),
-		rights: newRights(cfg), routes: make([]atomic.Pointer[placement.Route], cfg.Shards),
+		rights: newRights(cfg), routes: make([]atomic.Pointer[known], cfg.Shards),
 		inputs: make(chan Input), drained: make(chan struct{}), ended: make(chan struct{}),
 	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
@@ -170,7 +170,7 @@ func (m *Member) apply(machine *Machine, out Effects) {
 	}
 	m.rights.gain(out.Gained)
 	for _, f := range out.Routes {
-		m.learn(f)
+		m.learn(f, machine.generation)
 	}
 	if out.Ended {
 		m.tenant.lost(out.Lost)

@@ -173,6 +173,7 @@ func (m *Machine) handed(now Instant, in Answered, out *Effects) {
 		out.Gained = append(out.Gained, shardsOf(v.grants)...)
 	case in.Err != nil:
 		v.next += m.cfg.retryEvery()
+	case v.within != m.generation: // it may be forgotten already: asked again
 	default:
 		m.moves = slices.Delete(m.moves, at, at+1)
 		m.stale = m.seq

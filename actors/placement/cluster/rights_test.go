@@ -68,7 +68,7 @@ func BenchmarkHolds(b *testing.B) {
 
 func BenchmarkRoute(b *testing.B) {
 	m := holder(b)
-	m.learn(Found{Shard: 2, Route: placement.Route{Node: m.Self(), Epoch: 1}})
+	m.learn(Found{Shard: 2, Route: placement.Route{Node: m.Self(), Epoch: 1}}, 1)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, ok := m.Route(2); !ok {

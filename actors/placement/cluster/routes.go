@@ -20,14 +20,23 @@ func (m *Member) Route(shard uint16) (placement.Route, bool) {
 	if route == nil {
 		return placement.Route{}, false
 	}
-	return *route, true
+	return route.Route, true
 }
 
-// learn keeps what is known of a holder, unless something newer is known.
-func (m *Member) learn(f Found) {
+// known is a route and the authority's generation that it is of.
+type known struct {
+	placement.Route
+	generation uint64
+}
+
+// learn keeps what is known of a holder, unless something newer is known. An authority
+// that has forgotten a handover gives its epoch away again, so those of two generations
+// say nothing of which is newer: what is heard last counts.
+func (m *Member) learn(f Found, generation uint64) {
+	route := &known{f.Route, generation}
 	for at := &m.routes[f.Shard]; ; {
 		old := at.Load()
-		if old != nil && old.Epoch > f.Epoch || at.CompareAndSwap(old, &f.Route) {
+		if old != nil && old.generation == generation && old.Epoch > f.Epoch || at.CompareAndSwap(old, route) {
 			return
 		}
 	}
@@ -121,7 +130,7 @@ func (m *Member) find(q *question) {
 		if f.Node.ID == request.Node.ID {
 			answer.Held = append(answer.Held, Grant{f.Shard, f.Epoch})
 		}
-		m.learn(f)
+		m.learn(f, answer.Generation)
 	}
 	for _, shard := range q.shards {
 		if _, ok := q.found[shard]; !ok {

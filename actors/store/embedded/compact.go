@@ -48,10 +48,8 @@ func (s *Store) Compact(ctx context.Context) error {
 	if err := s.clearDue(ctx); err != nil {
 		return err
 	}
-	// A deletion of range keys, of which there are none, overlaps every table, so
-	// that the engine has to write each of them anew, and their values.
 	first, last := []byte{0}, bytes.Repeat([]byte{math.MaxUint8}, 8)
-	if err := s.db.RangeKeyDelete(first, last, pebble.NoSync); err != nil {
+	if err := s.touch(first, last); err != nil {
 		return fmt.Errorf("embedded store: mark the tables: %w", err)
 	}
 	if err := s.db.Compact(ctx, first, last, false); err != nil {
@@ -63,6 +61,23 @@ func (s *Store) Compact(ctx context.Context) error {
 		}
 	}
 	return s.awaitRemoval(ctx)
+}
+
+// touch has the engine write every table between two keys anew when it compacts them, and
+// their values: a deletion of range keys, of which there are none, overlaps each.
+func (s *Store) touch(first, last []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.failed(); err != nil {
+		return err
+	}
+	batch := s.newBatchLocked()
+	_ = batch.RangeKeyDelete(first, last, nil) // never fails
+	if err := s.apply(batch, pebble.NoSync); err != nil {
+		s.fail(err)
+		return err
+	}
+	return batch.Close()
 }
 
 // clearDue removes every place of the due index that leads to no row.

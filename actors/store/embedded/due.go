@@ -203,23 +203,33 @@ func (s *Store) expireSome(kind store.Kind, rows []store.DueRow) error {
 	if s.failed() != nil {
 		return nil // nothing can be removed, and nothing needs to be
 	}
-	batch := s.db.NewBatch()
+	var over [][]byte
 	for _, row := range rows {
 		due := micros(row.Due)
 		s.scratch = appendRowKey(s.scratch[:0], row.ID, kind, row.Key)
 		_, live, err := getDueRow(s.db, s.scratch, due)
 		if err != nil {
-			return errors.Join(readError("read a due row", err), batch.Close())
+			return readError("read a due row", err)
 		}
 		if live {
-			_ = batch.Delete(s.scratch, nil) // never fails
-			s.scratch = appendDueKey(s.scratch[:0], row.ID.Shard(), kind, due, row.ID, row.Key)
-			_ = batch.Delete(s.scratch, nil)
+			over = append(over, slices.Clone(s.scratch), appendDueKey(nil, row.ID.Shard(), kind, due, row.ID, row.Key))
 		}
+	}
+	return s.removeLocked("remove rows that are over", over)
+}
+
+// removeLocked removes keys, for what the error says.
+func (s *Store) removeLocked(what string, keys [][]byte) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	batch := s.newBatchLocked()
+	for _, key := range keys {
+		_ = batch.Delete(key, nil) // never fails
 	}
 	if err := s.apply(batch, pebble.NoSync); err != nil {
 		s.fail(err)
-		return readError("remove rows that are over", err)
+		return readError(what, err)
 	}
 	return batch.Close()
 }
@@ -256,13 +266,5 @@ func (s *Store) removeSome(places [][]byte) error {
 			dead = append(dead, place)
 		}
 	}
-	batch := s.newBatchLocked()
-	for _, place := range dead {
-		_ = batch.Delete(place, nil) // never fails
-	}
-	if err := s.apply(batch, pebble.NoSync); err != nil {
-		s.fail(err)
-		return readError("clear the due index", err)
-	}
-	return batch.Close()
+	return s.removeLocked("clear the due index", dead)
 }

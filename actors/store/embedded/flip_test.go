@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/troupe-dev/troupe/actors/store"
@@ -88,6 +89,37 @@ func TestP14_FlippedLog(t *testing.T) {
 			flipLogs(t, crashed, random, actors, 150*batch+100)
 			flipLogs(t, disk, random, actors, 40) // a mark and the end's own
 		})
+	}
+}
+
+// TestP14_DamageBehindWhatHasExpired damages the batch behind those that remove rows which
+// are over, of which there are more than batches behind it.
+func TestP14_DamageBehindWhatHasExpired(t *testing.T) {
+	t.Parallel()
+	disk := vfs.NewCrashableMem()
+	s, err := embedded.Open("store", embedded.Options{FS: disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, s)
+	due := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	a := newActor("a")
+	for i := range 256 {
+		row := store.Row{Key: []byte{byte(i)}, Due: due}
+		a.Rows = append(a.Rows, store.RowWrite{Kind: store.KindIdempotency, Row: row})
+	}
+	commit(t, s, a)
+	if n, err := s.Expire(t.Context(), a.Record.ID.Shard(), store.KindIdempotency, due, len(a.Rows)); n != len(a.Rows) || err != nil {
+		t.Fatalf("%d rows were over, %v", n, err)
+	}
+	commit(t, s, newActor("acknowledged"))
+	commit(t, s, newActor("the last one"))
+	crashed := disk.CrashClone(vfs.CrashCloneCfg{})
+	marker := []byte("state of acknowledged")
+	log, content := logWith(t, crashed, marker)
+	content[bytes.LastIndex(content, marker)] ^= 1
+	if err := reopen(t, crashed, log, content); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("an acknowledged batch is damaged: Open: %v, want ErrCorrupt", err)
 	}
 }
 

@@ -42,23 +42,30 @@ func TestP14_TheLastBatchOfAStoreAtRest(t *testing.T) {
 			continue
 		}
 		content[bytes.LastIndex(content, marker)] ^= 1
-		f, err := crashed.Create(name, vfs.WriteCategoryUnspecified)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = f.Write(content)
-		if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-			t.Fatal(err)
-		}
-		after, err := embedded.Open("store", embedded.Options{FS: crashed})
-		if err == nil {
-			closeStore(t, after)
-		}
+		err := reopen(t, crashed, name, content)
 		if !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("the damaged last batch passes for a torn end: %v", err)
 		}
 		return
 	}
+}
+
+// reopen opens the store with another content of its log, and closes it if that goes well.
+func reopen(t *testing.T, disk *vfs.MemFS, log string, content []byte) error {
+	t.Helper()
+	f, err := disk.Create(log, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := embedded.Open("store", embedded.Options{FS: disk})
+	if err == nil {
+		closeStore(t, s)
+	}
+	return err
 }
 
 // logWith returns the log that holds some bytes, and its name.

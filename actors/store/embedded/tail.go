@@ -34,8 +34,9 @@ const (
 	markSize  = 4 + 8 + 8
 )
 
-// newBatch returns a batch that holds its mark. It must be applied, or the store has
-// failed: the numbers have no gap.
+// newBatchLocked returns a batch that holds its mark. It must be applied, or the store has
+// failed: the numbers have no gap. From the first one on every batch of the log is one of
+// these, for one without a mark is counted as if it had a number.
 func (s *Store) newBatchLocked() *pebble.Batch {
 	s.logged++
 	mark := make([]byte, 0, markSize)

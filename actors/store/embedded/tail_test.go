@@ -6,11 +6,18 @@ package embedded
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
+	"io"
 	"math/bits"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/troupe-dev/troupe/actors/store"
 )
 
@@ -59,6 +66,56 @@ func TestP14_DamageAndTornEnds(t *testing.T) {
 		if err != nil || got != c.want {
 			t.Errorf("%s: damaged is %v, %v, want %v", name, got, err, c.want)
 		}
+	}
+}
+
+// TestEveryBatchOfACompactionHasItsMark reads the log that a compaction ends first.
+func TestEveryBatchOfACompactionHasItsMark(t *testing.T) {
+	t.Parallel()
+	disk := vfs.NewCrashableMem()
+	var compacting atomic.Bool
+	var crashed *vfs.MemFS // when that log had ended
+	watched := errorfs.Wrap(disk, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".log") && compacting.CompareAndSwap(true, false) {
+			crashed = disk.CrashClone(vfs.CrashCloneCfg{})
+		}
+		return nil
+	}))
+	s, err := Open("store", Options{FS: watched})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := store.Address{Namespace: "acme", Type: "shop.v1.Cart", Key: "a"}
+	w := &store.Write{Op: store.OpCreate, Record: store.Record{Address: addr, ID: store.NewID(store.ShardOf(addr, store.DefaultShards)), Revision: 1}}
+	s.Commit(t.Context(), []*store.Write{w}).Wait()
+	compacting.Store(true)
+	if err := errors.Join(w.Err, s.Compact(t.Context()), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	names, err := crashed.List("store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, ".log") })
+	f, err := crashed.Open(crashed.PathJoin("store", slices.Max(names)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := io.ReadAll(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	check := logCheck{number: binary.LittleEndian.Uint32(log[7:])}
+	batches := uint64(0)
+	for size, ok := check.chunkAt(log); ok; size, ok = check.chunkAt(log) {
+		batches++
+		if n, _, ok := markOf(log[:size]); !ok || n != batches {
+			t.Errorf("batch %d has the number %d, a mark: %t", batches, n, ok)
+		}
+		log = log[size:]
+	}
+	if batches < 2 {
+		t.Errorf("the log has %d batches", batches)
 	}
 }
 

@@ -194,7 +194,7 @@ type answer struct {
 	all  bool // every write was taken
 	won  [][16]byte
 	void bool // nothing of it was taken, and nothing will be
-	dead bool // the node may not commit any more
+	dead bool // nothing of it was taken, and the node may not commit any more
 	lost bool // the database has forgotten the commit before: nothing can be said
 }
 
@@ -270,6 +270,7 @@ func (l *lane) attempts(ctx context.Context, n *node) (answer, error) {
 			case !ours && got.lost:
 				return answer{dead: true}, nil // nothing of ours was sent
 			case ours && !got.void:
+				got.dead = false // it was taken while the node was alive; the next one is refused
 				return got, nil
 			case got.dead:
 				return answer{dead: true}, nil

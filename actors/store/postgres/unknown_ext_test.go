@@ -77,6 +77,48 @@ func TestP15_LostAnswers(t *testing.T) {
 	}
 }
 
+// TestP15_TakenBeforeTheNodeWasDead loses the answer of a commit, and has the node marked
+// dead before anybody can be asked: what the database has taken is stored all the same,
+// and each write is told the truth.
+func TestP15_TakenBeforeTheNodeWasDead(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		expect [2]uint64
+		want   [2]error
+		state  string // of the first actor
+	}{
+		"whole":   {[2]uint64{1, 1}, [2]error{nil, nil}, "second"},
+		"partial": {[2]uint64{1, 7}, [2]error{nil, store.ErrConflict}, "second"},
+		"nothing": {[2]uint64{7, 7}, [2]error{store.ErrFenced, store.ErrFenced}, "born"},
+	} {
+		s, direct, p := behindProxy(t, time.Minute)
+		a, b := newActor(s, "a"), newActor(s, "b")
+		commit(t, s, a, b)
+		batch := []*store.Write{after(a, "second"), after(b, "second")}
+		batch[0].Expect, batch[1].Expect = c.expect[0], c.expect[1]
+		p.play(loseAndRefuse)
+		sent := s.Commit(t.Context(), batch)
+		<-p.tricked
+		if _, err := direct.Pool().Exec(t.Context(), `UPDATE node SET dead = true WHERE id = $1`, s.NodeID()); err != nil {
+			t.Fatal(err)
+		}
+		p.play(pass)
+		sent.Wait()
+		for i, w := range batch {
+			if !errors.Is(w.Err, c.want[i]) {
+				t.Errorf("%s: write %d: %v, want %v", name, i, w.Err, c.want[i])
+			}
+		}
+		if got := stateOf(t, direct, a); got != c.state {
+			t.Errorf("%s: state is %q, want %q", name, got, c.state)
+		}
+		late := newActor(s, "c")
+		if s.Commit(t.Context(), []*store.Write{late}).Wait(); !errors.Is(late.Err, store.ErrFenced) {
+			t.Errorf("%s: the next commit: %v, want ErrFenced", name, late.Err)
+		}
+	}
+}
+
 // TestP15_LateCommit lets a commit arrive at the server after the store has found out
 // that it had not, has sent it again and has destroyed the actor since: the late one
 // must not bring it back.
