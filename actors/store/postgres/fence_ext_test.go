@@ -61,6 +61,28 @@ func TestP1_DeadNodeIsRefused(t *testing.T) {
 	}
 }
 
+// TestP6_ANodeWhoseCommitsAreGoneIsOut has the database forget what a node has committed,
+// as a standby does that is promoted without them. The node would renew its lease and
+// hold its shards while nothing of it is taken: it is dead for the others, too.
+func TestP6_ANodeWhoseCommitsAreGoneIsOut(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	s := openStore(t, postgres.Options{URL: url, Lanes: 1})
+	defer closeStore(t, s)
+	conn := session(t, url)
+	commit(t, s, newActor(s, "a"))
+	exec(t, conn, `DELETE FROM lane_commit`)
+	late := newActor(s, "b")
+	if s.Commit(t.Context(), []*store.Write{late}).Wait(); late.Err == nil {
+		t.Error("a commit after it was taken")
+	}
+	until(t, conn, `SELECT count(*) FROM node WHERE dead`)
+	if err := s.Rejoin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, newActor(s, "c"))
+}
+
 // TestP1_FenceThatComesFirst is the race that a fence loses which only reads: the node
 // is declared dead while its commit is on the way. The commit must wait for what becomes
 // of that, and then find it.

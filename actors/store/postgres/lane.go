@@ -317,14 +317,11 @@ func readOnly(err error) bool {
 func (l *lane) settle(items []item, n *node, got answer) {
 	switch {
 	case got.lost:
-		n.fenced.Store(true)
-		l.store.opts.Logger.Error("the database has lost commits; this node is out", "node", n.String())
+		l.store.fence(n, "the database has lost commits; this node is out")
 		l.fail(items, fmt.Errorf("%w: the database has gone back to a time before it", store.ErrUnknown))
 		return
 	case got.dead:
-		if !n.fenced.Swap(true) {
-			l.store.opts.Logger.Error("the database takes nothing more from this node", "node", n.String())
-		}
+		l.store.fence(n, "the database takes nothing more from this node")
 		l.fail(items, n.err())
 		return
 	case got.all:

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -60,6 +61,31 @@ func join(ctx context.Context, db database, lanes int) (*node, error) {
 	}
 	return n, nil
 }
+
+// fence ends a node whose commits the database does not take any more, and has the
+// database know it, in case it does not: otherwise the node would renew its lease and
+// hold its shards for nothing. A lane calls it.
+func (s *Store) fence(n *node, why string) {
+	if n.fenced.Swap(true) {
+		return
+	}
+	s.opts.Logger.Error(why, "node", n.String())
+	s.working.Go(func() {
+		for !s.closed.Load() && s.node.Load() == n {
+			ctx, cancel := context.WithTimeout(context.Background(), s.opts.Patience)
+			err := leave(ctx, s.control, n)
+			cancel()
+			if err == nil {
+				return
+			}
+			s.opts.Logger.Warn("a node that is out could not be signed off", "node", n.String(), "error", err)
+			time.Sleep(signOffPause)
+		}
+	})
+}
+
+// signOffPause is how long the store waits before it tries again to sign a node off.
+const signOffPause = 500 * time.Millisecond
 
 // leave marks a node dead, so that nobody waits for its lease to end.
 func leave(ctx context.Context, db database, n *node) error {

@@ -43,7 +43,7 @@ type Store struct {
 	control *pgxpool.Pool
 	metrics metrics
 
-	working sync.WaitGroup // the lanes
+	working sync.WaitGroup // the lanes, and what they have begun
 	closed  atomic.Bool
 }
 
