@@ -72,7 +72,7 @@ func (rt *router) place(w http.ResponseWriter, r *http.Request, spec *connect.Sp
 		return nil
 	}
 	p := &passing{peers: rt.cluster, router: rt, w: w, r: r, target: target, whole: true}
-	p.again = spec.IdempotencyLevel == connect.IdempotencyNoSideEffects || unary && r.Header[wire.HeaderIdempotencyKey] != nil
+	p.again = spec.IdempotencyLevel == connect.IdempotencyNoSideEffects || unary && r.Header.Get(wire.HeaderIdempotencyKey) != ""
 	return p.pass()
 }
 
