@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/troupe-dev/troupe/actors"
+	"github.com/troupe-dev/troupe/actors/store"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
@@ -38,6 +39,7 @@ func (c *tally) ServeHTTP(http.ResponseWriter, *http.Request) { c.asked.Add(1) }
 type frailty struct {
 	next   atomic.Bool
 	deadly bool // no other connection comes about
+	silent bool // the connection does not end, but says nothing more
 	dead   atomic.Bool
 }
 
@@ -66,6 +68,9 @@ func (c *frailConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && c.next.Swap(false) {
 		c.dead.Store(c.deadly)
+		for c.silent && err == nil {
+			_, err = c.Conn.Read(p)
+		}
 		return 0, io.EOF
 	}
 	return n, err
@@ -148,5 +153,31 @@ func TestARequestWhoseAnswerIsLost(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestARequestThatMayHaveBeenRunStaysSo has the node that ran a call say nothing, and the
+// one that its actor moves to be out of reach.
+func TestARequestThatMayHaveBeenRunStaysSo(t *testing.T) {
+	t.Parallel()
+	cluster, nodes := nodesOf(t, 3, nil)
+	key := nodes[1].keyOf(t)
+	shard := store.ShardOf(store.Address{Namespace: "default", Type: counterv1connect.CounterName, Key: key}, 64)
+	lost := &frailty{deadly: true, silent: true}
+	lost.endure(nodes[0])
+	lost.next.Store(true)
+	failed := make(chan error, 1)
+	go func() {
+		ctx, _ := at(t.Context(), "actor-key", key, "idempotency-key", "mine")
+		_, err := nodes[0].counters().Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+		failed <- err
+	}()
+	eventually(t, "the call was run", lost.dead.Load)
+	if err := cluster.Move(t.Context(), shard, nodes[2].placement); err != nil {
+		t.Fatal(err)
+	}
+	err := take(t, "end of the call", failed)
+	if !strings.Contains(fmt.Sprint(err), "has not answered") {
+		t.Errorf("the call failed with %v, want %s", err, answerLost.reason)
 	}
 }
