@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -120,16 +122,59 @@ type unsentError struct{ error }
 
 func (e *unsentError) Unwrap() error { return e.error }
 
-var errFarewell = errors.New("the node has closed the connection")
+var (
+	errFarewell = errors.New("the node has closed the connection")
+	errSentOnce = errors.New("the request was sent, its connection ended, and nothing has been run of its repetition")
+)
 
-// Do implements [connecthttp.HTTPClient].
+// Do implements [connecthttp.HTTPClient]. Net/http sends a request again by itself if its
+// connection ends before the answer and the method is harmless to HTTP, or a header has
+// an idempotency key. The method may write all the same: that its repetition was not run
+// says nothing about the request. A key has nothing repeated here, since not every one of
+// them is a key of ours.
 func (c *peers) Do(r *http.Request) (*http.Response, error) {
-	response, err := c.http.RoundTrip(r)
-	if err == nil && isFarewell(response) {
+	var connections atomic.Int32 // that it was written to; counted if it may be repeated
+	if r.Method != http.MethodPost {
+		r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+			GotConn: func(httptrace.GotConnInfo) { connections.Add(1) },
+		}))
+	}
+	response, err := c.http.RoundTrip(withoutRepetition(r))
+	if err != nil {
+		if _, unsent := errors.AsType[*unsentError](err); unsent && connections.Load() > 0 {
+			return nil, errSentOnce
+		}
+		return nil, err
+	}
+	if connections.Load() > 1 && response.Header[headerMisrouted] != nil {
+		_ = response.Body.Close()
+		return nil, errSentOnce
+	}
+	if isFarewell(response) {
 		_ = response.Body.Close()
 		return nil, &unsentError{errFarewell}
 	}
-	return response, err
+	return response, nil
+}
+
+// repeatingHeaders have net/http repeat a request, unless they are spelled otherwise,
+// which makes no difference to who reads them.
+var repeatingHeaders = map[string]string{"Idempotency-Key": "idempotency-key", "X-Idempotency-Key": "x-idempotency-key"}
+
+// withoutRepetition returns a request as net/http does not repeat it for its headers.
+func withoutRepetition(r *http.Request) *http.Request {
+	out := r
+	for name, spelled := range repeatingHeaders {
+		if values, ok := r.Header[name]; ok {
+			if out == r {
+				out = r.WithContext(r.Context())
+				out.Header = maps.Clone(r.Header)
+			}
+			delete(out.Header, name)
+			out.Header[spelled] = values
+		}
+	}
+	return out
 }
 
 // client returns what makes clients of the services of a node.

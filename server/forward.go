@@ -72,7 +72,7 @@ func (rt *router) place(w http.ResponseWriter, r *http.Request, spec *connect.Sp
 		return nil
 	}
 	p := &passing{peers: rt.cluster, router: rt, w: w, r: r, target: target, whole: true}
-	p.again = spec.IdempotencyLevel == connect.IdempotencyNoSideEffects || unary && r.Header[wire.HeaderIdempotencyKey] != nil
+	p.again = spec.IdempotencyLevel == connect.IdempotencyNoSideEffects || unary && r.Header.Get(wire.HeaderIdempotencyKey) != ""
 	return p.pass()
 }
 
@@ -91,9 +91,10 @@ type passing struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	target actors.Target
-	body   []byte // the whole body; nil if it is passed on as it comes
-	whole  bool   // it is in body
-	again  bool   // it may be sent again though it may have been run
+	body   []byte         // the whole body; nil if it is passed on as it comes
+	whole  bool           // it is in body
+	again  bool           // it may be sent again though it may have been run
+	lost   *connect.Error // what became of it where it may have been run; nil if nowhere
 }
 
 // pass sends the request to the node that runs its actor and its answer back. One that
@@ -147,6 +148,10 @@ func (p *passing) run() *http.Request {
 			}
 		}
 		if !search.Again(p.r.Context()) {
+			if p.lost != nil {
+				p.router.refuse(p.w, p.r, p.lost)
+				return nil
+			}
 			p.w.Header()[headerMisrouted] = valueTrue
 			p.router.refuse(p.w, p.r, verdict)
 			return nil
@@ -178,6 +183,9 @@ func (p *passing) try(node placement.Node) (done bool, verdict *connect.Error) {
 		failed := p.failure(p.r.Context(), node, err)
 		_, unsent := errors.AsType[*unsentError](err)
 		if (unsent || p.again && watch.movedAway()) && p.r.Context().Err() == nil && !body.begun() {
+			if !unsent {
+				p.lost = failed
+			}
 			return false, failed
 		}
 		p.router.refuse(p.w, p.r, failed)

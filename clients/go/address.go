@@ -152,6 +152,9 @@ func bindAddress(headers []header, err error) connect.ClientInterceptor {
 			for _, h := range headers {
 				request.Set(h.name, h.value)
 			}
+			if request.Get(wire.HeaderIdempotencyKey) == "" {
+				request.Delete(wire.HeaderIdempotencyKey) // to net/http it is a key, to a server none
+			}
 			return next(ctx, spec)
 		}
 	}

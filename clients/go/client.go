@@ -19,7 +19,7 @@ import (
 // concurrent use; a program needs one for each server.
 type Client struct {
 	transport    connect.Transport
-	retries      *retries                    // nil if the caller wants none
+	retries      *retries
 	keys         bool                        // calls of actors get idempotency keys
 	interceptors []connect.ClientInterceptor // inside the retries; outermost first
 	namespace    string
@@ -46,9 +46,11 @@ func Dial(baseURL string, opts ...Option) *Client {
 		}
 		c.transport = connecthttp.NewTransport(client, baseURL, cfg.connectOptions...)
 	}
-	if !cfg.noRetries {
-		c.retries = newRetries()
+	attempts := maxAttempts
+	if cfg.noRetries {
+		attempts, c.keys = 1, false
 	}
+	c.retries = newRetries(attempts)
 	if len(cfg.headers) > 0 {
 		c.interceptors = append(c.interceptors, setHeaders(cfg.headers))
 	}
@@ -107,9 +109,7 @@ func (c *Client) bind(keys bool, headers []header, err error, before ...connect.
 	}
 	interceptors := make([]connect.ClientInterceptor, 0, len(c.interceptors)+len(before)+2)
 	interceptors = append(interceptors, before...)
-	if c.retries != nil {
-		interceptors = append(interceptors, c.retries.intercept(keys))
-	}
+	interceptors = append(interceptors, c.retries.intercept(keys))
 	interceptors = append(interceptors, c.interceptors...)
 	return connect.NewClient(c.transport, append(interceptors, bindAddress(headers, err))...)
 }

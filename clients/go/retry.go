@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	mathrand "math/rand/v2"
+	"net/http/httptrace"
 	"sync/atomic"
 	"time"
 
@@ -34,11 +35,12 @@ const (
 type retries struct {
 	// budget counts tenths of a retry. A call adds one, a retry takes
 	// callsPerRetry. It starts full so that a new client can retry at all.
-	budget atomic.Int64
+	budget   atomic.Int64
+	attempts int // of one call
 }
 
-func newRetries() *retries {
-	r := new(retries)
+func newRetries(attempts int) *retries {
+	r := &retries{attempts: attempts}
 	r.budget.Store(maxSavedRetries * callsPerRetry)
 	return r
 }
@@ -63,7 +65,7 @@ func (r *retries) intercept(keys bool) connect.ClientInterceptor {
 // taken back in the end: a caller may use the call's metadata for its next call.
 func (r *retries) runKeyed(ctx context.Context, spec connect.Spec, once func(context.Context) error) error {
 	ctx, info := callInfo(ctx)
-	if !info.RequestHeader().Has(wire.HeaderIdempotencyKey) {
+	if info.RequestHeader().Get(wire.HeaderIdempotencyKey) == "" {
 		key := autoKeyPrefix + rand.Text()
 		if whole, ok := ctx.Value(wholeCallKey{}).(*wholeCall); ok {
 			whole.key = cmp.Or(whole.key, key)
@@ -78,13 +80,29 @@ func (r *retries) runKeyed(ctx context.Context, spec connect.Spec, once func(con
 // wholeCall is what the attempts of one call have in common.
 type wholeCall struct {
 	key     string       // the idempotency key that the client made; may be empty
-	inDoubt bool         // an attempt that was repeated may have had its effect
+	inDoubt bool         // a request that was repeated may have had its effect
 	bound   func() error // fails once the connection of the present attempts is gone
 }
 
 // wholeCallKey is where a [Connection], which repeats calls that are repeated
 // themselves, puts a wholeCall.
 type wholeCallKey struct{}
+
+// attempt sends the call one time. Net/http may repeat its request by itself, as it does
+// under an idempotency key if the connection ends before the answer.
+func (w *wholeCall) attempt(ctx context.Context, once func(context.Context) error) error {
+	var unanswered, repeated atomic.Bool
+	err := once(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) {
+			if unanswered.Swap(true) {
+				repeated.Store(true)
+			}
+		},
+		GotFirstResponseByte: func() { unanswered.Store(false) },
+	}))
+	w.inDoubt = w.inDoubt || repeated.Load()
+	return err
+}
 
 // verdict returns the error of the last attempt as that of the whole call.
 func (w *wholeCall) verdict(spec connect.Spec, err error) error {
@@ -97,7 +115,7 @@ func (w *wholeCall) verdict(spec connect.Spec, err error) error {
 // hasKey reports whether a call carries an idempotency key.
 func hasKey(ctx context.Context) bool {
 	info, ok := connect.CallInfoForClientContext(ctx)
-	return ok && info.RequestHeader().Has(wire.HeaderIdempotencyKey)
+	return ok && info.RequestHeader().Get(wire.HeaderIdempotencyKey) != ""
 }
 
 // run is the [unaryPolicy].
@@ -108,11 +126,11 @@ func (r *retries) run(ctx context.Context, spec connect.Spec, once func(context.
 		whole = new(wholeCall)
 	}
 	for attempt := 1; ; attempt++ {
-		err := once(ctx)
+		err := whole.attempt(ctx, once)
 		if err == nil {
 			return nil
 		}
-		if attempt == maxAttempts || ctx.Err() != nil || !mayRetry(spec, hasKey(ctx), err) || !r.pause(ctx, attempt, err) {
+		if attempt == r.attempts || ctx.Err() != nil || !mayRetry(spec, hasKey(ctx), err) || !r.pause(ctx, attempt, err) {
 			if inside {
 				return err
 			}

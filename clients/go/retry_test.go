@@ -257,6 +257,56 @@ func TestP16_ARetryDoesNotMakeACallUndone(t *testing.T) {
 	})
 }
 
+// TestP16_ARepetitionByNetHTTPDoesNotMakeACallUndone ends a connection in place of an
+// answer: net/http sends the call again by itself, over a new one.
+func TestP16_ARepetitionByNetHTTPDoesNotMakeACallUndone(t *testing.T) {
+	t.Parallel()
+	mine, empty := "mine", ""
+	for name, test := range map[string]struct {
+		opts     []troupe.Option
+		key      *string
+		requests int64 // of the call whose connection ends
+	}{
+		"a key of the client":       {requests: 2},
+		"a key, no retries":         {opts: []troupe.Option{troupe.WithoutRetries()}, key: &mine, requests: 2},
+		"an empty key":              {key: &empty, requests: 2},
+		"an empty key, no own keys": {opts: []troupe.Option{troupe.WithoutIdempotencyKeys()}, key: &empty, requests: 1},
+		"an empty key, no retries":  {opts: []troupe.Option{troupe.WithoutRetries()}, key: &empty, requests: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var requests atomic.Int64
+			s := &fakeServer{increment: func(context.Context, *counterv1.IncrementRequest) (*counterv1.IncrementResponse, error) {
+				switch requests.Add(1) {
+				case 1:
+					return new(counterv1.IncrementResponse), nil
+				case 2:
+					panic(http.ErrAbortHandler)
+				}
+				return nil, failure(connect.CodeResourceExhausted, "another node is full", outcome(notExecuted))
+			}}
+			s.start(t)
+			client := troupe.Dial(s.url, test.opts...)
+			defer client.Close()
+			counter := counterv1connect.NewCounterClient(client.GetOrCreate("k"))
+			if _, err := counter.Increment(t.Context(), new(counterv1.IncrementRequest)); err != nil { // so that there is a connection
+				t.Fatal(err)
+			}
+			ctx, info := connect.NewClientContext(t.Context())
+			if test.key != nil {
+				info.RequestHeader().Set("idempotency-key", *test.key)
+			}
+			_, err := counter.Increment(ctx, new(counterv1.IncrementRequest))
+			if err == nil || troupe.OutcomeOf(err) != unknown {
+				t.Errorf("the outcome is %v of %v", troupe.OutcomeOf(err), err)
+			}
+			if got := requests.Load() - 1; got != test.requests {
+				t.Errorf("the call was sent %d times, want %d", got, test.requests)
+			}
+		})
+	}
+}
+
 func TestWithoutRetries(t *testing.T) {
 	t.Parallel()
 	refused := failure(connect.CodeUnavailable, "", outcome(notExecuted), retryIn(0)).WithRemote()
