@@ -79,7 +79,7 @@ func (s *Store) fence(n *node, why string) {
 				return
 			}
 			s.opts.Logger.Warn("a node that is out could not be signed off", "node", n.String(), "error", err)
-			time.Sleep(signOffPause)
+			<-time.After(signOffPause)
 		}
 	})
 }
