@@ -1,7 +1,7 @@
 // Copyright 2026 The Troupe Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package server_test
+package server_test //nolint:testableexamples // it needs a database, and serves until it is told to stop
 
 import (
 	"context"
