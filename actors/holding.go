@@ -4,6 +4,9 @@
 package actors
 
 import (
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +24,9 @@ import (
 type holding struct {
 	placement placement.Placement
 	shards    []atomic.Uint32 // what the host does with each
+
+	mu   sync.Mutex
+	late map[*instance]struct{} // guarded by mu; those that a shard which leaves has given a turn
 }
 
 // What a host does with a shard.
@@ -34,7 +40,11 @@ func newHolding(cfg Config) *holding {
 	if cfg.Placement == nil {
 		return nil
 	}
-	return &holding{placement: cfg.Placement, shards: make([]atomic.Uint32, cfg.Store.Info().Shards)}
+	return &holding{
+		placement: cfg.Placement,
+		shards:    make([]atomic.Uint32, cfg.Store.Info().Shards),
+		late:      make(map[*instance]struct{}),
+	}
 }
 
 // state returns what the host does with a shard. A number that is no shard, as an id
@@ -46,10 +56,50 @@ func (o *holding) state(shard uint16) uint32 {
 	return o.shards[shard].Load()
 }
 
-func (o *holding) set(shards []uint16, state uint32) {
-	for _, shard := range shards {
+func (o *holding) set(shards shardSet, state uint32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.takeLateLocked(shards)
+	o.setLocked(shards, state)
+}
+
+func (o *holding) setLocked(shards shardSet, state uint32) {
+	for shard := range shards {
 		o.shards[shard].Store(state)
 	}
+}
+
+func (o *holding) takeLateLocked(shards shardSet) []*instance {
+	late := slices.DeleteFunc(slices.Collect(maps.Keys(o.late)), func(i *instance) bool { return !shards.has(i.shard) })
+	for _, i := range late {
+		delete(o.late, i)
+	}
+	return late
+}
+
+// enlist notes that an actor gets a turn while its shard leaves, which [holding.close]
+// then waits for. False says that the shard is closed. The instance is locked.
+func (o *holding) enlist(i *instance) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch o.shards[i.shard].Load() {
+	case shardClosed:
+		return false
+	case shardLeaving:
+		o.late[i] = struct{}{}
+	}
+	return true
+}
+
+// close closes shards that leave, unless actors of them got turns since they began to,
+// or since it was called before. It returns those.
+func (o *holding) close(shards shardSet) (late []*instance) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if late = o.takeLateLocked(shards); len(late) == 0 {
+		o.setLocked(shards, shardClosed)
+	}
+	return late
 }
 
 // admits reports whether the host takes new work of a shard.
@@ -90,7 +140,7 @@ func (i *instance) refusesLocked(t *turn) bool {
 	case shardOpen:
 		return false
 	case shardLeaving:
-		return t.call != nil && !t.call.ours
+		return t.call != nil && !t.call.ours || !o.enlist(i)
 	}
 	return true
 }

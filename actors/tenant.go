@@ -28,7 +28,7 @@ var _ placement.Tenant = (*Host)(nil)
 func (h *Host) Gained(shards []uint16) {
 	gained := setOf(shards)
 	h.crashes.forgetShards(gained, h.shards) // others may have seen to them since
-	h.holding.set(shards, shardOpen)
+	h.holding.set(gained, shardOpen)
 	for _, d := range h.dispatchers {
 		d.resurvey()
 	}
@@ -41,7 +41,7 @@ func (h *Host) Gained(shards []uint16) {
 // take effect, and calls are refused until the shards are gained again, or lost.
 func (h *Host) Release(ctx context.Context, shards []uint16) error {
 	leaving := setOf(shards)
-	h.holding.set(shards, shardLeaving)
+	h.holding.set(leaving, shardLeaving)
 	for _, d := range h.dispatchers {
 		d.leave(leaving)
 	}
@@ -54,13 +54,13 @@ func (h *Host) Release(ctx context.Context, shards []uint16) error {
 	if err := h.partFrom(ctx, leaving, actors); err != nil {
 		return err
 	}
-	h.holding.set(shards, shardClosed)
 	h.table.inShards(leaving, (*instance).abandon) // those of calls that came too late
 	return nil
 }
 
 // partFrom waits until the actors of shards have ended what they do, and puts them to
-// sleep.
+// sleep. What they have begun may give others turns, or wake them again: the shards are
+// closed once that has ended too.
 func (h *Host) partFrom(ctx context.Context, leaving shardSet, actors []*instance) error {
 	grace := time.Now().Add(partingGrace)
 	ticker := time.NewTicker(partingPoll)
@@ -72,7 +72,10 @@ func (h *Host) partFrom(ctx context.Context, leaving shardSet, actors []*instanc
 		}
 		actors = slices.DeleteFunc(actors, func(i *instance) bool { return i.parted(polite) })
 		if busy += len(actors); busy == 0 {
-			return nil
+			if actors = h.holding.close(leaving); len(actors) == 0 {
+				return nil
+			}
+			busy = len(actors)
 		}
 		select {
 		case <-ctx.Done():
@@ -86,7 +89,7 @@ func (h *Host) partFrom(ctx context.Context, leaving shardSet, actors []*instanc
 // calls are refused, unless they are durable already.
 func (h *Host) Lost(shards []uint16) {
 	lost := setOf(shards)
-	h.holding.set(shards, shardClosed)
+	h.holding.set(lost, shardClosed)
 	for _, d := range h.dispatchers {
 		d.leave(lost)
 	}
