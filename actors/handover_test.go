@@ -5,6 +5,8 @@ package actors_test
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
+	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
 )
 
 // TestAHandoverWaitsForWhatBeginsMeanwhile has a stream of an actor that is asleep end
@@ -68,5 +71,157 @@ func TestAHandoverWaitsForWhatBeginsMeanwhile(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.kits[1].mustCount(key, 1)
+	})
+}
+
+// callers are turns that call other actors when they are told to.
+type callers struct {
+	*fleet
+	calls map[string]string // who calls whom; set before they are called
+	waits map[string]bool   // who first waits for end
+	begun chan string       // those that wait
+	end   chan struct{}
+
+	mu  sync.Mutex
+	ran map[string]*kit // guarded by mu; where an actor ran last
+}
+
+func newCallers(t *testing.T) *callers {
+	t.Helper()
+	c := &callers{calls: make(map[string]string), waits: make(map[string]bool), begun: make(chan string, 8), end: make(chan struct{}), ran: make(map[string]*kit)}
+	c.fleet = newFleet(t, 2, func(k *kit) {
+		k.increment = func(ctx context.Context, a *counter, req *counterv1.IncrementRequest) error {
+			key := a.Key()[0]
+			c.mu.Lock()
+			c.ran[key] = k
+			c.mu.Unlock()
+			if c.waits[key] {
+				c.begun <- key
+				<-c.end
+			}
+			if to := c.calls[key]; to != "" {
+				_, err := counterv1connect.NewCounterClient(a.Actors().GetOrCreate(to)).Increment(ctx, req)
+				return err
+			}
+			return nil
+		}
+	})
+	return c
+}
+
+// elsewhere returns a key that the first host runs in another shard than those of keys.
+func (c *callers) elsewhere(keys ...string) string {
+	for n := 0; ; n++ {
+		key := c.keyOf(0, n)
+		if !slices.ContainsFunc(keys, func(other string) bool { return c.shardOf(other) == c.shardOf(key) }) {
+			return key
+		}
+	}
+}
+
+// move has the shards of keys handed over to the second host, all at one time.
+func (c *callers) move(t *testing.T, keys ...string) (moved chan error) {
+	t.Helper()
+	moved = make(chan error, len(keys))
+	for _, key := range keys {
+		go func() { moved <- c.Move(t.Context(), c.shardOf(key), c.nodes[1]) }()
+	}
+	pass(100 * time.Millisecond)
+	return moved
+}
+
+// TestP40_ATurnOfAMovingActorCallsAnother holds that a turn which has begun ends well,
+// and soon, if it calls an actor that moves with its own.
+func TestP40_ATurnOfAMovingActorCallsAnother(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(c *callers) (begin, move []string){
+		"of one shard": func(c *callers) (begin, move []string) {
+			a := c.keyOf(0, 0)
+			c.calls[a] = c.neighborOf(a)
+			return []string{a}, []string{a}
+		},
+		"of shards that wait for each other": func(c *callers) (begin, move []string) {
+			a := c.keyOf(0, 0)
+			b := c.elsewhere(a)
+			c.calls[a], c.calls[b] = c.neighborOf(b), c.neighborOf(a)
+			return []string{a, b}, []string{a, b}
+		},
+		"through one that stays": func(c *callers) (begin, move []string) {
+			a := c.keyOf(0, 0)
+			stays := c.elsewhere(a)
+			c.calls[a], c.calls[stays] = stays, c.neighborOf(a)
+			return []string{a}, []string{a}
+		},
+		"through another node": func(c *callers) (begin, move []string) {
+			a, other := c.keyOf(0, 0), c.keyOf(1, 0)
+			c.calls[a], c.calls[other] = other, c.neighborOf(a)
+			return []string{a}, []string{a}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newCallers(t)
+				begin, move := set(c)
+				answers := make(chan error, len(begin))
+				for _, key := range begin {
+					c.waits[key] = true
+					go func() { _, err := c.kits[0].add(t.Context(), key, 1); answers <- err }()
+					<-c.begun
+				}
+				moved := c.move(t, move...)
+				close(c.end)
+				ended := time.Now()
+				for range begin {
+					if err := await(t, "answer", answers); err != nil {
+						t.Error(err)
+					}
+				}
+				for range move {
+					if err := await(t, "end of a move", moved); err != nil {
+						t.Error(err)
+					}
+				}
+				if took := time.Since(ended); took > time.Second {
+					t.Errorf("it took %s", took)
+				}
+				for from, to := range c.calls {
+					c.kits[0].mustCount(from, 1)
+					c.kits[0].mustCount(to, 1)
+				}
+			})
+		})
+	}
+}
+
+// TestAMovingActorTakesNoNewCalls holds that the calls of an actor which stays go to the
+// next holder: they would keep the shard for as long as they come.
+func TestAMovingActorTakesNoNewCalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCallers(t)
+		busy := c.keyOf(0, 0)
+		stays, called := c.elsewhere(busy), c.neighborOf(busy)
+		c.waits[busy], c.calls[stays] = true, called
+		answers := make(chan error, 2)
+		go func() { _, err := c.kits[0].add(t.Context(), busy, 1); answers <- err }()
+		<-c.begun
+		moved := c.move(t, busy)
+		go func() { _, err := c.kits[0].add(t.Context(), stays, 1); answers <- err }()
+		pass(100 * time.Millisecond)
+		close(c.end)
+		for range 2 {
+			if err := await(t, "answer", answers); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := await(t, "end of the move", moved); err != nil {
+			t.Error(err)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ran[busy] != c.kits[0] || c.ran[stays] != c.kits[0] || c.ran[called] != c.kits[1] {
+			t.Error("the call did not go to the next holder")
+		}
 	})
 }

@@ -128,9 +128,34 @@ func (i *instance) runs() bool {
 	return seedbug.On(9) || i.host.holding == nil || i.host.holding.state(i.shard) != shardClosed
 }
 
+// takes reports whether the host takes a call: of an actor that it runs, or of one
+// that it hands over, if the call is part of what the handover waits for.
+func (h *Host) takes(call *Call) bool {
+	if h.holding == nil {
+		return true
+	}
+	switch h.holding.state(h.ShardOf(&call.Target)) {
+	case shardOpen:
+		return true
+	case shardLeaving:
+		return h.begun(call)
+	}
+	return false
+}
+
+// begun reports whether a call, which is nil for a turn of the runtime, is part of
+// what has begun here and is to end before its shard is handed over. That is what the
+// runtime does, such as a run of a schedule, and a call that the turn of an actor waits
+// for which is handed over too, be it through actors of other nodes: neither shard
+// could go while the call waited for the other one to be gone.
+func (h *Host) begun(call *Call) bool {
+	return call == nil || call.ours || slices.ContainsFunc(call.Chain, func(waiting store.Address) bool {
+		return h.holding.state(store.ShardOf(waiting, h.shards)) == shardLeaving
+	})
+}
+
 // refusesLocked reports whether a turn comes when the actor's shard is not the
-// host's, or not any more. While the shard is handed over, what the runtime has begun
-// may still end, such as a run of a schedule.
+// host's, or not any more. While the shard is handed over, what has begun may still end.
 func (i *instance) refusesLocked(t *turn) bool {
 	o := i.host.holding
 	if o == nil {
@@ -140,7 +165,7 @@ func (i *instance) refusesLocked(t *turn) bool {
 	case shardOpen:
 		return false
 	case shardLeaving:
-		return t.call != nil && !t.call.ours || !o.enlist(i)
+		return !i.host.begun(t.call) || !o.enlist(i)
 	}
 	return true
 }
