@@ -7,6 +7,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,4 +225,75 @@ func TestAMovingActorTakesNoNewCalls(t *testing.T) {
 			t.Error("the call did not go to the next holder")
 		}
 	})
+}
+
+// TestAnActorThatWasNotHandedOverStartsAnew has something of an actor outlast the time
+// of a handover, so that its node keeps it.
+func TestAnActorThatWasNotHandedOverStartsAnew(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ hooked, waking bool }{
+		"a turn":                       {false, false},
+		"a turn, with a sleep hook":    {true, false},
+		"its wake hook":                {false, true},
+		"its wake hook, and it sleeps": {true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var wakes, sleeps, loops atomic.Int32
+				begun, left, end := make(chan struct{}), make(chan struct{}), make(chan struct{})
+				options := []actors.Option{
+					actors.HookTimeouts{Wake: time.Minute},
+					actors.OnWake(func(c *counter, _ context.Context) error {
+						c.Go(func(ctx context.Context) { loops.Add(1); <-ctx.Done(); loops.Add(-1) })
+						if wakes.Add(1) == 1 && test.waking {
+							close(begun)
+							<-left
+							_ = c.Context()
+							<-end
+						}
+						return nil
+					}),
+				}
+				if test.hooked {
+					options = append(options, actors.OnSleep(func(*counter, context.Context) error { sleeps.Add(1); return nil }))
+				}
+				f := newFleet(t, 2, func(k *kit) {
+					k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+						if req.GetAmount() == 7 && !test.waking {
+							close(begun)
+							<-left
+							<-end
+						}
+						return nil
+					}
+				}, options...)
+				key := f.keyOf(0, 0)
+				answer := make(chan error, 1)
+				go func() { _, err := f.kits[0].add(t.Context(), key, 7); answer <- err }()
+				<-begun
+				f.nodes[0].Move([]uint16{f.shardOf(key)}, f.nodes[1].Self().ID)
+				pass(5 * time.Second)
+				close(left)
+				pass(7 * time.Second) // the handover is given up
+				close(end)
+				if err := await(t, "answer", answer); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if got := loops.Load(); got != 0 {
+					t.Errorf("%d loops run before the actor has woken again", got)
+				}
+				f.kits[0].mustAdd(key, 1)
+				synctest.Wait()
+				if !f.nodes[0].Holds(f.shardOf(key)) || wakes.Load() != 2 || loops.Load() != 1 {
+					t.Errorf("the actor woke %d times, and %d loops run", wakes.Load(), loops.Load())
+				}
+				if test.hooked && sleeps.Load() != 1 {
+					t.Errorf("it slept %d times", sleeps.Load())
+				}
+				f.kits[0].mustCount(key, 8)
+			})
+		})
+	}
 }

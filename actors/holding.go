@@ -63,6 +63,11 @@ func (o *holding) set(shards shardSet, state uint32) {
 	o.setLocked(shards, state)
 }
 
+// leaving returns those of some shards that leave.
+func (o *holding) leaving(shards []uint16) shardSet {
+	return setOf(slices.DeleteFunc(slices.Clone(shards), func(shard uint16) bool { return o.shards[shard].Load() != shardLeaving }))
+}
+
 func (o *holding) setLocked(shards shardSet, state uint32) {
 	for shard := range shards {
 		o.shards[shard].Store(state)

@@ -27,8 +27,12 @@ var _ placement.Tenant = (*Host)(nil)
 // what is due in them.
 func (h *Host) Gained(shards []uint16) {
 	gained := setOf(shards)
+	kept := h.holding.leaving(shards)
 	h.crashes.forgetShards(gained, h.shards) // others may have seen to them since
 	h.holding.set(gained, shardOpen)
+	if len(kept) > 0 {
+		h.table.inShards(kept, (*instance).renew)
+	}
 	for _, d := range h.dispatchers {
 		d.resurvey()
 	}
@@ -120,6 +124,26 @@ func (i *instance) part() {
 	if i.body != nil && i.body.beside != nil {
 		i.body.beside.stop(errNotOwner)
 	}
+}
+
+// renew is renewLocked for a caller that has not locked the instance.
+func (i *instance) renew() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.renewLocked()
+}
+
+// renewLocked has the actor leave memory, in a turn, if its own context has ended in a
+// handover that did not come about: what it runs beside its turns starts anew when it
+// wakes.
+func (i *instance) renewLocked() {
+	if i.body == nil || !i.body.handedOverLocked() || !i.host.admits(i.shard) || i.host.closing.Load() {
+		return
+	}
+	t := i.sleepTurn()
+	t.deadline = t.queuedAt.AddDate(1, 0, 0) // none: the turn that kept the shard may still run
+	i.queue.push(t)
+	i.dispatchLocked()
 }
 
 // turnAwayLocked refuses a turn that waits.
