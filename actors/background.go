@@ -102,6 +102,11 @@ func (b *body) stopIfClosingLocked() {
 	}
 }
 
+// handedOverLocked reports whether a handover has ended the actor's context.
+func (b *body) handedOverLocked() bool {
+	return b.beside != nil && errors.Is(context.Cause(b.beside.ctx), errNotOwner)
+}
+
 // endLocked ends what runs beside a body that leaves memory.
 func (b *body) endLocked() {
 	if b.beside == nil {

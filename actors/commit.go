@@ -168,9 +168,10 @@ func (i *instance) failed(e *entry, err error) {
 		slog.Any("error", err), slog.Int("turns", e.turns))
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if answer == errUnknownOutcome { //nolint:errorlint // our own
-		// The log may go on with events that were not sent: streams end, and go on
-		// from their cursors if it does not.
+	if answer == errUnknownOutcome || errors.Is(err, store.ErrConflict) && e.generation == i.generation { //nolint:errorlint // our own
+		// The log may go on with events that were not sent: those of this commit, or
+		// somebody else's. Streams end, and go on from their cursors if it does not. A
+		// conflict that only follows from an earlier failure says nothing of the kind.
 		i.closeLocked(closing{reason: troupev1.CloseReason_CLOSE_REASON_RESTARTED, message: "events may have been lost"})
 	}
 	for _, t := range e.waiting {

@@ -5,6 +5,7 @@ package actors_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/troupe-dev/troupe/actors/store/storetest"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"pgregory.net/rapid"
 )
 
@@ -62,7 +64,7 @@ func TestP12_AFailedCommitDiscardsEveryTurnThatSawIt(t *testing.T) {
 	sub := k.subscribe("a", nil)
 	await(t, "opened frame", sub.opened)
 
-	faulty.FailCommit(store.ErrConflict)
+	faulty.FailCommit(errors.New("a disk that fails"))
 	_, err := k.add(t.Context(), "a", 10)
 	wantFailure(t, err, failure{connect.CodeAborted, "turn_discarded", notExecuted})
 	k.mustCount("a", 1)
@@ -70,6 +72,52 @@ func TestP12_AFailedCommitDiscardsEveryTurnThatSawIt(t *testing.T) {
 	if n := await(t, "event", sub.frames).GetCountChanged().GetCount(); n != 3 {
 		t.Errorf("the first event seen is %d, want 3: a discarded turn's event left", n)
 	}
+}
+
+// TestP33_AConflictEndsStreams holds that streams go on from their cursors once somebody
+// else has written the actor, whose events they may lack.
+func TestP33_AConflictEndsStreams(t *testing.T) {
+	t.Parallel()
+	faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+	k := newKit(t, faulty)
+	k.mustAdd("a", 1)
+	sub := k.subscribe("a", nil)
+	await(t, "opened frame", sub.opened)
+	faulty.FailCommit(store.ErrConflict)
+	_, err := k.add(t.Context(), "a", 10)
+	wantFailure(t, err, failure{connect.CodeAborted, "turn_discarded", notExecuted})
+	if closing := await(t, "closing frame", sub.closed); closing.GetReason() != troupev1.CloseReason_CLOSE_REASON_RESTARTED || closing.GetReconnectAfter() == nil {
+		t.Errorf("the stream ends with %v", closing)
+	}
+}
+
+// TestP12_AConflictBehindAFailureKeepsStreams has a commit that failed refuse the one
+// behind it: nobody else has written the actor.
+func TestP12_AConflictBehindAFailureKeepsStreams(t *testing.T) {
+	t.Parallel()
+	needsDepth(t, 2)
+	synctest.Test(t, func(t *testing.T) {
+		faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+		k := newKit(t, faulty)
+		k.mustAdd("a", 1)
+		sub := k.subscribe("a", nil)
+		await(t, "opened frame", sub.opened)
+		hold := faulty.HoldWaits()
+		faulty.FailCommit(errors.New("a disk that fails"))
+		answers := make(chan error, 2)
+		for range 2 {
+			go func() { _, err := k.add(t.Context(), "a", 10); answers <- err }()
+			synctest.Wait()
+		}
+		hold.Release()
+		for range 2 {
+			wantFailure(t, <-answers, failure{connect.CodeAborted, "turn_discarded", notExecuted})
+		}
+		k.mustAdd("a", 2)
+		if n := await(t, "event", sub.frames).GetCountChanged().GetCount(); n != 3 {
+			t.Errorf("the first event seen is %d, want 3", n)
+		}
+	})
 }
 
 func TestP16_AnUnknownCommitSaysSo(t *testing.T) {

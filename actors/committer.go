@@ -55,6 +55,8 @@ type entry struct {
 	skip  bool // created and destroyed in one batch
 	turns int  // how many turns' changes it holds
 
+	generation uint32 // the instance's, of those turns
+
 	// Guarded by the instance's mu.
 	waiting    []*turn
 	deliveries []delivery
@@ -173,7 +175,7 @@ func (c *committer) add(i *instance, change *change, op store.Op) *entry {
 	e := i.entry
 	fresh := e == nil || e.batch != c.gathering
 	if fresh {
-		e = &entry{inst: i, batch: c.gathering, write: store.Write{Op: op, Expect: i.revision}}
+		e = &entry{inst: i, batch: c.gathering, generation: i.generation, write: store.Write{Op: op, Expect: i.revision}}
 		if len(c.gathering.entries) == 0 {
 			c.gathering.since = time.Now()
 		}

@@ -113,6 +113,18 @@ func (f *fleet) keyOf(i, n int) string {
 	return ""
 }
 
+// neighborOf returns another key of the shard of a key.
+func (f *fleet) neighborOf(key string) string {
+	f.t.Helper()
+	for k := range 10_000 {
+		if other := fmt.Sprintf("key-%d", k); other != key && f.shardOf(other) == f.shardOf(key) {
+			return other
+		}
+	}
+	f.t.Fatalf("%s is alone", key)
+	return ""
+}
+
 func (f *fleet) shardOf(key string) uint16 {
 	return store.ShardOf(f.kits[0].address(key), fleetShards)
 }

@@ -44,7 +44,7 @@ const reasonUnreachable = "node_unreachable"
 
 // elsewhere reports whether a call is one that another node should run.
 func (h *Host) elsewhere(call *Call) bool {
-	return h.forward != nil && !call.Forwarded && !h.Admits(&call.Target)
+	return h.forward != nil && !call.Forwarded && !h.takes(call)
 }
 
 // run runs a call, here or at the node that holds its actor.
@@ -80,7 +80,7 @@ func (h *Host) reach(ctx context.Context, call *Call, here func() error, there f
 	search := placement.Search{Placement: h.holding.placement, Shard: h.ShardOf(&call.Target)}
 	for {
 		err := errNotOwner
-		if h.admits(search.Shard) {
+		if h.takes(call) {
 			err = here()
 		} else if node, ok := search.Elsewhere(); ok {
 			err = passedOn(there(node))

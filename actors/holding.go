@@ -4,6 +4,9 @@
 package actors
 
 import (
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +24,9 @@ import (
 type holding struct {
 	placement placement.Placement
 	shards    []atomic.Uint32 // what the host does with each
+
+	mu   sync.Mutex
+	late map[*instance]struct{} // guarded by mu; those that a shard which leaves has given a turn
 }
 
 // What a host does with a shard.
@@ -34,7 +40,11 @@ func newHolding(cfg Config) *holding {
 	if cfg.Placement == nil {
 		return nil
 	}
-	return &holding{placement: cfg.Placement, shards: make([]atomic.Uint32, cfg.Store.Info().Shards)}
+	return &holding{
+		placement: cfg.Placement,
+		shards:    make([]atomic.Uint32, cfg.Store.Info().Shards),
+		late:      make(map[*instance]struct{}),
+	}
 }
 
 // state returns what the host does with a shard. A number that is no shard, as an id
@@ -46,10 +56,55 @@ func (o *holding) state(shard uint16) uint32 {
 	return o.shards[shard].Load()
 }
 
-func (o *holding) set(shards []uint16, state uint32) {
-	for _, shard := range shards {
+func (o *holding) set(shards shardSet, state uint32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.takeLateLocked(shards)
+	o.setLocked(shards, state)
+}
+
+// leaving returns those of some shards that leave.
+func (o *holding) leaving(shards []uint16) shardSet {
+	return setOf(slices.DeleteFunc(slices.Clone(shards), func(shard uint16) bool { return o.shards[shard].Load() != shardLeaving }))
+}
+
+func (o *holding) setLocked(shards shardSet, state uint32) {
+	for shard := range shards {
 		o.shards[shard].Store(state)
 	}
+}
+
+func (o *holding) takeLateLocked(shards shardSet) []*instance {
+	late := slices.DeleteFunc(slices.Collect(maps.Keys(o.late)), func(i *instance) bool { return !shards.has(i.shard) })
+	for _, i := range late {
+		delete(o.late, i)
+	}
+	return late
+}
+
+// enlist notes that an actor gets a turn while its shard leaves, which [holding.close]
+// then waits for. False says that the shard is closed. The instance is locked.
+func (o *holding) enlist(i *instance) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch o.shards[i.shard].Load() {
+	case shardClosed:
+		return false
+	case shardLeaving:
+		o.late[i] = struct{}{}
+	}
+	return true
+}
+
+// close closes shards that leave, unless actors of them got turns since they began to,
+// or since it was called before. It returns those.
+func (o *holding) close(shards shardSet) (late []*instance) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if late = o.takeLateLocked(shards); len(late) == 0 {
+		o.setLocked(shards, shardClosed)
+	}
+	return late
 }
 
 // admits reports whether the host takes new work of a shard.
@@ -78,9 +133,34 @@ func (i *instance) runs() bool {
 	return seedbug.On(9) || i.host.holding == nil || i.host.holding.state(i.shard) != shardClosed
 }
 
+// takes reports whether the host takes a call: of an actor that it runs, or of one
+// that it hands over, if the call is part of what the handover waits for.
+func (h *Host) takes(call *Call) bool {
+	if h.holding == nil {
+		return true
+	}
+	switch h.holding.state(h.ShardOf(&call.Target)) {
+	case shardOpen:
+		return true
+	case shardLeaving:
+		return h.begun(call)
+	}
+	return false
+}
+
+// begun reports whether a call, which is nil for a turn of the runtime, is part of
+// what has begun here and is to end before its shard is handed over. That is what the
+// runtime does, such as a run of a schedule, and a call that the turn of an actor waits
+// for which is handed over too, be it through actors of other nodes: neither shard
+// could go while the call waited for the other one to be gone.
+func (h *Host) begun(call *Call) bool {
+	return call == nil || call.ours || slices.ContainsFunc(call.Chain, func(waiting store.Address) bool {
+		return h.holding.state(store.ShardOf(waiting, h.shards)) == shardLeaving
+	})
+}
+
 // refusesLocked reports whether a turn comes when the actor's shard is not the
-// host's, or not any more. While the shard is handed over, what the runtime has begun
-// may still end, such as a run of a schedule.
+// host's, or not any more. While the shard is handed over, what has begun may still end.
 func (i *instance) refusesLocked(t *turn) bool {
 	o := i.host.holding
 	if o == nil {
@@ -90,7 +170,7 @@ func (i *instance) refusesLocked(t *turn) bool {
 	case shardOpen:
 		return false
 	case shardLeaving:
-		return t.call != nil && !t.call.ours
+		return !i.host.begun(t.call) || !o.enlist(i)
 	}
 	return true
 }

@@ -60,7 +60,19 @@ func (i *instance) sleepLocked() *turn {
 		i.forgetLocked()
 		return nil
 	}
+	t := i.sleepTurn()
+	i.queue.push(t)
+	i.dispatchLocked()
+	return t
+}
+
+// sleepTurn makes the turn after which the actor leaves memory: it runs the sleep hook,
+// if there is one.
+func (i *instance) sleepTurn() *turn {
 	t := i.host.newTurn(context.Background(), i.typ, nil, func(t *turn, b *body) error {
+		if i.typ.hooks.sleep == nil {
+			return nil
+		}
 		if err := t.within("sleep", i.typ.limits.hooks.Sleep, func() error { return i.typ.hooks.sleep(b.actor, t) }); err != nil {
 			i.logger().Error("the sleep hook failed", slog.Any("error", err))
 			return err
@@ -68,8 +80,6 @@ func (i *instance) sleepLocked() *turn {
 		return nil
 	})
 	t.inst, t.sleep = i, true
-	i.queue.push(t)
-	i.dispatchLocked()
 	return t
 }
 

@@ -91,7 +91,7 @@ func (h *Host) submitTurn(ctx context.Context, call *Call, set func(*turn), run 
 // find returns the instance that a call names.
 func (h *Host) find(ctx context.Context, call *Call) (*instance, error) {
 	typ := call.Method.owner
-	if h.holding != nil && !call.ours && !h.Admits(&call.Target) {
+	if !h.takes(call) {
 		return nil, errNotOwner
 	}
 	if call.ID.IsZero() {

@@ -27,21 +27,25 @@ var _ placement.Tenant = (*Host)(nil)
 // what is due in them.
 func (h *Host) Gained(shards []uint16) {
 	gained := setOf(shards)
+	kept := h.holding.leaving(shards)
 	h.crashes.forgetShards(gained, h.shards) // others may have seen to them since
-	h.holding.set(shards, shardOpen)
+	h.holding.set(gained, shardOpen)
+	if len(kept) > 0 {
+		h.table.inShards(kept, (*instance).renew)
+	}
 	for _, d := range h.dispatchers {
 		d.resurvey()
 	}
 }
 
 // Release implements [placement.Tenant]. Calls that wait are refused and go to the
-// next holder; turns that run end by themselves, their commits are settled, streams
-// are told to connect again, what runs beside the actors is cancelled, and the actors
-// sleep. The error says that ctx has ended first: what has not ended by then may still
+// next holder; turns that run end by themselves, with the calls that they make of actors
+// which are handed over too, their commits are settled, streams are told to connect
+// again, what runs beside the actors is cancelled, and the actors sleep. The error says that ctx has ended first: what has not ended by then may still
 // take effect, and calls are refused until the shards are gained again, or lost.
 func (h *Host) Release(ctx context.Context, shards []uint16) error {
 	leaving := setOf(shards)
-	h.holding.set(shards, shardLeaving)
+	h.holding.set(leaving, shardLeaving)
 	for _, d := range h.dispatchers {
 		d.leave(leaving)
 	}
@@ -54,13 +58,13 @@ func (h *Host) Release(ctx context.Context, shards []uint16) error {
 	if err := h.partFrom(ctx, leaving, actors); err != nil {
 		return err
 	}
-	h.holding.set(shards, shardClosed)
 	h.table.inShards(leaving, (*instance).abandon) // those of calls that came too late
 	return nil
 }
 
 // partFrom waits until the actors of shards have ended what they do, and puts them to
-// sleep.
+// sleep. What they have begun may give others turns, or wake them again: the shards are
+// closed once that has ended too.
 func (h *Host) partFrom(ctx context.Context, leaving shardSet, actors []*instance) error {
 	grace := time.Now().Add(partingGrace)
 	ticker := time.NewTicker(partingPoll)
@@ -72,7 +76,10 @@ func (h *Host) partFrom(ctx context.Context, leaving shardSet, actors []*instanc
 		}
 		actors = slices.DeleteFunc(actors, func(i *instance) bool { return i.parted(polite) })
 		if busy += len(actors); busy == 0 {
-			return nil
+			if actors = h.holding.close(leaving); len(actors) == 0 {
+				return nil
+			}
+			busy = len(actors)
 		}
 		select {
 		case <-ctx.Done():
@@ -86,7 +93,7 @@ func (h *Host) partFrom(ctx context.Context, leaving shardSet, actors []*instanc
 // calls are refused, unless they are durable already.
 func (h *Host) Lost(shards []uint16) {
 	lost := setOf(shards)
-	h.holding.set(shards, shardClosed)
+	h.holding.set(lost, shardClosed)
 	for _, d := range h.dispatchers {
 		d.leave(lost)
 	}
@@ -107,7 +114,7 @@ func (i *instance) part() {
 	defer i.mu.Unlock()
 	for t := i.queue.head; t != nil; {
 		next := t.next
-		if t.call != nil && !t.call.ours {
+		if !i.host.begun(t.call) {
 			i.turnAwayLocked(t)
 		}
 		t = next
@@ -117,6 +124,26 @@ func (i *instance) part() {
 	if i.body != nil && i.body.beside != nil {
 		i.body.beside.stop(errNotOwner)
 	}
+}
+
+// renew is renewLocked for a caller that has not locked the instance.
+func (i *instance) renew() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.renewLocked()
+}
+
+// renewLocked has the actor leave memory, in a turn, if its own context has ended in a
+// handover that did not come about: what it runs beside its turns starts anew when it
+// wakes.
+func (i *instance) renewLocked() {
+	if i.body == nil || !i.body.handedOverLocked() || !i.host.admits(i.shard) || i.host.closing.Load() {
+		return
+	}
+	t := i.sleepTurn()
+	t.deadline = t.queuedAt.AddDate(1, 0, 0) // none: the turn that kept the shard may still run
+	i.queue.push(t)
+	i.dispatchLocked()
 }
 
 // turnAwayLocked refuses a turn that waits.

@@ -119,6 +119,7 @@ func (i *instance) enter(t *turn, b *body, migrated bool) (err error) {
 	}
 	i.body, t.body = b, b
 	b.stopIfClosingLocked()
+	i.renewLocked() // its hook may have got a context that a handover has ended since
 	i.host.table.addID(i.id, i)
 	return nil
 }
