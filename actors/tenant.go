@@ -39,10 +39,11 @@ func (h *Host) Gained(shards []uint16) {
 }
 
 // Release implements [placement.Tenant]. Calls that wait are refused and go to the
-// next holder; turns that run end by themselves, with the calls that they make of actors
-// which are handed over too, their commits are settled, streams are told to connect
-// again, what runs beside the actors is cancelled, and the actors sleep. The error says that ctx has ended first: what has not ended by then may still
-// take effect, and calls are refused until the shards are gained again, or lost.
+// next holder; turns that run end by themselves, with the calls that they make of
+// actors which are handed over too, their commits are settled, streams are told to
+// connect again, what runs beside the actors is cancelled, and the actors sleep. The
+// error says that ctx has ended first: what has not ended by then may still take
+// effect, and calls are refused until the shards are gained again, or lost.
 func (h *Host) Release(ctx context.Context, shards []uint16) error {
 	leaving := setOf(shards)
 	h.holding.set(leaving, shardLeaving)
