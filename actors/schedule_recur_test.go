@@ -262,6 +262,9 @@ func TestP32_RunsGiveWayToCallsOfTheHost(t *testing.T) {
 			{time.Minute, 0, 0},
 		} {
 			at := plan(with.in)
+			d.acts(func(ctx context.Context, c *counter, _ actors.ScheduleRun) error { // neither is a call that somebody waits for
+				return c.post("inbox", 1)
+			})
 			pass(with.in + 10*time.Second)
 			runs, last := d.take(), time.Duration(0)
 			for _, run := range runs {

@@ -61,7 +61,7 @@ func runAction(t *turn, b *body) error {
 func (h *Host) submit(ctx context.Context, call *Call, params proto.Message, readOnly bool, run func(*turn, *body) error) (*turn, error) {
 	return h.submitTurn(ctx, call, func(t *turn) {
 		t.params, t.readOnly = params, readOnly
-		if call.caller == nil {
+		if len(call.Chain) == 0 && call.Postmark == nil { // else a run of a schedule may have begun it
 			h.pace.call(t.queuedAt)
 		}
 	}, run)
