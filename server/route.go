@@ -118,10 +118,8 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rt.serveElse(w, r)
 		return
 	}
-	if rt.auth != nil && (byURL || !found.open) {
-		var err error
-		if r, err = rt.auth.authenticate(r); err != nil {
-			rt.refuse(w, r, err)
+	if byURL || !found.open {
+		if r, ok = rt.authenticate(w, r); !ok {
 			return
 		}
 	}
@@ -150,15 +148,24 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// authenticate finds out who calls, or refuses the request.
+func (rt *router) authenticate(w http.ResponseWriter, r *http.Request) (_ *http.Request, ok bool) {
+	if rt.auth == nil {
+		return r, true
+	}
+	r, err := rt.auth.authenticate(r)
+	if err != nil {
+		rt.refuse(w, r, err)
+	}
+	return r, err == nil
+}
+
 // serveElse serves what is no known procedure.
 func (rt *router) serveElse(w http.ResponseWriter, r *http.Request) {
 	if handler := rt.others[serviceName(r.URL.Path)]; handler != nil {
-		if rt.auth != nil {
-			var err error
-			if r, err = rt.auth.authenticate(r); err != nil {
-				rt.refuse(w, r, err)
-				return
-			}
+		var known bool
+		if r, known = rt.authenticate(w, r); !known {
+			return
 		}
 		rt.limitBody(w, r)
 		handler.ServeHTTP(w, r)
