@@ -49,7 +49,7 @@ const lookPause = time.Second
 type look struct {
 	turn  chan struct{} // holds a token of the one that looks
 	begun time.Time     // belongs to the token: when the last look began
-	ended time.Time     // belongs to the token: when the last one that saw them began
+	seen  time.Time     // belongs to the token: as of when the nodes are known
 }
 
 func newLook() look { return look{turn: make(chan struct{}, 1)} }
@@ -63,7 +63,7 @@ func (l *look) again(ctx context.Context, c *peers) (map[string]placement.Node, 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if !l.ended.Before(asked) {
+	if !l.seen.Before(asked) {
 		return *c.nodes.Load(), nil // somebody has looked while this call waited
 	}
 	pause := time.NewTimer(time.Until(l.begun.Add(lookPause)))
@@ -83,6 +83,6 @@ func (l *look) again(ctx context.Context, c *peers) (map[string]placement.Node, 
 		known[one.ID] = one.Node
 	}
 	c.nodes.Store(&known)
-	l.ended = l.begun
+	l.seen = l.begun
 	return known, nil
 }
