@@ -123,21 +123,26 @@ func (c *couriers) serve(q queue) {
 	}
 }
 
-// round delivers the first messages of a queue. more says that others are due.
-func (c *couriers) round(q queue) (more bool, err error) {
+// round delivers the first messages of a queue and tells whether others are due.
+func (c *couriers) round(q queue) (bool, error) {
 	h := c.host
 	if err := h.enter(); err != nil {
 		return false, err
 	}
 	defer h.leave()
+	// What a turn found out is read only if it was answered: one that was given up
+	// may still be writing it.
 	var letters []letter
-	var strange bool
-	err = h.within(c.ctx, q.from, q.id, true, func(t *turn) (err error) { letters, strange, err = t.pickUp(q.key); return err })
+	var strange, others bool
+	err := h.within(c.ctx, q.from, q.id, true, func(t *turn) (err error) { letters, strange, err = t.pickUp(q.key); return err })
 	if err == nil && strange {
-		err = h.within(c.ctx, q.from, q.id, false, func(t *turn) (err error) { letters, more, err = t.claim(q.key); return err })
+		err = h.within(c.ctx, q.from, q.id, false, func(t *turn) (err error) { letters, others, err = t.claim(q.key); return err })
 	}
-	if err != nil || more {
-		return more, ignoreAbsent(err)
+	if err != nil {
+		return false, ignoreAbsent(err)
+	}
+	if others {
+		return true, nil
 	}
 	var taken uint64 // the number of the newest message that was taken
 	var failed letter
@@ -153,8 +158,11 @@ func (c *couriers) round(q queue) (more bool, err error) {
 		return false, nil
 	}
 	ctx := context.WithoutCancel(c.ctx)
-	err = h.within(ctx, q.from, q.id, false, func(t *turn) (err error) { more, err = t.signOff(q.key, taken, failed); return err })
-	return more, ignoreAbsent(err)
+	err = h.within(ctx, q.from, q.id, false, func(t *turn) (err error) { others, err = t.signOff(q.key, taken, failed); return err })
+	if err != nil {
+		return false, ignoreAbsent(err)
+	}
+	return others, nil
 }
 
 // ignoreAbsent forgives that the sender is destroyed: its messages are gone with it.

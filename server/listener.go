@@ -57,7 +57,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			ip = netip.Addr{}
 		}
 		if l.admit(ip, time.Now()) {
-			return &limitedConn{Conn: conn, closed: sync.OnceFunc(func() { l.leave(ip) })}, nil
+			return &limitedConn{Conn: conn, begun: !l.plain, closed: sync.OnceFunc(func() { l.leave(ip) })}, nil
 		}
 		if l.plain {
 			_, _ = io.WriteString(conn, busyAnswer) // fits into the empty socket buffer
@@ -106,10 +106,41 @@ func ipOf(conn net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-// limitedConn gives its place back when it is closed.
+// aheadBytes is how much of a connection's first bytes is read together: a request
+// line, as a rule.
+const aheadBytes = 1 << 10
+
+// limitedConn gives its place back when it is closed. The bytes that it gets first are
+// read together, and not cut where net/http stops to look for HTTP/2: if the time for
+// the headers passed right there, as it does when the process is frozen, net/http would
+// take what it has for the whole line and call it a mistake of the client.
 type limitedConn struct {
 	net.Conn
 	closed func()
+	begun  bool   // the first bytes have been read
+	ahead  []byte // those of them that nobody has asked for yet
+}
+
+// Read implements [net.Conn]. Net/http reads one connection from one goroutine at a
+// time.
+func (c *limitedConn) Read(p []byte) (n int, err error) {
+	switch {
+	case len(c.ahead) > 0:
+	case c.begun || len(p) >= aheadBytes:
+		c.begun = true
+		return c.Conn.Read(p)
+	default:
+		first := make([]byte, aheadBytes)
+		if n, err = c.Conn.Read(first); n == 0 {
+			return 0, err
+		}
+		c.begun, c.ahead = true, first[:n] // an error comes again
+	}
+	n = copy(p, c.ahead)
+	if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
+		c.ahead = nil // the memory is free
+	}
+	return n, nil
 }
 
 // Close implements [net.Conn].
