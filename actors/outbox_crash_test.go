@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,6 +103,54 @@ func TestP25_MessagesOutliveTheirStore(t *testing.T) {
 		}
 		_ = stream.Close()
 	}
+}
+
+// TestP25_ACourierLeavesItsTurnBehind stops a host whose courier waits for a turn that
+// reads the outbox: what the turn finds out later concerns nobody, which the race
+// detector sees.
+func TestP25_ACourierLeavesItsTurnBehind(t *testing.T) {
+	t.Parallel()
+	disk := memory.New(memory.Options{})
+	plug := &severed{Store: disk}
+	k, hold := newKit(t, plug), make(chan struct{})
+	defer close(hold)
+	k.increment = func(_ context.Context, c *counter, _ *counterv1.IncrementRequest) error {
+		if c.Key()[0] == "a" {
+			return c.post("b", 10)
+		}
+		<-hold // nothing is taken in this process
+		return nil
+	}
+	k.mustAdd("a", 1)
+	plug.sever()
+	slow := &stuckScan{Store: disk, entered: make(chan struct{}), release: make(chan struct{})}
+	next := newKit(t, slow)
+	<-slow.entered // the message of another process is being claimed
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		next.stop()
+	}()
+	<-time.After(20 * time.Millisecond) // it orders nothing, as a signal would
+	close(slow.release)
+	<-stopped
+}
+
+// stuckScan is a store that stops where the first message of an outbox is read to be claimed.
+type stuckScan struct {
+	store.Store
+
+	scans            atomic.Int32
+	entered, release chan struct{}
+}
+
+func (s *stuckScan) Scan(ctx context.Context, id store.ID, kind store.Kind, r store.Range) ([]store.Row, error) {
+	if kind == store.KindOutbox && r.Limit == 1 && s.scans.Add(1) == 2 { // the first one finds the message due
+		close(s.entered)
+		<-s.release
+		ctx = context.WithoutCancel(ctx)
+	}
+	return s.Store.Scan(ctx, id, kind, r)
 }
 
 // severed is a store that a process can be cut off from.
