@@ -6,6 +6,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -45,8 +46,8 @@ type attempt struct {
 	schedule *storagev1.Schedule // as the first turn left it
 	method   *Method
 	request  proto.Message
-	begun    bool // the second turn has
-	again    bool // the row has come due again, or another one in its place
+	begun    atomic.Bool // the second turn has, which may be past its limit and still run
+	again    bool        // the row has come due again, or another one in its place
 }
 
 // runSchedule is how rows of schedules are settled.
@@ -65,7 +66,7 @@ func (h *Host) runSchedule(ctx context.Context, addr store.Address, row store.Du
 	if failed == nil {
 		return a.outcome()
 	}
-	if !a.begun {
+	if !a.begun.Load() {
 		return ignoreGone(errors.Join(failed, a.turn(ctx, a.method, nil, true, a.takeBack)))
 	}
 	return ignoreGone(a.turn(ctx, a.method, nil, true, func(t *turn, _ *body) error { return a.fail(t, failed) }))
@@ -184,7 +185,7 @@ func (a *attempt) catchUp(s *storagev1.Schedule, times recurrence, now time.Time
 
 // perform is the second turn.
 func (a *attempt) perform(t *turn, b *body) error {
-	a.begun = true
+	a.begun.Store(true)
 	now := time.Now()
 	s, due, err := t.schedule(a.key)
 	if err != nil {
