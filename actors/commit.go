@@ -6,6 +6,7 @@ package actors
 import (
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -164,8 +165,10 @@ func (i *instance) failed(e *entry, err error) {
 	case errors.Is(err, store.ErrCorrupt):
 		answer = dataLoss() // found only now: it was in memory
 	}
-	i.logger().Error("a commit failed; the turns that saw it are discarded",
-		slog.Any("error", err), slog.Int("turns", e.turns))
+	if answer != errStoreFull || i.host.full.due(time.Now(), fullInterval) { //nolint:errorlint // our own
+		i.logger().Error("a commit failed; the turns that saw it are discarded",
+			slog.Any("error", err), slog.Int("turns", e.turns))
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if answer == errUnknownOutcome || errors.Is(err, store.ErrConflict) && e.generation == i.generation { //nolint:errorlint // our own
@@ -185,6 +188,17 @@ func (i *instance) failed(e *entry, err error) {
 	i.expireQueuedLocked()
 	i.dispatchLocked()
 	i.forgetLocked()
+}
+
+// fullInterval is how often the log says that the store is full, which every write finds.
+const fullInterval = 10 * time.Second
+
+// seldom is when something may be said that happens all the time.
+type seldom struct{ next atomic.Int64 }
+
+func (s *seldom) due(now time.Time, interval time.Duration) bool {
+	next := s.next.Load()
+	return now.UnixNano() >= next && s.next.CompareAndSwap(next, now.Add(interval).UnixNano())
 }
 
 // disownLocked forgets the connection that a turn opened before it failed, and what

@@ -56,6 +56,7 @@ type queue struct {
 type letter struct {
 	number  uint64
 	message *storagev1.OutboxMessage
+	dead    bool // it is given up
 }
 
 func newCouriers(h *Host) *couriers {
@@ -107,7 +108,7 @@ func (c *couriers) serve(q queue) {
 		case needsLifting(err):
 			dispatcher.park(q.id, q.from, lifts, err)
 		default:
-			c.host.log.Error("messages could not be delivered", slog.String("actor", q.from.Type), slog.String("key", q.from.Key), slog.Any("error", err))
+			c.host.logger(q.from).Error("messages could not be delivered", slog.Any("error", err))
 			dispatcher.expect(q.id.Shard(), time.Now().Add(dueRetry))
 		}
 		c.mu.Lock()
@@ -141,28 +142,37 @@ func (c *couriers) round(q queue) (bool, error) {
 	if err != nil {
 		return false, ignoreAbsent(err)
 	}
-	if others {
-		return true, nil
-	}
 	var taken uint64 // the number of the newest message that was taken
 	var failed letter
 	for _, l := range letters {
-		err := c.deliver(q, l)
-		if err != nil {
+		if l.dead {
+			c.reportDead(q, l)
+			continue
+		}
+		if err := c.deliver(q, l); err != nil {
 			failed = l
 			break
 		}
 		taken = l.number
 	}
 	if taken == 0 && failed.message == nil {
-		return false, nil
+		return others, nil
 	}
 	ctx := context.WithoutCancel(c.ctx)
-	err = h.within(ctx, q.from, q.id, false, func(t *turn) (err error) { others, err = t.signOff(q.key, taken, failed); return err })
+	err = h.within(ctx, q.from, q.id, false, func(t *turn) (err error) { others, err = t.signOff(q.key, taken, &failed); return err })
 	if err != nil {
 		return false, ignoreAbsent(err)
 	}
+	if failed.dead {
+		c.reportDead(q, failed)
+	}
 	return others, nil
+}
+
+// reportDead tells the log of a message that has gone into the dead list.
+func (c *couriers) reportDead(q queue, l letter) {
+	c.host.logger(q.from).Warn("a message has failed for good and is in the dead list", slog.Uint64("number", l.number),
+		slog.String("procedure", l.message.GetProcedure()), slog.Int("attempts", int(l.message.GetAttempts())), slog.String("error", l.message.GetLastError()))
 }
 
 // ignoreAbsent forgives that the sender is destroyed: its messages are gone with it.
@@ -193,69 +203,6 @@ func (h *Host) within(ctx context.Context, addr store.Address, id store.ID, read
 			return err
 		}
 	}
-}
-
-// pickUp reads the first messages of a queue, if they are due, as far as this process
-// may deliver them. strange says that the first one must be claimed before.
-func (t *turn) pickUp(queue string) (letters []letter, strange bool, err error) {
-	rows, err := t.dueMessages(queue, maxRound)
-	if err != nil {
-		return nil, false, err
-	}
-	for _, row := range rows {
-		l := letter{numberOf(row.Key), new(storagev1.OutboxMessage)}
-		if err := proto.Unmarshal(row.Value, l.message); err != nil {
-			return nil, false, fmt.Errorf("decode a message: %w", err)
-		}
-		if l.message.GetClaimedBy() != t.inst.host.process {
-			return letters, len(letters) == 0, nil
-		}
-		letters = append(letters, l)
-	}
-	return letters, false, nil
-}
-
-// dueMessages reads the first messages of a queue; none if they are not due.
-func (t *turn) dueMessages(queue string, limit int) ([]store.Row, error) {
-	rows, err := t.scan(t, store.KindOutbox, store.Range{From: []byte(queue), To: prefixEnd([]byte(queue)), Limit: limit})
-	if err != nil || len(rows) == 0 || rows[0].Due.IsZero() {
-		return nil, err
-	}
-	if rows[0].Due.After(time.Now()) { // the clock may have gone back since it was due
-		t.inst.host.dispatchers[store.KindOutbox].expect(t.inst.id.Shard(), rows[0].Due)
-		return nil, nil
-	}
-	return rows, nil
-}
-
-// claim says that this process is about to deliver the first message of a queue, or
-// gives the message up, if it has ended too many of them. more says that others are
-// due then.
-func (t *turn) claim(queue string) (letters []letter, more bool, err error) {
-	rows, err := t.dueMessages(queue, 1)
-	if err != nil || len(rows) == 0 {
-		return nil, false, err
-	}
-	m := new(storagev1.OutboxMessage)
-	if err := proto.Unmarshal(rows[0].Value, m); err != nil {
-		return nil, false, fmt.Errorf("decode a message: %w", err)
-	}
-	process := t.inst.host.process
-	if m.GetClaimedBy() != 0 && m.GetClaimedBy() != process {
-		m.Deaths++
-	}
-	if m.GetDeaths() >= maxDeaths {
-		m.LastError, m.FailedAt = "the process died in each of several attempts", time.Now().UnixMicro()
-		more, err = t.signOff(queue, 0, letter{numberOf(rows[0].Key), m})
-		return nil, more, err
-	}
-	m.ClaimedBy = process
-	value, err := proto.Marshal(m)
-	if err != nil {
-		return nil, false, fmt.Errorf("encode a message: %w", err)
-	}
-	t.putRow(store.KindOutbox, store.Row{Key: rows[0].Key, Value: value, Due: rows[0].Due})
-	return []letter{{numberOf(rows[0].Key), m}}, false, nil
 }
 
 // deliver has the receiver take a message. If it does not, the message says so.
@@ -302,53 +249,4 @@ func isVerdict(err error) bool {
 		}
 	}
 	return refused.wire.Code() != connect.CodeUnavailable
-}
-
-// signOff removes the messages of a queue that were taken, and puts off or gives up
-// the one after them that has failed; its message is nil if none has. It may be gone:
-// another node has delivered it, if the actor was there meanwhile. more says that the
-// queue is due again at once.
-func (t *turn) signOff(queue string, taken uint64, failed letter) (more bool, err error) {
-	rows, err := t.scan(t, store.KindOutbox, store.Range{From: []byte(queue), To: prefixEnd([]byte(queue)), Limit: maxRound + 2})
-	if err != nil {
-		return false, err
-	}
-	gone := 0
-	for _, row := range rows {
-		switch {
-		case numberOf(row.Key) <= taken:
-			t.deleteRow(store.KindOutbox, row.Key)
-			gone++
-			continue
-		case failed.message != nil && failed.number == numberOf(row.Key):
-			m := failed.message
-			m.ClaimedBy = 0
-			value, err := proto.Marshal(m)
-			if err != nil {
-				return false, fmt.Errorf("encode a message: %w", err)
-			}
-			if m.GetAttempts() >= maxAttempts || m.GetDeaths() >= maxDeaths {
-				t.deleteRow(store.KindOutbox, row.Key)
-				t.putRow(store.KindOutbox, store.Row{Key: numbered([]byte{outboxDead}, numberOf(row.Key)), Value: value, Due: shelved})
-				failed.message = nil
-				continue
-			}
-			t.putRow(store.KindOutbox, store.Row{Key: row.Key, Value: value, Due: time.Now().Add(retryPause(m.GetAttempts(), firstRetry, lastRetry))})
-		case row.Due.IsZero():
-			t.putRow(store.KindOutbox, store.Row{Key: row.Key, Value: row.Value, Due: time.Now()})
-			more = true
-		default:
-			more = !row.Due.After(time.Now())
-		}
-		break
-	}
-	if gone == 0 {
-		return more, nil
-	}
-	head, err := t.outboxHead()
-	if err != nil {
-		return false, err
-	}
-	head.Held -= uint32(min(gone, int(head.GetHeld())))
-	return more, t.putOutboxHead(head)
 }

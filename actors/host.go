@@ -67,6 +67,7 @@ type Host struct {
 	works       works          // what runs beside the actors
 	silent      atomic.Bool    // nothing enters a turn any more
 	stuck       stuck
+	full        seldom // when the log may say so again
 }
 
 // NewHost checks cfg and the registered types and returns a host that runs, until

@@ -217,5 +217,10 @@ func (i *instance) dropLocked() {
 }
 
 func (i *instance) logger() *slog.Logger {
-	return i.host.log.With(slog.String("namespace", i.addr.Namespace), slog.String("actor", i.addr.Type), slog.String("key", i.addr.Key))
+	return i.host.logger(i.addr)
+}
+
+// logger names an actor in what is logged.
+func (h *Host) logger(addr store.Address) *slog.Logger {
+	return h.log.With(slog.String("namespace", addr.Namespace), slog.String("actor", addr.Type), slog.String("key", addr.Key))
 }

@@ -6,7 +6,9 @@ package actors_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -213,7 +215,9 @@ func TestP25_ARepeatedMessageTakesEffectOnce(t *testing.T) {
 func TestP25_AMessageThatFailsKeepsItsPlaceUntilItIsDead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		k, l := newKit(t, nil), new(log)
+		logs := new(logBuffer)
+		k := startKit(t, &kit{configure: func(cfg *actors.Config) { cfg.Logger = slog.New(slog.NewTextHandler(logs, nil)) }})
+		l := new(log)
 		var attempts []time.Time
 		fails := 3
 		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
@@ -256,6 +260,9 @@ func TestP25_AMessageThatFailsKeepsItsPlaceUntilItIsDead(t *testing.T) {
 		}
 		if rows := k.outbox("a"); len(rows) != 2 || k.held("a") != 1 {
 			t.Errorf("the outbox keeps %q and counts %d", rows, k.held("a"))
+		}
+		if said := logs.String(); strings.Count(said, "a message has failed for good") != 1 || !strings.Contains(said, "attempts=12") {
+			t.Errorf("the log says %s", said)
 		}
 	})
 }

@@ -6,6 +6,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -46,8 +47,9 @@ type attempt struct {
 	schedule *storagev1.Schedule // as the first turn left it
 	method   *Method
 	request  proto.Message
-	begun    atomic.Bool // the second turn has, which may be past its limit and still run
-	again    bool        // the row has come due again, or another one in its place
+	begun    atomic.Bool         // the second turn has, which may be past its limit and still run
+	again    bool                // the row has come due again, or another one in its place
+	buried   *storagev1.Schedule // it has gone into the dead list; nil otherwise
 }
 
 // runSchedule is how rows of schedules are settled.
@@ -59,6 +61,7 @@ func (h *Host) runSchedule(ctx context.Context, addr store.Address, row store.Du
 	if err := a.turn(ctx, a.typ.methods[0], nil, true, a.claim); err != nil {
 		return ignoreGone(err)
 	}
+	a.reportDead()
 	if a.method == nil {
 		return a.outcome() // nothing to run now
 	}
@@ -69,7 +72,20 @@ func (h *Host) runSchedule(ctx context.Context, addr store.Address, row store.Du
 	if !a.begun.Load() {
 		return ignoreGone(errors.Join(failed, a.turn(ctx, a.method, nil, true, a.takeBack)))
 	}
-	return ignoreGone(a.turn(ctx, a.method, nil, true, func(t *turn, _ *body) error { return a.fail(t, failed) }))
+	err := a.turn(ctx, a.method, nil, true, func(t *turn, _ *body) error { return a.fail(t, failed) })
+	if err == nil {
+		a.reportDead()
+	}
+	return ignoreGone(err)
+}
+
+// reportDead tells the log of a run that has gone into the dead list.
+func (a *attempt) reportDead() {
+	if a.buried == nil {
+		return
+	}
+	a.host.logger(a.addr).Warn("a run of a schedule has failed for good and is in the dead list",
+		slog.String("schedule", a.key), slog.Int("attempts", int(a.buried.GetAttempts())), slog.String("error", a.buried.GetLastError()))
 }
 
 func (a *attempt) outcome() error {
@@ -128,9 +144,9 @@ func (a *attempt) claim(t *turn, _ *body) error {
 	m := a.typ.method(s.GetProcedure())
 	switch {
 	case m == nil:
-		return t.bury(a.key, s, "the actor has no "+s.GetProcedure()+" any more")
+		return a.bury(t, a.key, s, "the actor has no "+s.GetProcedure()+" any more")
 	case s.GetDeaths() >= maxDeaths:
-		return t.bury(a.key, s, "the process died in each of several attempts")
+		return a.bury(t, a.key, s, "the process died in each of several attempts")
 	case s.GetAttempts() >= s.GetMaxAttempts():
 		if s.GetLastError() == "" {
 			s.LastError = "the process died in the attempt"
@@ -139,11 +155,11 @@ func (a *attempt) claim(t *turn, _ *body) error {
 	}
 	request := m.NewRequest()
 	if err := proto.Unmarshal(s.GetRequest(), request); err != nil {
-		return t.bury(a.key, s, "the request is no "+string(m.input.Descriptor().FullName())+" any more")
+		return a.bury(t, a.key, s, "the request is no "+string(m.input.Descriptor().FullName())+" any more")
 	}
 	times, err := recurrenceOf(s)
 	if err != nil {
-		return t.bury(a.key, s, "its times cannot be read any more: "+err.Error())
+		return a.bury(t, a.key, s, "its times cannot be read any more: "+err.Error())
 	}
 	if times != nil && s.GetAttempts() == 0 {
 		s.Missed = a.catchUp(s, times, now)
@@ -284,7 +300,7 @@ func (a *attempt) fail(t *turn, failed error) error {
 // schedule goes on; of its runs that failed, the newest is kept.
 func (a *attempt) giveUp(t *turn, s *storagev1.Schedule, now time.Time) error {
 	if s.GetRecurrence() == nil {
-		return t.bury(a.key, s, s.GetLastError())
+		return a.bury(t, a.key, s, s.GetLastError())
 	}
 	run, _ := proto.Clone(s).(*storagev1.Schedule)
 	run.Serial, run.Named, run.Recurrence, run.Missed = randomSerial(), false, nil, 0
@@ -295,7 +311,7 @@ func (a *attempt) giveUp(t *turn, s *storagev1.Schedule, now time.Time) error {
 	if err := t.addSchedules(1); err != nil {
 		return err
 	}
-	if err := t.bury(id, run, s.GetLastError()); err != nil {
+	if err := a.bury(t, id, run, s.GetLastError()); err != nil {
 		return err
 	}
 	_, err := a.advance(t, s, now)
@@ -303,7 +319,8 @@ func (a *attempt) giveUp(t *turn, s *storagev1.Schedule, now time.Time) error {
 }
 
 // bury puts a schedule into the dead list.
-func (t *turn) bury(id string, s *storagev1.Schedule, why string) error {
+func (a *attempt) bury(t *turn, id string, s *storagev1.Schedule, why string) error {
+	a.buried = s
 	if s.Dead, s.LastError = true, why; s.GetFailedAt() == 0 {
 		s.FailedAt = time.Now().UnixMicro()
 	}

@@ -6,6 +6,7 @@ package actors_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -168,12 +169,13 @@ func TestP27_ARunMayChangeItsOwnSchedule(t *testing.T) {
 	})
 }
 
-// TestP29_AFailingRunIsRetriedAndDies holds the pauses between the attempts, and
-// what can be done about a schedule in the dead list.
+// TestP29_AFailingRunIsRetriedAndDies holds the pauses between the attempts, that the
+// log tells of their end, and what can be done about a schedule in the dead list.
 func TestP29_AFailingRunIsRetriedAndDies(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		start, d := time.Now(), new(planDiary)
+		logs := new(logBuffer)
+		start, d := time.Now(), &planDiary{log: slog.New(slog.NewTextHandler(logs, nil))}
 		s := memory.New(memory.Options{})
 		p := newPlanner(t, s, d)
 		var failure error = actors.Errorf(connect.CodeFailedPrecondition, "not_yet", "come back later")
@@ -182,6 +184,10 @@ func TestP29_AFailingRunIsRetriedAndDies(t *testing.T) {
 		pass(10 * time.Second)
 		if got, _ := p.schedule("a", "job"); got.Status != actors.ScheduleRetrying || got.Attempts < 2 || !strings.Contains(got.LastError, "not_yet") {
 			t.Errorf("meanwhile it is %+v", got)
+		}
+		const told = "a run of a schedule has failed for good"
+		if said := logs.String(); strings.Contains(said, told) {
+			t.Errorf("the log says %s", said)
 		}
 		pass(2 * time.Hour)
 		synctest.Wait()
@@ -207,6 +213,9 @@ func TestP29_AFailingRunIsRetriedAndDies(t *testing.T) {
 		got, found := p.schedule("a", "job")
 		if !found || got.Status != actors.ScheduleDead || got.Attempts != 12 || !got.NextAttempt.IsZero() || !strings.Contains(got.LastError, "come back later") {
 			t.Fatalf("the dead schedule is %+v", got)
+		}
+		if said := logs.String(); strings.Count(said, told) != 1 || !strings.Contains(said, "key=a schedule=job attempts=12 error=") {
+			t.Errorf("the log says %s", said)
 		}
 
 		p = newPlanner(t, s.Reopen(), d) // the list survives

@@ -72,7 +72,8 @@ func (rt *router) place(w http.ResponseWriter, r *http.Request, spec *connect.Sp
 		return nil
 	}
 	p := &passing{peers: rt.cluster, router: rt, w: w, r: r, target: target, whole: true}
-	p.again = spec.IdempotencyLevel == connect.IdempotencyNoSideEffects || unary && r.Header.Get(wire.HeaderIdempotencyKey) != ""
+	p.writes = spec.IdempotencyLevel != connect.IdempotencyNoSideEffects
+	p.again = !p.writes || unary && r.Header.Get(wire.HeaderIdempotencyKey) != ""
 	return p.pass()
 }
 
@@ -94,6 +95,7 @@ type passing struct {
 	body   []byte         // the whole body; nil if it is passed on as it comes
 	whole  bool           // it is in body
 	again  bool           // it may be sent again though it may have been run
+	writes bool           // it is no harm only because of its idempotency key
 	lost   *connect.Error // what became of it where it may have been run; nil if nowhere
 }
 
@@ -196,9 +198,12 @@ func (p *passing) try(node placement.Node) (done bool, verdict *connect.Error) {
 		_, _ = io.CopyN(io.Discard, response.Body, 64<<10) // so that the connection is used again
 		return false, nil
 	}
-	if response.StatusCode == http.StatusSwitchingProtocols {
+	switch {
+	case response.StatusCode == http.StatusSwitchingProtocols:
 		p.join(response)
-	} else {
+	case p.lost != nil && p.writes && response.Header[http.CanonicalHeaderKey(wire.HeaderID)] == nil:
+		p.router.refuse(p.w, p.r, p.lost) // that this node has not run it says nothing about the one before
+	default:
 		p.answer(ctx, response)
 	}
 	return true, nil
