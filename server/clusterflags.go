@@ -40,8 +40,8 @@ func (s *clusterSettings) flags(f *flag.FlagSet) {
 	s.databaseFlags(f)
 	f.StringVar(&s.listen, "cluster-listen", "", "`address` to listen on for other nodes; without it the node is alone")
 	f.StringVar(&s.advertise, "cluster-advertise", "", "host:port under which `others` reach -cluster-listen, if that does not say it")
-	f.StringVar(&s.secret, "cluster-secret", "", "`secret` of 32 bytes at least that all nodes know; better in the environment or a file")
-	f.StringVar(&s.secretFile, "cluster-secret-file", "", "`file` that holds the cluster secret")
+	f.StringVar(&s.secret, "cluster-secret", "", "`secret` of 32 bytes at least that all nodes know; better in the environment or a file; others that are taken too on further lines")
+	f.StringVar(&s.secretFile, "cluster-secret-file", "", "`file` that holds the cluster secret, and others that are taken too on further lines")
 	f.StringVar(&s.cert, "cluster-cert", "", "certificate chain `file` (PEM) of this node, instead of a secret")
 	f.StringVar(&s.key, "cluster-key", "", "private key `file` (PEM) of -cluster-cert")
 	f.StringVar(&s.ca, "cluster-ca", "", "`file` (PEM) of the authorities that vouch for all nodes")
@@ -108,11 +108,29 @@ func (s *clusterSettings) tls() (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("-cluster-secret-file: %w", err)
 		}
-		return ClusterSecret(strings.TrimSpace(string(data)))
+		return clusterSecrets("-cluster-secret-file", string(data))
 	case s.secret != "":
-		return ClusterSecret(s.secret)
+		return clusterSecrets("-cluster-secret", s.secret)
 	}
 	return ClusterSecret(rand.Text() + rand.Text())
+}
+
+// clusterSecrets makes TLS of secrets on lines of their own, the node's own one first.
+func clusterSecrets(name, text string) (*tls.Config, error) {
+	var secrets []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			secrets = append(secrets, line)
+		}
+	}
+	if len(secrets) == 0 {
+		return nil, fmt.Errorf("%s holds no secret: make one by openssl rand -hex 32", name)
+	}
+	secure, err := ClusterSecret(secrets[0], secrets[1:]...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return secure, nil
 }
 
 // listenAddress is where the node listens for others.

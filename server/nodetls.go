@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -28,16 +29,24 @@ const minClusterSecret = 32
 // Each node makes the same key of it, and a certificate for that key, and takes no
 // other: so that both ends of a connection have proved that they know the secret
 // before a byte of a request is sent, and neither shows it.
-func ClusterSecret(secret string) (*tls.Config, error) {
-	if len(secret) < minClusterSecret {
-		return nil, fmt.Errorf("a cluster secret has %d bytes at least: make one by openssl rand -hex 32", minClusterSecret)
-	}
-	seed, err := hkdf.Key(sha256.New, []byte(secret), nil, "troupe cluster key", ed25519.SeedSize)
+//
+// A node shows the key of secret, and takes those of the others too: so that a secret
+// can be replaced while the nodes are restarted one by one.
+func ClusterSecret(secret string, others ...string) (*tls.Config, error) {
+	key, err := clusterKey(secret)
 	if err != nil {
-		return nil, fmt.Errorf("make a key of the cluster secret: %w", err)
+		return nil, err
 	}
-	key := ed25519.NewKeyFromSeed(seed)
 	public, _ := key.Public().(ed25519.PublicKey) // always
+	known := []ed25519.PublicKey{public}
+	for _, other := range others {
+		key, err := clusterKey(other)
+		if err != nil {
+			return nil, err
+		}
+		public, _ := key.Public().(ed25519.PublicKey)
+		known = append(known, public)
+	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		NotBefore:    time.Unix(0, 0),
@@ -54,13 +63,26 @@ func ClusterSecret(secret string) (*tls.Config, error) {
 		InsecureSkipVerify: true, //nolint:gosec // no authority vouches for the key: VerifyConnection knows it
 		VerifyConnection: func(state tls.ConnectionState) error {
 			if len(state.PeerCertificates) > 0 {
-				if theirs, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey); ok && public.Equal(theirs) {
+				theirs, ok := state.PeerCertificates[0].PublicKey.(ed25519.PublicKey)
+				if ok && slices.ContainsFunc(known, func(one ed25519.PublicKey) bool { return one.Equal(theirs) }) {
 					return nil
 				}
 			}
 			return errForeignNode
 		},
 	}, nil
+}
+
+// clusterKey makes the key of a secret.
+func clusterKey(secret string) (ed25519.PrivateKey, error) {
+	if len(secret) < minClusterSecret {
+		return nil, fmt.Errorf("a cluster secret has %d bytes at least: make one by openssl rand -hex 32", minClusterSecret)
+	}
+	seed, err := hkdf.Key(sha256.New, []byte(secret), nil, "troupe cluster key", ed25519.SeedSize)
+	if err != nil {
+		return nil, fmt.Errorf("make a key of the cluster secret: %w", err)
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
 }
 
 var errForeignNode = errors.New("the other side has another cluster secret, or none")
