@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -22,6 +21,7 @@ import (
 	"connectrpc.com/connect/v2/connecthttp"
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/placement"
+	"github.com/troupe-dev/troupe/internal/httponce"
 )
 
 // Cluster makes a server one node of several. Each request goes to the node that
@@ -139,7 +139,7 @@ func (c *peers) Do(r *http.Request) (*http.Response, error) {
 			GotConn: func(httptrace.GotConnInfo) { connections.Add(1) },
 		}))
 	}
-	response, err := c.http.RoundTrip(withoutRepetition(r))
+	response, err := c.http.RoundTrip(httponce.Request(r))
 	if err != nil {
 		if _, unsent := errors.AsType[*unsentError](err); unsent && connections.Load() > 0 {
 			return nil, errSentOnce
@@ -155,26 +155,6 @@ func (c *peers) Do(r *http.Request) (*http.Response, error) {
 		return nil, &unsentError{errFarewell}
 	}
 	return response, nil
-}
-
-// repeatingHeaders have net/http repeat a request, unless they are spelled otherwise,
-// which makes no difference to who reads them.
-var repeatingHeaders = map[string]string{"Idempotency-Key": "idempotency-key", "X-Idempotency-Key": "x-idempotency-key"}
-
-// withoutRepetition returns a request as net/http does not repeat it for its headers.
-func withoutRepetition(r *http.Request) *http.Request {
-	out := r
-	for name, spelled := range repeatingHeaders {
-		if values, ok := r.Header[name]; ok {
-			if out == r {
-				out = r.WithContext(r.Context())
-				out.Header = maps.Clone(r.Header)
-			}
-			delete(out.Header, name)
-			out.Header[spelled] = values
-		}
-	}
-	return out
 }
 
 // client returns what makes clients of the services of a node.

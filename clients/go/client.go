@@ -44,7 +44,7 @@ func Dial(baseURL string, opts ...Option) *Client {
 			c.ownHTTP = newHTTPClient(&cfg)
 			client = c.ownHTTP
 		}
-		c.transport = connecthttp.NewTransport(client, baseURL, cfg.connectOptions...)
+		c.transport = connecthttp.NewTransport(onceClient{client}, baseURL, cfg.connectOptions...)
 	}
 	attempts := maxAttempts
 	if cfg.noRetries {

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"io"
 	mathrand "math/rand/v2"
-	"net/http/httptrace"
 	"sync/atomic"
 	"time"
 
@@ -88,22 +87,6 @@ type wholeCall struct {
 // themselves, puts a wholeCall.
 type wholeCallKey struct{}
 
-// attempt sends the call one time. Net/http may repeat its request by itself, as it does
-// under an idempotency key if the connection ends before the answer.
-func (w *wholeCall) attempt(ctx context.Context, once func(context.Context) error) error {
-	var unanswered, repeated atomic.Bool
-	err := once(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) {
-			if unanswered.Swap(true) {
-				repeated.Store(true)
-			}
-		},
-		GotFirstResponseByte: func() { unanswered.Store(false) },
-	}))
-	w.inDoubt = w.inDoubt || repeated.Load()
-	return err
-}
-
 // verdict returns the error of the last attempt as that of the whole call.
 func (w *wholeCall) verdict(spec connect.Spec, err error) error {
 	if w.inDoubt && spec.IdempotencyLevel != connect.IdempotencyNoSideEffects {
@@ -126,7 +109,7 @@ func (r *retries) run(ctx context.Context, spec connect.Spec, once func(context.
 		whole = new(wholeCall)
 	}
 	for attempt := 1; ; attempt++ {
-		err := whole.attempt(ctx, once)
+		err := once(ctx)
 		if err == nil {
 			return nil
 		}

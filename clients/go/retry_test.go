@@ -257,21 +257,27 @@ func TestP16_ARetryDoesNotMakeACallUndone(t *testing.T) {
 	})
 }
 
-// TestP16_ARepetitionByNetHTTPDoesNotMakeACallUndone ends a connection in place of an
-// answer: net/http sends the call again by itself, over a new one.
-func TestP16_ARepetitionByNetHTTPDoesNotMakeACallUndone(t *testing.T) {
+// TestP16_NetHTTPDoesNotRepeatACall ends a connection in place of an answer, and counts
+// the requests: net/http would send one that has a key again by itself, over a new
+// connection, and nobody would know what became of the first.
+func TestP16_NetHTTPDoesNotRepeatACall(t *testing.T) {
 	t.Parallel()
-	mine, empty := "mine", ""
+	const key, theirs = "idempotency-key", "x-idempotency-key"
+	noRetries, noKeys := troupe.WithoutRetries(), troupe.WithoutIdempotencyKeys()
 	for name, test := range map[string]struct {
-		opts     []troupe.Option
-		key      *string
-		requests int64 // of the call whose connection ends
+		opts          []troupe.Option
+		header, value string
+		requests      int64 // of the call whose connection ends
 	}{
-		"a key of the client":       {requests: 2},
-		"a key, no retries":         {opts: []troupe.Option{troupe.WithoutRetries()}, key: &mine, requests: 2},
-		"an empty key":              {key: &empty, requests: 2},
-		"an empty key, no own keys": {opts: []troupe.Option{troupe.WithoutIdempotencyKeys()}, key: &empty, requests: 1},
-		"an empty key, no retries":  {opts: []troupe.Option{troupe.WithoutRetries()}, key: &empty, requests: 1},
+		"a key of the client":          {requests: 2},
+		"a key, no retries":            {opts: []troupe.Option{noRetries}, header: key, value: "mine", requests: 1},
+		"a key, an HTTP client":        {opts: []troupe.Option{noRetries, troupe.WithHTTPClient(new(http.Client))}, header: key, value: "mine", requests: 1},
+		"an empty key":                 {header: key, requests: 2},
+		"an empty key, no own keys":    {opts: []troupe.Option{noKeys}, header: key, requests: 1},
+		"an empty key, no retries":     {opts: []troupe.Option{noRetries}, header: key, requests: 1},
+		"a key of others":              {header: theirs, value: "mine", requests: 2},
+		"a key of others, no own keys": {opts: []troupe.Option{noKeys}, header: theirs, value: "mine", requests: 1},
+		"an empty one of others":       {opts: []troupe.Option{noKeys}, header: theirs, requests: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -293,8 +299,8 @@ func TestP16_ARepetitionByNetHTTPDoesNotMakeACallUndone(t *testing.T) {
 				t.Fatal(err)
 			}
 			ctx, info := connect.NewClientContext(t.Context())
-			if test.key != nil {
-				info.RequestHeader().Set("idempotency-key", *test.key)
+			if test.header != "" {
+				info.RequestHeader().Set(test.header, test.value)
 			}
 			_, err := counter.Increment(ctx, new(counterv1.IncrementRequest))
 			if err == nil || troupe.OutcomeOf(err) != unknown {

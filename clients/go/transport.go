@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+	"github.com/troupe-dev/troupe/internal/httponce"
 )
 
 const (
@@ -40,6 +42,15 @@ func newHTTPClient(cfg *config) *http.Client {
 		Protocols:           protocols,
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: http2PingAfter, PingTimeout: http2PingWait},
 	}}
+}
+
+// onceClient sends each request once: what may be sent again is for [retries] to say,
+// which knows what became of the first one.
+type onceClient struct{ connecthttp.HTTPClient }
+
+// Do implements [connecthttp.HTTPClient].
+func (c onceClient) Do(r *http.Request) (*http.Response, error) {
+	return c.HTTPClient.Do(httponce.Request(r)) //nolint:wrapcheck // Connect does
 }
 
 // overClient is a transport that opens streams through another client, so that
