@@ -40,7 +40,7 @@ func basic(user, password string) http.Header {
 // know the password.
 func TestPassword(t *testing.T) {
 	t.Parallel()
-	secret, err := readPassword(passwordFile(t, testPassword+"\n"))
+	secret, err := readPasswords(passwordFile(t, testPassword+"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,10 +85,28 @@ func TestPasswordFile(t *testing.T) {
 		t.Errorf("with a file there are %d options (%v), want the page and the hook", len(closed), err)
 	}
 	for name, file := range map[string]string{
-		"absent": filepath.Join(t.TempDir(), "none"), "empty": passwordFile(t, ""), "short": passwordFile(t, "   short     \n"),
+		"the same twice": passwordFile(t, testPassword+"\n"+testPassword), "three lines": passwordFile(t, testPassword+"\n"+testPassword+"2\n"+testPassword+"3"),
+		"a short second line": passwordFile(t, testPassword+"\nshort"), "absent": filepath.Join(t.TempDir(), "none"), "empty": passwordFile(t, ""), "short": passwordFile(t, "   short     \n"),
 	} {
 		if _, err := options(file); err == nil {
 			t.Errorf("%s: the file is taken", name)
+		}
+	}
+}
+
+// TestTheOperatorsPassword holds that the second line of the file gives the server role,
+// and the first one does not.
+func TestTheOperatorsPassword(t *testing.T) {
+	t.Parallel()
+	const operators = "a password of the operator"
+	secret, err := readPasswords(passwordFile(t, testPassword+"\n"+operators+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for given, role := range map[string]server.Role{testPassword: server.RoleUser, operators: server.RoleServer} {
+		who, err := secret.authenticate(t.Context(), basic("ada", given))
+		if err != nil || who.Subject != "ada" || who.Role != role || (len(who.Namespaces) > 0) != (role == server.RoleServer) {
+			t.Errorf("%q is %+v, %v, want the role %d", given, who, err, role)
 		}
 	}
 }

@@ -107,13 +107,16 @@ func generatedInFull(f file) bool {
 
 func TestFileSize(t *testing.T) {
 	t.Parallel()
-	const most = 800
+	const most, mostOfAnExample = 800, 150 // of its main.go: who reads it wants to see all of it
 	for _, f := range files(t) {
 		if f.generated() || !f.is(".go", ".ts", ".tsx", ".mjs", ".swift") {
 			continue
 		}
 		if n := bytes.Count(f.text, []byte("\n")); n > most {
 			t.Errorf("%s: %d lines; split it by noun, a file has at most %d", f.path, n, most)
+		}
+		if n := bytes.Count(f.text, []byte("\n")); n > mostOfAnExample && strings.HasPrefix(f.path, "examples/") && strings.HasSuffix(f.path, "/main.go") {
+			t.Errorf("%s: %d lines; the main.go of an example has at most %d", f.path, n, mostOfAnExample)
 		}
 	}
 }
