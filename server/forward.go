@@ -136,11 +136,16 @@ func (p *passing) read() error {
 func (p *passing) run() *http.Request {
 	search := placement.Search{Placement: p.placement, Shard: p.host.ShardOf(&p.target)}
 	for {
-		if p.host.Admits(&p.target) {
+		here := p.host.Admits(&p.target)
+		if here && !p.doubtful() {
 			return p.local()
 		}
 		verdict := notOwner()
-		if node, ok := search.Elsewhere(); ok {
+		node, ok := search.Elsewhere()
+		if here {
+			node, ok = p.placement.Self(), true // as any other: what it refuses is no verdict
+		}
+		if ok {
 			done, err := p.try(node)
 			if done {
 				return nil
@@ -160,6 +165,10 @@ func (p *passing) run() *http.Request {
 		}
 	}
 }
+
+// doubtful reports whether the request may have had its effect at a node that has said
+// nothing: then that another one has not run it is no verdict.
+func (p *passing) doubtful() bool { return p.lost != nil && p.writes }
 
 // local returns the request to be served here after all.
 func (p *passing) local() *http.Request {
@@ -183,6 +192,9 @@ func (p *passing) try(node placement.Node) (done bool, verdict *connect.Error) {
 	watch.answered.Store(true)
 	if err != nil {
 		failed := p.failure(p.r.Context(), node, err)
+		if p.doubtful() {
+			failed = p.lost
+		}
 		_, unsent := errors.AsType[*unsentError](err)
 		if (unsent || p.again && watch.movedAway()) && p.r.Context().Err() == nil && !body.begun() {
 			if !unsent {
@@ -201,7 +213,7 @@ func (p *passing) try(node placement.Node) (done bool, verdict *connect.Error) {
 	switch {
 	case response.StatusCode == http.StatusSwitchingProtocols:
 		p.join(response)
-	case p.lost != nil && p.writes && response.Header[http.CanonicalHeaderKey(wire.HeaderID)] == nil:
+	case p.doubtful() && response.Header[http.CanonicalHeaderKey(wire.HeaderID)] == nil:
 		p.router.refuse(p.w, p.r, p.lost) // that this node has not run it says nothing about the one before
 	default:
 		p.answer(ctx, response)

@@ -185,38 +185,43 @@ func TestARequestThatMayHaveBeenRunStaysSo(t *testing.T) {
 
 // TestARefusalOfTheNextNodeIsNoVerdict has the node that ran a call with an idempotency key
 // say nothing, and the one that its actor moves to refuse the call before it has looked at
-// the key.
+// the key: another node, or the one that the call came to.
 func TestARefusalOfTheNextNodeIsNoVerdict(t *testing.T) {
 	t.Parallel()
-	var asked atomic.Int64
-	var asleep atomic.Bool
-	cluster, nodes := nodesOf(t, 3, func(cfg *Config) {
-		cfg.Registry = actors.NewRegistry()
-		actors.Register(cfg.Registry, counterv1connect.RegisterCounterHandler, func() *tally { return &tally{asked: &asked} },
-			actors.OnWake(func(*tally, context.Context) error {
-				if asleep.Load() {
-					return errors.New("it does not wake")
-				}
-				return nil
-			}))
-	})
-	key := nodes[1].keyOf(t)
-	shard := store.ShardOf(store.Address{Namespace: "default", Type: counterv1connect.CounterName, Key: key}, 64)
-	lost := &frailty{silent: true}
-	lost.endure(nodes[0])
-	lost.next.Store(true)
-	failed := make(chan error, 1)
-	go func() {
-		ctx, _ := at(t.Context(), "actor-key", key, "idempotency-key", "mine")
-		_, err := nodes[0].counters().Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
-		failed <- err
-	}()
-	eventually(t, "the call was run and its answer is lost", func() bool { return asked.Load() == 1 && !lost.next.Load() })
-	asleep.Store(true)
-	if err := cluster.Move(t.Context(), shard, nodes[2].placement); err != nil {
-		t.Fatal(err)
-	}
-	if err := take(t, "end of the call", failed); !strings.Contains(fmt.Sprint(err), "has not answered") {
-		t.Errorf("the call failed with %v, want %s", err, answerLost.reason)
+	for name, next := range map[string]int{"another node": 2, "the node itself": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int64
+			var asleep atomic.Bool
+			cluster, nodes := nodesOf(t, 3, func(cfg *Config) {
+				cfg.Registry = actors.NewRegistry()
+				actors.Register(cfg.Registry, counterv1connect.RegisterCounterHandler, func() *tally { return &tally{asked: &asked} },
+					actors.OnWake(func(*tally, context.Context) error {
+						if asleep.Load() {
+							return errors.New("it does not wake")
+						}
+						return nil
+					}))
+			})
+			key := nodes[1].keyOf(t)
+			shard := store.ShardOf(store.Address{Namespace: "default", Type: counterv1connect.CounterName, Key: key}, 64)
+			lost := &frailty{silent: true}
+			lost.endure(nodes[0])
+			lost.next.Store(true)
+			failed := make(chan error, 1)
+			go func() {
+				ctx, _ := at(t.Context(), "actor-key", key, "idempotency-key", "mine")
+				_, err := nodes[0].counters().Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+				failed <- err
+			}()
+			eventually(t, "the call was run and its answer is lost", func() bool { return asked.Load() == 1 && !lost.next.Load() })
+			asleep.Store(true)
+			if err := cluster.Move(t.Context(), shard, nodes[next].placement); err != nil {
+				t.Fatal(err)
+			}
+			if err := take(t, "end of the call", failed); !strings.Contains(fmt.Sprint(err), "has not answered") {
+				t.Errorf("the call failed with %v, want %s", err, answerLost.reason)
+			}
+		})
 	}
 }
