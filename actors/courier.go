@@ -134,8 +134,15 @@ func (c *couriers) round(q queue) (bool, error) {
 	// What a turn found out is read only if it was answered: one that was given up
 	// may still be writing it.
 	var letters []letter
-	var strange, others bool
-	err := h.within(c.ctx, q.from, q.id, true, func(t *turn) (err error) { letters, strange, err = t.pickUp(q.key); return err })
+	var strange, last, others bool
+	err := h.within(c.ctx, q.from, q.id, true, func(t *turn) (err error) { letters, strange, last, err = t.pickUp(q.key); return err })
+	if err == nil && last {
+		if !h.lastTries.begin() {
+			h.dispatchers[store.KindOutbox].expect(q.id.Shard(), time.Now().Add(lastTryPause))
+			return false, nil
+		}
+		defer h.lastTries.end()
+	}
 	if err == nil && strange {
 		err = h.within(c.ctx, q.from, q.id, false, func(t *turn) (err error) { letters, others, err = t.claim(q.key); return err })
 	}

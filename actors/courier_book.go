@@ -13,23 +13,31 @@ import (
 )
 
 // pickUp reads the first messages of a queue, if they are due, as far as this process
-// may deliver them. strange says that the first one must be claimed before.
-func (t *turn) pickUp(queue string) (letters []letter, strange bool, err error) {
+// may deliver them. strange says that the first one must be claimed before, and last
+// that the attempt at it may be the last one: then there is no other.
+func (t *turn) pickUp(queue string) (letters []letter, strange, last bool, err error) {
 	rows, err := t.dueMessages(queue, maxRound)
 	if err != nil {
-		return nil, false, err
+		return nil, false, false, err
 	}
 	for _, row := range rows {
 		l := letter{number: numberOf(row.Key), message: new(storagev1.OutboxMessage)}
 		if err := proto.Unmarshal(row.Value, l.message); err != nil {
-			return nil, false, fmt.Errorf("decode a message: %w", err)
+			return nil, false, false, fmt.Errorf("decode a message: %w", err)
 		}
-		if l.message.GetClaimedBy() != t.inst.host.process {
-			return letters, len(letters) == 0, nil
+		claimed := l.message.GetClaimedBy()
+		strange, last = claimed != t.inst.host.process, isLast(l.message.GetDeaths(), claimed != 0 && claimed != t.inst.host.process)
+		switch {
+		case len(letters) > 0 && (strange || last): // the next time
+			return letters, false, false, nil
+		case strange:
+			return nil, true, last, nil
 		}
-		letters = append(letters, l)
+		if letters = append(letters, l); last {
+			return letters, false, true, nil
+		}
 	}
-	return letters, false, nil
+	return letters, false, false, nil
 }
 
 // dueMessages reads the first messages of a queue; none if they are not due.
@@ -86,7 +94,8 @@ func (t *turn) signOff(queue string, taken uint64, failed *letter) (more bool, e
 		return false, err
 	}
 	gone := 0
-	failed.dead = false // the turn may run again
+	failed.dead = false     // the turn may run again
+	var passedOver []uint64 // by the one behind it
 	for _, row := range rows {
 		switch {
 		case numberOf(row.Key) <= taken:
@@ -96,32 +105,55 @@ func (t *turn) signOff(queue string, taken uint64, failed *letter) (more bool, e
 		case failed.message != nil && !failed.dead && failed.number == numberOf(row.Key):
 			m := failed.message
 			m.ClaimedBy = 0
+			if failed.dead = m.GetAttempts() >= maxAttempts || m.GetDeaths() >= maxDeaths; failed.dead {
+				if passedOver, err = t.shelve(row.Key, m); err != nil {
+					return false, err
+				}
+				continue
+			}
 			value, err := proto.Marshal(m)
 			if err != nil {
 				return false, fmt.Errorf("encode a message: %w", err)
 			}
-			if m.GetAttempts() >= maxAttempts || m.GetDeaths() >= maxDeaths {
-				t.deleteRow(store.KindOutbox, row.Key)
-				t.putRow(store.KindOutbox, store.Row{Key: numbered([]byte{outboxDead}, numberOf(row.Key)), Value: value, Due: shelved})
-				failed.dead = true
-				continue
-			}
 			t.putRow(store.KindOutbox, store.Row{Key: row.Key, Value: value, Due: time.Now().Add(retryPause(m.GetAttempts(), firstRetry, lastRetry))})
-		case row.Due.IsZero():
-			t.putRow(store.KindOutbox, store.Row{Key: row.Key, Value: row.Value, Due: time.Now()})
-			more = true
 		default:
-			more = !row.Due.After(time.Now())
+			if more, err = t.lead(row, passedOver); err != nil {
+				return false, err
+			}
+			passedOver = nil
 		}
 		break
 	}
-	if gone == 0 {
+	if gone == 0 && passedOver == nil {
 		return more, nil
 	}
 	head, err := t.outboxHead()
 	if err != nil {
 		return false, err
 	}
+	if passedOver != nil {
+		if err := t.keepPassedOver([]byte(queue), head, passedOver); err != nil {
+			return false, err
+		}
+	}
 	head.Held -= uint32(min(gone, int(head.GetHeld())))
 	return more, t.putOutboxHead(head)
+}
+
+// lead makes a message the first one of its queue, and reports whether it is due now.
+func (t *turn) lead(row store.Row, passedOver []uint64) (due bool, err error) {
+	changed := len(passedOver) > 0
+	if changed {
+		if row.Value, err = withPassedOver(row.Value, passedOver); err != nil {
+			return false, err
+		}
+	}
+	now := time.Now()
+	if row.Due.IsZero() {
+		row.Due, changed = now, true
+	}
+	if changed {
+		t.putRow(store.KindOutbox, row)
+	}
+	return !row.Due.After(now), nil
 }

@@ -36,6 +36,11 @@ type Postmark struct {
 	Sender store.ID
 	// Number is that of the message among those of its sender.
 	Number uint64
+	// FormerNumbers are those under which it has been dead, if it is tried again.
+	FormerNumbers []uint64
+	// PassedOver is the numbers before it that went into the dead list. The receiver
+	// has not taken them, unless it is past them.
+	PassedOver []uint64
 }
 
 // reasonUnreachable is the reason of a call that could not be sent to the node that

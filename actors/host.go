@@ -68,6 +68,7 @@ type Host struct {
 	silent      atomic.Bool    // nothing enters a turn any more
 	stuck       stuck
 	full        seldom // when the log may say so again
+	lastTries   lastTries
 }
 
 // NewHost checks cfg and the registered types and returns a host that runs, until
@@ -113,6 +114,7 @@ func NewHost(cfg Config) (*Host, error) {
 		pressure:   newPressure(cfg),
 		drained:    make(chan struct{}),
 		quit:       make(chan struct{}),
+		lastTries:  newLastTries(),
 		stop:       make(chan struct{}),
 		stopped:    make(chan struct{}),
 		tokens:     sync.Pool{New: func() any { return make(chan struct{}, 1) }},

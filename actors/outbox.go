@@ -33,9 +33,10 @@ const maxMessageBytes = 1 << 20
 //
 // A message that the receiver answers with an error is tried again after 2 s, twice as
 // long each time up to 10 min, and 12 times in all. Then it is dead: it is kept, the
-// messages after it go on, and whoever runs the server can have it tried again or drop
-// it. Failures that are not the receiver's verdict, such as a full mailbox, do not
-// count. A message that three processes in a row have ended with is dead too.
+// messages after it go on, and whoever runs the server can drop it or have it tried
+// again, which has no second effect. Failures that are not the receiver's verdict, such as a full mailbox, do not
+// count. A message that three processes in a row have ended with is dead too; the third
+// time it is tried alone.
 //
 // An actor that is destroyed takes its messages with it that have not been delivered.
 // A turn that sends a message and destroys the actor fails with failed_precondition.
@@ -118,6 +119,7 @@ const (
 	outboxHead    = 'h' // one row: storagev1.Outbox
 	outboxMessage = 'm' // and the receiver, and a number: storagev1.OutboxMessage
 	outboxDead    = 'd' // and a number: storagev1.OutboxMessage
+	outboxPassed  = 'p' // and the receiver: storagev1.PassedOver, of a queue that is empty
 	outboxTaken   = 'i' // and a sender's id: storagev1.Inbox, of its messages to the key
 	outboxTakenID = 'j' // the same, of its messages to the id: another queue with its own pace
 )
@@ -157,10 +159,9 @@ func (t *turn) send(typ string, m *storagev1.OutboxMessage) error {
 	if int(head.GetHeld()) >= t.inst.typ.limits.rows.PendingMessages {
 		return t.spoil(Errorf(connect.CodeResourceExhausted, "outbox_full", "%d messages have not been delivered", head.GetHeld()))
 	}
-	head.LastNumber++
 	head.Held++
 	queue := queueKey(typ, m)
-	if err := t.enqueueMessage(queue, head.GetLastNumber(), m, t.sent.queues[string(queue)]); err != nil {
+	if err := t.enqueueMessage(queue, head, m, t.sent.queues[string(queue)]); err != nil {
 		return err
 	}
 	t.sent.messages++
@@ -183,9 +184,9 @@ func (t *turn) checkOutbox() error {
 	return t.refused
 }
 
-// enqueueMessage puts a message at the end of its queue. Behind says that the queue is
-// known to hold another one.
-func (t *turn) enqueueMessage(queue []byte, number uint64, m *storagev1.OutboxMessage, behind bool) error {
+// enqueueMessage puts a message at the end of its queue, under the outbox's next number.
+// Behind says that the queue is known to hold another one.
+func (t *turn) enqueueMessage(queue []byte, head *storagev1.Outbox, m *storagev1.OutboxMessage, behind bool) error {
 	if !behind {
 		ahead, err := t.scan(t, store.KindOutbox, store.Range{From: queue, To: prefixEnd(queue), Limit: 1})
 		if err != nil {
@@ -193,11 +194,17 @@ func (t *turn) enqueueMessage(queue []byte, number uint64, m *storagev1.OutboxMe
 		}
 		behind = len(ahead) > 0
 	}
+	if !behind {
+		if err := t.takePassedOver(queue, head, m); err != nil {
+			return err
+		}
+	}
+	head.LastNumber++
 	value, err := proto.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode a message: %w", err)
 	}
-	row := store.Row{Key: numbered(queue, number), Value: value}
+	row := store.Row{Key: numbered(queue, head.GetLastNumber()), Value: value}
 	if !behind {
 		row.Due = time.Now()
 	}
@@ -224,34 +231,17 @@ func (t *turn) readOutbox(key []byte, into proto.Message) error {
 }
 
 func (t *turn) putOutboxHead(head *storagev1.Outbox) error {
-	value, err := proto.Marshal(head)
+	return t.putOutbox([]byte{outboxHead}, head)
+}
+
+// putOutbox encodes a row.
+func (t *turn) putOutbox(key []byte, value proto.Message) error {
+	encoded, err := proto.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("encode a row of the outbox: %w", err)
 	}
-	t.putRow(store.KindOutbox, store.Row{Key: []byte{outboxHead}, Value: value})
+	t.putRow(store.KindOutbox, store.Row{Key: key, Value: encoded})
 	return nil
-}
-
-// take notes that the turn takes a message, or says that an earlier one has.
-func (t *turn) take(p *Postmark) (taken bool, err error) {
-	key := append([]byte{outboxTaken}, p.Sender[:]...)
-	if !t.call.ID.IsZero() {
-		key[0] = outboxTakenID
-	}
-	inbox := new(storagev1.Inbox)
-	if err := t.readOutbox(key, inbox); err != nil {
-		return false, err
-	}
-	if inbox.GetNumber() >= p.Number {
-		return true, nil
-	}
-	inbox.Number = p.Number
-	value, err := proto.Marshal(inbox)
-	if err != nil {
-		return false, fmt.Errorf("encode a row of the inbox: %w", err)
-	}
-	t.putRow(store.KindOutbox, store.Row{Key: key, Value: value})
-	return false, nil
 }
 
 // messageCall makes the call that delivers a message.
@@ -270,7 +260,7 @@ func (h *Host) messageCall(from store.Address, id store.ID, number uint64, m *st
 		Internal: true,
 		Codec:    noReply{},
 		Info:     &connect.CallInfo{Spec: method.Spec, Codec: noReply{}.Name()},
-		Postmark: &Postmark{id, number},
+		Postmark: &Postmark{Sender: id, Number: number, FormerNumbers: m.GetFormerNumbers(), PassedOver: m.GetPassedOver()},
 	}
 	call.ID = receiverID(m)
 	if m.GetMustExist() {

@@ -14,8 +14,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// DeadMessage is a message in the dead list: its receiver has refused it for good,
-// and nothing of it has taken effect.
+// DeadMessage is a message in the dead list: its receiver has refused it for good, and
+// nothing of it has taken effect; or three processes in a row have ended with it, and
+// nobody has heard whether it has.
 type DeadMessage struct {
 	// Address is the sender's.
 	store.Address
@@ -66,7 +67,8 @@ func (h *Host) DeadMessages(ctx context.Context, q DeadQuery) ([]DeadMessage, er
 }
 
 // RetryMessage takes a message out of the dead list: it is sent again, behind what
-// its sender has sent to the receiver meanwhile, and has all its attempts again.
+// its sender has sent to the receiver meanwhile, and has all its attempts again. If it
+// has taken effect although nobody has heard of it, it does not do so twice.
 func (h *Host) RetryMessage(ctx context.Context, target Target, number uint64) error {
 	return h.manageRows(ctx, target, func(t *turn) error {
 		m, err := t.unshelve(number)
@@ -77,9 +79,9 @@ func (h *Host) RetryMessage(ctx context.Context, target Target, number uint64) e
 		if err != nil {
 			return err
 		}
-		head.LastNumber++
 		m.Attempts, m.Deaths, m.ClaimedBy = 0, 0, h.process
-		if err := t.enqueueMessage(queueKey(typeOfProcedure(m.GetProcedure()), m), head.GetLastNumber(), m, false); err != nil {
+		m.PassedOver = nil // the one behind it has that
+		if err := t.enqueueMessage(queueKey(typeOfProcedure(m.GetProcedure()), m), head, m, false); err != nil {
 			return err
 		}
 		return t.putOutboxHead(head)
@@ -89,7 +91,8 @@ func (h *Host) RetryMessage(ctx context.Context, target Target, number uint64) e
 // DropMessage gives up a message in the dead list.
 func (h *Host) DropMessage(ctx context.Context, target Target, number uint64) error {
 	return h.manageRows(ctx, target, func(t *turn) error {
-		if _, err := t.unshelve(number); err != nil {
+		m, err := t.unshelve(number)
+		if err != nil {
 			return err
 		}
 		head, err := t.outboxHead()
@@ -97,6 +100,9 @@ func (h *Host) DropMessage(ctx context.Context, target Target, number uint64) er
 			return err
 		}
 		head.Held -= min(1, head.GetHeld())
+		if err := t.forgetPassedOver(head, m); err != nil {
+			return err
+		}
 		return t.putOutboxHead(head)
 	})
 }

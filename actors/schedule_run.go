@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// maxDeaths is how many attempts may end with the process.
-	maxDeaths = 3
 	// bookPatience is how long a turn that keeps book of an attempt may wait for
 	// its actor: without it the attempt would count that has not begun.
 	bookPatience = time.Hour
@@ -50,6 +48,7 @@ type attempt struct {
 	begun    atomic.Bool         // the second turn has, which may be past its limit and still run
 	again    bool                // the row has come due again, or another one in its place
 	buried   *storagev1.Schedule // it has gone into the dead list; nil otherwise
+	last     bool                // it is the last one if the process ends in it
 }
 
 // runSchedule is how rows of schedules are settled.
@@ -57,6 +56,13 @@ func (h *Host) runSchedule(ctx context.Context, addr store.Address, row store.Du
 	a := &attempt{host: h, typ: h.types[addr.Type], addr: addr, id: row.ID, key: string(row.Key)}
 	if known := h.crashes.get(addr); known.refuses(time.Now()) {
 		return known.refusal(time.Now())
+	}
+	if a.last = a.isLast(row.Value); a.last {
+		if !h.lastTries.begin() {
+			h.dispatchers[store.KindSchedule].expect(row.ID.Shard(), time.Now().Add(lastTryPause))
+			return nil
+		}
+		defer h.lastTries.end()
 	}
 	if err := a.turn(ctx, a.typ.methods[0], nil, true, a.claim); err != nil {
 		return ignoreGone(err)
@@ -77,6 +83,16 @@ func (h *Host) runSchedule(ctx context.Context, addr store.Address, row store.Du
 		a.reportDead()
 	}
 	return ignoreGone(err)
+}
+
+// isLast reports whether the attempt is the last one if the process ends in it. A row
+// that does not decode is for the turn to find out.
+func (a *attempt) isLast(value []byte) bool {
+	s := new(storagev1.Schedule)
+	if proto.Unmarshal(value, s) != nil {
+		return false
+	}
+	return isLast(s.GetDeaths(), s.GetClaimedBy() != 0 && s.GetClaimedBy() != a.host.process)
 }
 
 // reportDead tells the log of a run that has gone into the dead list.
@@ -108,6 +124,9 @@ func (a *attempt) turn(ctx context.Context, m *Method, request proto.Message, as
 	_, err := a.host.submitTurn(ctx, call, func(t *turn) {
 		if t.asleep = asleep; asleep { // keeps book, however long the actor is busy
 			t.deadline = t.queuedAt.Add(bookPatience)
+			if a.last && a.method == nil { // not counted yet
+				t.deadline = t.queuedAt.Add(lastTryPatience)
+			}
 		}
 	}, run)
 	return err
@@ -131,6 +150,7 @@ func ignoreGone(err error) error {
 
 // claim is the first turn.
 func (a *attempt) claim(t *turn, _ *body) error {
+	a.buried = nil // the turn may run again
 	now := time.Now()
 	s, due, err := t.schedule(a.key)
 	if err != nil || s == nil || due.After(now) {
@@ -275,6 +295,7 @@ func (a *attempt) takeBack(t *turn, _ *body) error {
 
 // fail is the third turn.
 func (a *attempt) fail(t *turn, failed error) error {
+	a.buried = nil
 	now := time.Now()
 	s, _, err := t.schedule(a.key)
 	if seedbug.On(8) {

@@ -41,7 +41,7 @@ func encodeCall(call *actors.Call) (*nodev1.ForwardedCall, error) {
 		f.Chain = append(f.Chain, &nodev1.Actor{Namespace: addr.Namespace, Type: addr.Type, Key: addr.Key})
 	}
 	if p := call.Postmark; p != nil {
-		f.Postmark = &nodev1.Postmark{Sender: p.Sender[:], Number: p.Number}
+		f.Postmark = &nodev1.Postmark{Sender: p.Sender[:], Number: p.Number, FormerNumbers: p.FormerNumbers, PassedOver: p.PassedOver}
 	}
 	if call.Info != nil {
 		f.Header, f.Peer = fieldsOf(call.Info.RequestHeader()), call.Info.PeerAddr
@@ -77,7 +77,7 @@ func (s *nodeService) decode(f *nodev1.ForwardedCall) (*actors.Call, error) {
 		call.Chain = append(call.Chain, store.Address{Namespace: actor.GetNamespace(), Type: actor.GetType(), Key: actor.GetKey()})
 	}
 	if p := f.GetPostmark(); p != nil {
-		call.Postmark = &actors.Postmark{Number: p.GetNumber()}
+		call.Postmark = &actors.Postmark{Number: p.GetNumber(), FormerNumbers: p.GetFormerNumbers(), PassedOver: p.GetPassedOver()}
 		if err := idOf(p.GetSender(), &call.Postmark.Sender); err != nil {
 			return nil, err
 		}

@@ -60,7 +60,8 @@ public protocol Troupe_V1_ActorServiceClientInterface: Sendable {
     func `listDeadMessages`(request: Troupe_V1_ListDeadMessagesRequest, headers: Connect.Headers) async -> ResponseMessage<Troupe_V1_ListDeadMessagesResponse>
 
     /// Takes a message out of the dead list: it is sent again, with all its attempts,
-    /// behind what its sender has sent meanwhile. not_found if it is not there.
+    /// behind what its sender has sent meanwhile. If it has taken effect although nobody has
+    /// heard of it, it does not do so twice. not_found if it is not there.
     @available(iOS 13, *)
     func `retryMessage`(request: Troupe_V1_RetryMessageRequest, headers: Connect.Headers) async -> ResponseMessage<Troupe_V1_RetryMessageResponse>
 

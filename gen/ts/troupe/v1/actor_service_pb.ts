@@ -1604,7 +1604,8 @@ export const ActorService: GenService<{
   },
   /**
    * Takes a message out of the dead list: it is sent again, with all its attempts,
-   * behind what its sender has sent meanwhile. not_found if it is not there.
+   * behind what its sender has sent meanwhile. If it has taken effect although nobody has
+   * heard of it, it does not do so twice. not_found if it is not there.
    *
    * @generated from rpc troupe.v1.ActorService.RetryMessage
    */

@@ -591,7 +591,11 @@ type Postmark struct {
 	// The sender's incarnation.
 	Sender []byte `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
 	// Its number among the sender's messages.
-	Number        uint64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	Number uint64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	// The numbers under which it has been dead.
+	FormerNumbers []uint64 `protobuf:"varint,3,rep,packed,name=former_numbers,json=formerNumbers,proto3" json:"former_numbers,omitempty"`
+	// The numbers before it that the receiver has not taken, unless it is past them.
+	PassedOver    []uint64 `protobuf:"varint,4,rep,packed,name=passed_over,json=passedOver,proto3" json:"passed_over,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -638,6 +642,20 @@ func (x *Postmark) GetNumber() uint64 {
 		return x.Number
 	}
 	return 0
+}
+
+func (x *Postmark) GetFormerNumbers() []uint64 {
+	if x != nil {
+		return x.FormerNumbers
+	}
+	return nil
+}
+
+func (x *Postmark) GetPassedOver() []uint64 {
+	if x != nil {
+		return x.PassedOver
+	}
+	return nil
 }
 
 // Field is one piece of metadata.
@@ -938,10 +956,13 @@ const file_troupe_node_v1_node_proto_rawDesc = "" +
 	"\x05Actor\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\tR\x03key\":\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\"\x82\x01\n" +
 	"\bPostmark\x12\x16\n" +
 	"\x06sender\x18\x01 \x01(\fR\x06sender\x12\x16\n" +
-	"\x06number\x18\x02 \x01(\x04R\x06number\"3\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\x12%\n" +
+	"\x0eformer_numbers\x18\x03 \x03(\x04R\rformerNumbers\x12\x1f\n" +
+	"\vpassed_over\x18\x04 \x03(\x04R\n" +
+	"passedOver\"3\n" +
 	"\x05Field\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\"y\n" +

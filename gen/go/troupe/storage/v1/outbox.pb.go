@@ -32,7 +32,9 @@ type Outbox struct {
 	// The number of the newest message; 0 before the first.
 	LastNumber uint64 `protobuf:"varint,1,opt,name=last_number,json=lastNumber,proto3" json:"last_number,omitempty"`
 	// How many messages it holds, dead ones too.
-	Held          uint32 `protobuf:"varint,2,opt,name=held,proto3" json:"held,omitempty"`
+	Held uint32 `protobuf:"varint,2,opt,name=held,proto3" json:"held,omitempty"`
+	// How many queues have a row of what their next message passes over.
+	Passing       uint32 `protobuf:"varint,3,opt,name=passing,proto3" json:"passing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -81,6 +83,60 @@ func (x *Outbox) GetHeld() uint32 {
 	return 0
 }
 
+func (x *Outbox) GetPassing() uint32 {
+	if x != nil {
+		return x.Passing
+	}
+	return 0
+}
+
+// PassedOver is the messages that went into the dead list as the last of their queue;
+// the queue's next message says so to the receiver.
+type PassedOver struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Their numbers.
+	Numbers       []uint64 `protobuf:"varint,1,rep,packed,name=numbers,proto3" json:"numbers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PassedOver) Reset() {
+	*x = PassedOver{}
+	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PassedOver) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PassedOver) ProtoMessage() {}
+
+func (x *PassedOver) ProtoReflect() protoreflect.Message {
+	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PassedOver.ProtoReflect.Descriptor instead.
+func (*PassedOver) Descriptor() ([]byte, []int) {
+	return file_troupe_storage_v1_outbox_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PassedOver) GetNumbers() []uint64 {
+	if x != nil {
+		return x.Numbers
+	}
+	return nil
+}
+
 // OutboxMessage is one message on its way to another actor. Its number is in its
 // key. Times are microseconds since 1970.
 type OutboxMessage struct {
@@ -113,14 +169,19 @@ type OutboxMessage struct {
 	// has said so before; 0 after an attempt that has ended.
 	ClaimedBy uint64 `protobuf:"fixed64,13,opt,name=claimed_by,json=claimedBy,proto3" json:"claimed_by,omitempty"`
 	// How many such processes have ended without another end of the attempt.
-	Deaths        uint32 `protobuf:"varint,14,opt,name=deaths,proto3" json:"deaths,omitempty"`
+	Deaths uint32 `protobuf:"varint,14,opt,name=deaths,proto3" json:"deaths,omitempty"`
+	// The numbers under which it has been dead.
+	FormerNumbers []uint64 `protobuf:"varint,15,rep,packed,name=former_numbers,json=formerNumbers,proto3" json:"former_numbers,omitempty"`
+	// The numbers of those before it in its queue that went into the dead list since the
+	// receiver has taken one.
+	PassedOver    []uint64 `protobuf:"varint,16,rep,packed,name=passed_over,json=passedOver,proto3" json:"passed_over,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OutboxMessage) Reset() {
 	*x = OutboxMessage{}
-	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[1]
+	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -132,7 +193,7 @@ func (x *OutboxMessage) String() string {
 func (*OutboxMessage) ProtoMessage() {}
 
 func (x *OutboxMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[1]
+	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -145,7 +206,7 @@ func (x *OutboxMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutboxMessage.ProtoReflect.Descriptor instead.
 func (*OutboxMessage) Descriptor() ([]byte, []int) {
-	return file_troupe_storage_v1_outbox_proto_rawDescGZIP(), []int{1}
+	return file_troupe_storage_v1_outbox_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *OutboxMessage) GetProcedure() string {
@@ -246,6 +307,20 @@ func (x *OutboxMessage) GetDeaths() uint32 {
 	return 0
 }
 
+func (x *OutboxMessage) GetFormerNumbers() []uint64 {
+	if x != nil {
+		return x.FormerNumbers
+	}
+	return nil
+}
+
+func (x *OutboxMessage) GetPassedOver() []uint64 {
+	if x != nil {
+		return x.PassedOver
+	}
+	return nil
+}
+
 // TraceField is one pair of a call's metadata.
 type TraceField struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -257,7 +332,7 @@ type TraceField struct {
 
 func (x *TraceField) Reset() {
 	*x = TraceField{}
-	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[2]
+	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -269,7 +344,7 @@ func (x *TraceField) String() string {
 func (*TraceField) ProtoMessage() {}
 
 func (x *TraceField) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[2]
+	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -282,7 +357,7 @@ func (x *TraceField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceField.ProtoReflect.Descriptor instead.
 func (*TraceField) Descriptor() ([]byte, []int) {
-	return file_troupe_storage_v1_outbox_proto_rawDescGZIP(), []int{2}
+	return file_troupe_storage_v1_outbox_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TraceField) GetName() string {
@@ -303,14 +378,22 @@ func (x *TraceField) GetValue() string {
 type Inbox struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The number of the newest message that took effect.
-	Number        uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// Those of lower ones that were passed over, have not taken effect and may be tried
+	// again.
+	Missing []uint64 `protobuf:"varint,2,rep,packed,name=missing,proto3" json:"missing,omitempty"`
+	// The number of the first message that took effect. Of lower ones nothing is known.
+	Since uint64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	// The highest number that was missing and is not kept any more, since there were too
+	// many.
+	Forgotten     uint64 `protobuf:"varint,4,opt,name=forgotten,proto3" json:"forgotten,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Inbox) Reset() {
 	*x = Inbox{}
-	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[3]
+	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -322,7 +405,7 @@ func (x *Inbox) String() string {
 func (*Inbox) ProtoMessage() {}
 
 func (x *Inbox) ProtoReflect() protoreflect.Message {
-	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[3]
+	mi := &file_troupe_storage_v1_outbox_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -335,7 +418,7 @@ func (x *Inbox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbox.ProtoReflect.Descriptor instead.
 func (*Inbox) Descriptor() ([]byte, []int) {
-	return file_troupe_storage_v1_outbox_proto_rawDescGZIP(), []int{3}
+	return file_troupe_storage_v1_outbox_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Inbox) GetNumber() uint64 {
@@ -345,15 +428,40 @@ func (x *Inbox) GetNumber() uint64 {
 	return 0
 }
 
+func (x *Inbox) GetMissing() []uint64 {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+func (x *Inbox) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Inbox) GetForgotten() uint64 {
+	if x != nil {
+		return x.Forgotten
+	}
+	return 0
+}
+
 var File_troupe_storage_v1_outbox_proto protoreflect.FileDescriptor
 
 const file_troupe_storage_v1_outbox_proto_rawDesc = "" +
 	"\n" +
-	"\x1etroupe/storage/v1/outbox.proto\x12\x11troupe.storage.v1\"=\n" +
+	"\x1etroupe/storage/v1/outbox.proto\x12\x11troupe.storage.v1\"W\n" +
 	"\x06Outbox\x12\x1f\n" +
 	"\vlast_number\x18\x01 \x01(\x04R\n" +
 	"lastNumber\x12\x12\n" +
-	"\x04held\x18\x02 \x01(\rR\x04held\"\xb2\x03\n" +
+	"\x04held\x18\x02 \x01(\rR\x04held\x12\x18\n" +
+	"\apassing\x18\x03 \x01(\rR\apassing\"&\n" +
+	"\n" +
+	"PassedOver\x12\x18\n" +
+	"\anumbers\x18\x01 \x03(\x04R\anumbers\"\xfa\x03\n" +
 	"\rOutboxMessage\x12\x1c\n" +
 	"\tprocedure\x18\x01 \x01(\tR\tprocedure\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\fR\arequest\x12\x10\n" +
@@ -372,15 +480,21 @@ const file_troupe_storage_v1_outbox_proto_rawDesc = "" +
 	"\tfailed_at\x18\f \x01(\x03R\bfailedAt\x12\x1d\n" +
 	"\n" +
 	"claimed_by\x18\r \x01(\x06R\tclaimedBy\x12\x16\n" +
-	"\x06deaths\x18\x0e \x01(\rR\x06deathsB\b\n" +
+	"\x06deaths\x18\x0e \x01(\rR\x06deaths\x12%\n" +
+	"\x0eformer_numbers\x18\x0f \x03(\x04R\rformerNumbers\x12\x1f\n" +
+	"\vpassed_over\x18\x10 \x03(\x04R\n" +
+	"passedOverB\b\n" +
 	"\x06_inputB\t\n" +
 	"\a_params\"6\n" +
 	"\n" +
 	"TraceField\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\x1f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"m\n" +
 	"\x05Inbox\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06numberBAZ?github.com/troupe-dev/troupe/gen/go/troupe/storage/v1;storagev1b\x06proto3"
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x18\n" +
+	"\amissing\x18\x02 \x03(\x04R\amissing\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x04R\x05since\x12\x1c\n" +
+	"\tforgotten\x18\x04 \x01(\x04R\tforgottenBAZ?github.com/troupe-dev/troupe/gen/go/troupe/storage/v1;storagev1b\x06proto3"
 
 var (
 	file_troupe_storage_v1_outbox_proto_rawDescOnce sync.Once
@@ -394,15 +508,16 @@ func file_troupe_storage_v1_outbox_proto_rawDescGZIP() []byte {
 	return file_troupe_storage_v1_outbox_proto_rawDescData
 }
 
-var file_troupe_storage_v1_outbox_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_troupe_storage_v1_outbox_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_troupe_storage_v1_outbox_proto_goTypes = []any{
 	(*Outbox)(nil),        // 0: troupe.storage.v1.Outbox
-	(*OutboxMessage)(nil), // 1: troupe.storage.v1.OutboxMessage
-	(*TraceField)(nil),    // 2: troupe.storage.v1.TraceField
-	(*Inbox)(nil),         // 3: troupe.storage.v1.Inbox
+	(*PassedOver)(nil),    // 1: troupe.storage.v1.PassedOver
+	(*OutboxMessage)(nil), // 2: troupe.storage.v1.OutboxMessage
+	(*TraceField)(nil),    // 3: troupe.storage.v1.TraceField
+	(*Inbox)(nil),         // 4: troupe.storage.v1.Inbox
 }
 var file_troupe_storage_v1_outbox_proto_depIdxs = []int32{
-	2, // 0: troupe.storage.v1.OutboxMessage.trace:type_name -> troupe.storage.v1.TraceField
+	3, // 0: troupe.storage.v1.OutboxMessage.trace:type_name -> troupe.storage.v1.TraceField
 	1, // [1:1] is the sub-list for method output_type
 	1, // [1:1] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
@@ -415,14 +530,14 @@ func file_troupe_storage_v1_outbox_proto_init() {
 	if File_troupe_storage_v1_outbox_proto != nil {
 		return
 	}
-	file_troupe_storage_v1_outbox_proto_msgTypes[1].OneofWrappers = []any{}
+	file_troupe_storage_v1_outbox_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_troupe_storage_v1_outbox_proto_rawDesc), len(file_troupe_storage_v1_outbox_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -262,7 +262,8 @@ type ActorServiceClient interface {
 	// senders' ids.
 	ListDeadMessages(context.Context, *v1.ListDeadMessagesRequest) (*v1.ListDeadMessagesResponse, error)
 	// Takes a message out of the dead list: it is sent again, with all its attempts,
-	// behind what its sender has sent meanwhile. not_found if it is not there.
+	// behind what its sender has sent meanwhile. If it has taken effect although nobody has
+	// heard of it, it does not do so twice. not_found if it is not there.
 	RetryMessage(context.Context, *v1.RetryMessageRequest) (*v1.RetryMessageResponse, error)
 	// Gives up a message in the dead list. not_found if it is not there.
 	DropMessage(context.Context, *v1.DropMessageRequest) (*v1.DropMessageResponse, error)
@@ -348,7 +349,8 @@ type ActorServiceHandler interface {
 	// senders' ids.
 	ListDeadMessages(context.Context, *v1.ListDeadMessagesRequest) (*v1.ListDeadMessagesResponse, error)
 	// Takes a message out of the dead list: it is sent again, with all its attempts,
-	// behind what its sender has sent meanwhile. not_found if it is not there.
+	// behind what its sender has sent meanwhile. If it has taken effect although nobody has
+	// heard of it, it does not do so twice. not_found if it is not there.
 	RetryMessage(context.Context, *v1.RetryMessageRequest) (*v1.RetryMessageResponse, error)
 	// Gives up a message in the dead list. not_found if it is not there.
 	DropMessage(context.Context, *v1.DropMessageRequest) (*v1.DropMessageResponse, error)

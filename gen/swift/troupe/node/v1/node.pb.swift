@@ -357,6 +357,12 @@ public struct Troupe_Node_V1_Postmark: Sendable {
   /// Its number among the sender's messages.
   public var number: UInt64 = 0
 
+  /// The numbers under which it has been dead.
+  public var formerNumbers: [UInt64] = []
+
+  /// The numbers before it that the receiver has not taken, unless it is past them.
+  public var passedOver: [UInt64] = []
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -866,7 +872,7 @@ extension Troupe_Node_V1_Actor: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
 
 extension Troupe_Node_V1_Postmark: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".Postmark"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}sender\0\u{1}number\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}sender\0\u{1}number\0\u{3}former_numbers\0\u{3}passed_over\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -876,6 +882,8 @@ extension Troupe_Node_V1_Postmark: SwiftProtobuf.Message, SwiftProtobuf._Message
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBytesField(value: &self.sender) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      case 3: try { try decoder.decodeRepeatedUInt64Field(value: &self.formerNumbers) }()
+      case 4: try { try decoder.decodeRepeatedUInt64Field(value: &self.passedOver) }()
       default: break
       }
     }
@@ -888,12 +896,20 @@ extension Troupe_Node_V1_Postmark: SwiftProtobuf.Message, SwiftProtobuf._Message
     if self.number != 0 {
       try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 2)
     }
+    if !self.formerNumbers.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.formerNumbers, fieldNumber: 3)
+    }
+    if !self.passedOver.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.passedOver, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Troupe_Node_V1_Postmark, rhs: Troupe_Node_V1_Postmark) -> Bool {
     if lhs.sender != rhs.sender {return false}
     if lhs.number != rhs.number {return false}
+    if lhs.formerNumbers != rhs.formerNumbers {return false}
+    if lhs.passedOver != rhs.passedOver {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
