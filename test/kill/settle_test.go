@@ -16,12 +16,16 @@ import (
 	"github.com/troupe-dev/troupe/test/program"
 )
 
+// settlePatience is for a busy machine: 200 kills leave thousands of messages, each of which
+// is three commits.
+const settlePatience = 10 * time.Minute
+
 // settle starts the server until nothing is left to be done, and returns the books
-// then, or those after a minute. A message that was received and is not yet signed off
+// then, or those after settlePatience. A message that was received and is not yet signed off
 // when the server is killed is left for the next start.
 func settle(t *testing.T, server, data string, all []*account, books []*book) []*book {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), settlePatience)
 	defer cancel()
 	for rest := 50 * time.Millisecond; ; rest *= 2 {
 		s := program.Start(t, server, data)
