@@ -87,8 +87,12 @@ func TestAMessageByIDDoesNotMakeItsReceiver(t *testing.T) {
 		}
 		k.mustAdd("a", 1)
 		pass(3 * time.Hour)
-		if rows := k.outbox("a"); len(rows) != 3 || rows[0][0] != 'd' || rows[1][0] != 'd' {
-			t.Errorf("the outbox keeps %q", rows)
+		var kinds []byte // the dead, the head, and what the next messages to their receivers pass over
+		for _, row := range k.outbox("a") {
+			kinds = append(kinds, row[0])
+		}
+		if string(kinds) != "ddhpp" {
+			t.Errorf("the outbox keeps %q", k.outbox("a"))
 		}
 		if _, err := k.store.Load(t.Context(), k.address("b")); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Load says %v", err)
