@@ -9,10 +9,12 @@ import "time"
 // process.
 const maxDeaths = 3
 
-// Who may have to wait for another last attempt, and for an actor in one.
 const (
-	lastTryPause    = 250 * time.Millisecond // then it is looked whether none is under way
-	lastTryPatience = 10 * time.Second       // until the attempt is counted
+	// lastTryPause is how soon an attempt is looked at again that did not come through.
+	lastTryPause = 250 * time.Millisecond
+	// lastTryPatience is how long one that has come through may wait for its actor until
+	// it is counted: meanwhile it keeps the others out.
+	lastTryPatience = 10 * time.Second
 )
 
 // lastTries lets one attempt through at a time of those that may be the last. What has
