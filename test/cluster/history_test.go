@@ -64,6 +64,7 @@ func TestP3_Histories(t *testing.T) {
 	s := newSite(t)
 	h := newPlay(s, seed)
 	defer h.end()
+	h.answered()
 	began := time.Now()
 	known := make(epochs)
 	for n, f := range plan(seed) {
@@ -134,6 +135,21 @@ func (h *play) begin() {
 		c := newCaller(h.site, h.record, h.next, h.seed)
 		h.next++
 		h.callers.Go(func() { c.work(ctx, keys) })
+	}
+}
+
+// answered waits until every register has answered: what happens to a node before it has
+// created one is no test of what the node has told of it.
+func (h *play) answered() {
+	first := newCaller(h.site, h.record, h.next, h.seed)
+	h.next++
+	for _, key := range h.keys {
+		h.site.eventually(30*time.Second, "a register answers", func() bool {
+			o := first.record.Begin(history.Operation{Client: first.number, Register: key, Kind: history.Read})
+			o = first.try(0, o, "", callTimeout, 0)
+			first.record.End(o)
+			return o.Outcome == history.Done
+		})
 	}
 }
 
