@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/troupe-dev/troupe/internal/heapfloor"
 	"github.com/troupe-dev/troupe/server"
 )
 
@@ -21,6 +22,7 @@ func serve(args []string) error {
 	if len(args) == 0 {
 		return errors.New("serve: which server?")
 	}
+	heapfloor.Hold(heapfloor.Floor) // as server.Main does, and for the limits too
 	var (
 		r   role
 		err error

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/troupe-dev/troupe/actors"
+	"github.com/troupe-dev/troupe/internal/heapfloor"
 )
 
 // Option is an option of [Main].
@@ -93,6 +94,15 @@ func exitCode(err error, stderr io.Writer) int {
 	return exitFailure
 }
 
+// heapFloor is up to where the heap of a program may grow before it is collected: where
+// load is shed by its size, that is below the first mark of it.
+func heapFloor(memoryLimit int64) uint64 {
+	if memoryLimit > 0 {
+		return min(heapfloor.Floor, uint64(memoryLimit)/2)
+	}
+	return heapfloor.Floor
+}
+
 // closeReserve is what a stop leaves of the grace period for the store to close, of a
 // period of 20 s or more.
 const closeReserve = 2 * time.Second
@@ -117,6 +127,7 @@ func (p *program) run(ctx context.Context, args []string, env func(string) strin
 	if err := checkListen(settings.Listen, settings.allowsExposure()); err != nil {
 		return fmt.Errorf("-listen %s: %w (%w)", settings.Listen, err, errUsage)
 	}
+	heapfloor.Hold(heapFloor(settings.MemoryLimit))
 
 	storage, err := settings.open(ctx)
 	if err != nil {
