@@ -43,6 +43,10 @@ type Config struct {
 	// MaxCallDepth is how many actors may wait for each other in one chain of
 	// calls. 0 means 16.
 	MaxCallDepth int
+	// MaxReplyBytes bounds the reply of a unary method, as it is encoded for the
+	// caller. A turn that answers with more is rolled back, and its caller refused
+	// with resource_exhausted. 0 means 4 MiB.
+	MaxReplyBytes int
 	// WakeRate is how many sleeping actors are woken in a second for what is due.
 	// 0 means 500.
 	WakeRate int

@@ -30,6 +30,7 @@ type Host struct {
 	holding    *holding // nil runs everything
 	forward    Forwarder
 	streamAge  time.Duration
+	replyBytes int // what a reply may have
 	types      map[string]*actorType
 	methods    []*Method
 	named      map[string]*Method // methods by procedure
@@ -77,8 +78,8 @@ func NewHost(cfg Config) (*Host, error) {
 	switch {
 	case cfg.Registry == nil:
 		return nil, errors.New("actors: Config.Registry is nil: pass the registry that the actor types were registered with")
-	case cfg.ConcurrentWakes < 0 || cfg.MemoryLimit < 0 || cfg.MaxCallDepth < 0:
-		return nil, errors.New("actors: Config.ConcurrentWakes, MemoryLimit and MaxCallDepth must not be negative")
+	case cfg.ConcurrentWakes < 0 || cfg.MemoryLimit < 0 || cfg.MaxCallDepth < 0 || cfg.MaxReplyBytes < 0:
+		return nil, errors.New("actors: Config.ConcurrentWakes, MemoryLimit, MaxCallDepth and MaxReplyBytes must not be negative")
 	case cfg.Store == nil:
 		return nil, errors.New("actors: Config.Store is nil: open one, such as store/embedded or store/memory")
 	case cfg.ScheduledTurns < 0 || cfg.WakeRate < 0:
@@ -104,6 +105,7 @@ func NewHost(cfg Config) (*Host, error) {
 		holding:    newHolding(cfg),
 		forward:    cfg.Forward,
 		streamAge:  cfg.MaxStreamAge,
+		replyBytes: cmp.Or(cfg.MaxReplyBytes, 4<<20),
 		types:      make(map[string]*actorType, len(cfg.Registry.types)),
 		named:      make(map[string]*Method),
 		table:      newTable(),

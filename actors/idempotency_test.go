@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -142,7 +141,7 @@ func TestP17_ALargeReplyIsNotKept(t *testing.T) {
 	k := newKit(t, nil)
 	call := func() error {
 		c := k.to(counterv1connect.CounterIncrementProcedure, "a", &counterv1.IncrementRequest{Amount: 5})
-		c.IdempotencyKey, c.Codec = "k", large{}
+		c.IdempotencyKey, c.Codec = "k", padded{size: 65 << 10}
 		_, err := k.Call(t.Context(), c)
 		return err
 	}
@@ -153,11 +152,14 @@ func TestP17_ALargeReplyIsNotKept(t *testing.T) {
 	k.mustCount("a", 5)
 }
 
-// large is a codec whose messages are too large to be kept.
-type large struct{ binary }
+// padded is a codec whose messages have a size.
+type padded struct {
+	binary
+	size int
+}
 
-func (large) Append(dst []byte, _ proto.Message) ([]byte, error) {
-	return append(dst, strings.Repeat("x", 65<<10)...), nil
+func (p padded) Append(dst []byte, _ proto.Message) ([]byte, error) {
+	return append(dst, make([]byte, p.size)...), nil
 }
 
 // TestP17_RecordsEnd lets the time pass for which replies are kept.

@@ -140,7 +140,6 @@ type limits struct {
 	mailboxAge     time.Duration
 	stateBytes     int
 	storageBytes   int64
-	replyBytes     int
 	replyRetention time.Duration
 	replyRecords   int
 	undurable      int
@@ -162,7 +161,6 @@ func defaultLimits() limits {
 		mailboxAge:     10 * time.Second,
 		stateBytes:     1 << 20,
 		storageBytes:   1 << 30,
-		replyBytes:     4 << 20,
 		replyRetention: 24 * time.Hour,
 		replyRecords:   10_000,
 		undurable:      defaultUndurable,

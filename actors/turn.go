@@ -306,7 +306,7 @@ func (h *Host) newTurn(ctx context.Context, typ *actorType, call *Call, run func
 		}
 		t.stream.request = call.Request
 		t.stream.codec = call.Codec
-		t.stream.limit = typ.limits.replyBytes
+		t.stream.limit = h.replyBytes
 	}
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(t.deadline) {
 		t.deadline = deadline

@@ -361,3 +361,30 @@ func TestAMethodsResponseHeadersAreKeptWithItsReply(t *testing.T) {
 		}
 	}
 }
+
+// TestReplyTooLarge holds that a turn whose reply is larger than allowed leaves nothing.
+func TestReplyTooLarge(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		set, limit int
+	}{
+		"by default": {0, 4 << 20},
+		"lower":      {1000, 1000},
+		"higher":     {5 << 20, 5 << 20},
+	} {
+		k := startKit(t, &kit{configure: func(cfg *actors.Config) { cfg.MaxReplyBytes = c.set }})
+		add := func(size int) error {
+			call := k.to(counterv1connect.CounterIncrementProcedure, "a", &counterv1.IncrementRequest{Amount: 5})
+			call.Codec = padded{size: size}
+			_, err := k.Call(t.Context(), call)
+			return err
+		}
+		if got, want := failureOf(t, add(c.limit+1)), (failure{connect.CodeResourceExhausted, "reply_too_large", notExecuted}); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+		if err := add(c.limit); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		k.mustCount("a", 5)
+	}
+}

@@ -96,8 +96,6 @@ func errorAs(err error) (*connect.Error, bool) {
 	return errors.AsType[*connect.Error](err)
 }
 
-// TestReplyTooLarge holds that a caller whose reply may not be sent knows that its
-// call has taken effect.
 // TestP17_OverTheWire repeats a request under its idempotency key in one protocol
 // after the other, all of them stock.
 func TestP17_OverTheWire(t *testing.T) {
@@ -121,6 +119,8 @@ func TestP17_OverTheWire(t *testing.T) {
 	}
 }
 
+// TestReplyTooLarge holds that a call whose reply may not be sent has no effect, and that
+// its caller knows.
 func TestReplyTooLarge(t *testing.T) {
 	t.Parallel()
 	b := setup(t, func(cfg *Config) { cfg.Limits.ResponseBytes = 1 })
@@ -133,7 +133,7 @@ func TestReplyTooLarge(t *testing.T) {
 			body = []byte(`{"amount": 1}`)
 		}
 		got := b.post(t, counterv1connect.CounterIncrementProcedure, p.contentType, nil, envelope(body))
-		if got.reason != "reply_too_large" || got.outcome != troupev1.Outcome_OUTCOME_COMMITTED {
+		if got.reason != "reply_too_large" || got.outcome != troupev1.Outcome_OUTCOME_NOT_EXECUTED {
 			t.Errorf("%s: got %+v", p.name, got)
 		}
 	}

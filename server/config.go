@@ -172,6 +172,11 @@ func (c Config) validate() error {
 	}
 	if c.Cluster != nil {
 		errs = append(errs, c.Cluster.validate())
+		for name, value := range map[string]int{"RequestBytes": c.Limits.RequestBytes, "ResponseBytes": c.Limits.ResponseBytes} {
+			if value > nodeMessageBytes/2 {
+				errs = append(errs, fmt.Errorf("field Limits.%s is more than the %d that messages between nodes may carry", name, nodeMessageBytes/2))
+			}
+		}
 	}
 	errs = append(errs, c.Limits.validate())
 	return errors.Join(errs...)

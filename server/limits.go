@@ -47,9 +47,8 @@ type Limits struct {
 	// RequestBytes bounds a request message, before and after decompression:
 	// 1 MiB.
 	RequestBytes int
-	// ResponseBytes bounds a response message: 4 MiB. More is for streams and for
-	// services that are not actors: the reply of an actor's unary method has
-	// 4 MiB at most.
+	// ResponseBytes bounds a response message: 4 MiB. A turn whose reply has more is
+	// rolled back. It is the same at every node of a cluster.
 	ResponseBytes int
 	// HeaderBytes bounds the request line and headers: 32 KiB.
 	HeaderBytes int

@@ -100,6 +100,7 @@ func TestConfig(t *testing.T) {
 		"limit":       {func(c *Config) { c.Limits.Calls = -1 }, "Limits.Calls"},
 		"schedules":   {func(c *Config) { c.ScheduledTurns = -1 }, "ScheduledTurns"},
 		"memory":      {func(c *Config) { c.MemoryLimit = -1 }, "MemoryLimit"},
+		"node size":   {func(c *Config) { c.Cluster, c.Limits.ResponseBytes = new(Cluster), 33<<20 }, "Limits.ResponseBytes is more than the 33554432"},
 		"pattern":     {func(c *Config) { c.Handlers = map[string]http.Handler{"": http.NotFoundHandler()} }, "Handlers"},
 	} {
 		t.Run(name, func(t *testing.T) {

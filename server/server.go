@@ -55,7 +55,7 @@ func New(cfg Config) (*Server, error) {
 		Registry: cfg.Registry, Store: cfg.Store, Validate: validator.check, Logger: cfg.Logger,
 		CheckReads: cfg.Development, MaxStreamAge: cfg.Limits.StreamAge, Heartbeat: cfg.Limits.Heartbeat,
 		ScheduledTurns: cfg.ScheduledTurns, WakeRate: cfg.WakeRate,
-		ConcurrentWakes: cfg.ConcurrentWakes, MemoryLimit: cfg.MemoryLimit,
+		ConcurrentWakes: cfg.ConcurrentWakes, MemoryLimit: cfg.MemoryLimit, MaxReplyBytes: cfg.Limits.ResponseBytes,
 	}
 	cluster := newPeers(cfg)
 	if cluster != nil {

@@ -133,6 +133,7 @@ func (s *Store) engineOptions() *pebble.Options {
 			DiskSlow:        func(info pebble.DiskSlowInfo) { log.Errorf("slow disk: %s", info) },
 		},
 	}
+	opts.WithFSDefaults() // which find out that an operation takes more than 5 s
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
