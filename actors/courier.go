@@ -57,6 +57,7 @@ type letter struct {
 	number  uint64
 	message *storagev1.OutboxMessage
 	dead    bool // it is given up
+	first   bool // its receiver has refused it for the first time
 }
 
 func newCouriers(h *Host) *couriers {
@@ -156,7 +157,9 @@ func (c *couriers) round(q queue) (bool, error) {
 			c.reportDead(q, l)
 			continue
 		}
+		attempts := l.message.GetAttempts()
 		if err := c.deliver(q, l); err != nil {
+			l.first = attempts == 0 && l.message.GetAttempts() == 1
 			failed = l
 			break
 		}
@@ -170,8 +173,12 @@ func (c *couriers) round(q queue) (bool, error) {
 	if err != nil {
 		return false, ignoreAbsent(err)
 	}
-	if failed.dead {
+	switch {
+	case failed.dead:
 		c.reportDead(q, failed)
+	case failed.first:
+		c.host.logger(q.from).Info("a message has failed and is tried again", slog.Uint64("number", failed.number),
+			slog.String("procedure", failed.message.GetProcedure()), slog.String("error", failed.message.GetLastError()))
 	}
 	return others, nil
 }

@@ -261,7 +261,7 @@ func TestP25_AMessageThatFailsKeepsItsPlaceUntilItIsDead(t *testing.T) {
 		if rows := k.outbox("a"); len(rows) != 2 || k.held("a") != 1 {
 			t.Errorf("the outbox keeps %q and counts %d", rows, k.held("a"))
 		}
-		if said := logs.String(); strings.Count(said, "a message has failed for good") != 1 || !strings.Contains(said, "attempts=12") {
+		if said := logs.String(); strings.Count(said, "a message has failed for good") != 1 || strings.Count(said, "a message has failed and is tried again") != 2 || !strings.Contains(said, "attempts=12") {
 			t.Errorf("the log says %s", said)
 		}
 	})

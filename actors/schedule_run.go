@@ -48,6 +48,7 @@ type attempt struct {
 	begun    atomic.Bool         // the second turn has, which may be past its limit and still run
 	again    bool                // the row has come due again, or another one in its place
 	buried   *storagev1.Schedule // it has gone into the dead list; nil otherwise
+	retried  *storagev1.Schedule // its first attempt has failed, and it has others; nil otherwise
 	last     bool                // it is the last one if the process ends in it
 }
 
@@ -67,7 +68,7 @@ func (h *Host) runSchedule(ctx context.Context, addr store.Address, row store.Du
 	if err := a.turn(ctx, a.typ.methods[0], nil, true, a.claim); err != nil {
 		return ignoreGone(err)
 	}
-	a.reportDead()
+	a.report()
 	if a.method == nil {
 		return a.outcome() // nothing to run now
 	}
@@ -80,7 +81,7 @@ func (h *Host) runSchedule(ctx context.Context, addr store.Address, row store.Du
 	}
 	err := a.turn(ctx, a.method, nil, true, func(t *turn, _ *body) error { return a.fail(t, failed) })
 	if err == nil {
-		a.reportDead()
+		a.report()
 	}
 	return ignoreGone(err)
 }
@@ -95,13 +96,17 @@ func (a *attempt) isLast(value []byte) bool {
 	return isLast(s.GetDeaths(), s.GetClaimedBy() != 0 && s.GetClaimedBy() != a.host.process)
 }
 
-// reportDead tells the log of a run that has gone into the dead list.
-func (a *attempt) reportDead() {
-	if a.buried == nil {
-		return
+// report tells the log of a run that has gone into the dead list, and of the first
+// attempt that has failed.
+func (a *attempt) report() {
+	switch {
+	case a.buried != nil:
+		a.host.logger(a.addr).Warn("a run of a schedule has failed for good and is in the dead list",
+			slog.String("schedule", a.key), slog.Int("attempts", int(a.buried.GetAttempts())), slog.String("error", a.buried.GetLastError()))
+	case a.retried != nil:
+		a.host.logger(a.addr).Info("a run of a schedule has failed and is tried again",
+			slog.String("schedule", a.key), slog.String("procedure", a.retried.GetProcedure()), slog.String("error", a.retried.GetLastError()))
 	}
-	a.host.logger(a.addr).Warn("a run of a schedule has failed for good and is in the dead list",
-		slog.String("schedule", a.key), slog.Int("attempts", int(a.buried.GetAttempts())), slog.String("error", a.buried.GetLastError()))
 }
 
 func (a *attempt) outcome() error {
@@ -150,7 +155,7 @@ func ignoreGone(err error) error {
 
 // claim is the first turn.
 func (a *attempt) claim(t *turn, _ *body) error {
-	a.buried = nil // the turn may run again
+	a.buried, a.retried = nil, nil // the turn may run again
 	now := time.Now()
 	s, due, err := t.schedule(a.key)
 	if err != nil || s == nil || due.After(now) {
@@ -295,7 +300,7 @@ func (a *attempt) takeBack(t *turn, _ *body) error {
 
 // fail is the third turn.
 func (a *attempt) fail(t *turn, failed error) error {
-	a.buried = nil
+	a.buried, a.retried = nil, nil
 	now := time.Now()
 	s, _, err := t.schedule(a.key)
 	if seedbug.On(8) {
@@ -312,6 +317,9 @@ func (a *attempt) fail(t *turn, failed error) error {
 	}
 	if s.GetAttempts() >= s.GetMaxAttempts() {
 		return a.giveUp(t, s, now)
+	}
+	if s.GetAttempts() == 1 {
+		a.retried = s
 	}
 	pause := retryPause(s.GetAttempts(), micros(s.GetBackoff()), micros(s.GetMaxBackoff()))
 	return t.putSchedule(a.key, s, time.UnixMicro(ceilMicro(now.Add(pause))))

@@ -186,7 +186,8 @@ func TestP29_AFailingRunIsRetriedAndDies(t *testing.T) {
 			t.Errorf("meanwhile it is %+v", got)
 		}
 		const told = "a run of a schedule has failed for good"
-		if said := logs.String(); strings.Contains(said, told) {
+		const tried = "a run of a schedule has failed and is tried again"
+		if said := logs.String(); strings.Contains(said, told) || strings.Count(said, tried) != 1 || !strings.Contains(said, "not_yet") {
 			t.Errorf("the log says %s", said)
 		}
 		pass(2 * time.Hour)

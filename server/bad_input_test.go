@@ -186,6 +186,26 @@ func TestContentType(t *testing.T) {
 	}
 }
 
+// A GET that does not say what it sends is told how to: browsers and curl send such.
+func TestEncodingOfGET(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	b.increment(t, "a")
+	get := "/actors/default/a/@" + counterv1connect.CounterGetProcedure
+	for query, status := range map[string]int{
+		"": 415, "?message={}": 415, "?encoding=xml&message={}": 415, "?encoding=": 415,
+		"?encoding=json&message={}": 200, "?encoding=%6Ason&message={}": 200, "?encoding=proto&message=": 200, "?encoding=json": 400,
+	} {
+		response, body := do(t, b.h1, b.url+get+query, "", nil)
+		if response.StatusCode != status {
+			t.Errorf("%q: %d %s; want %d", query, response.StatusCode, body, status)
+		}
+		if status == http.StatusUnsupportedMediaType && (!strings.Contains(body, "unsupported_content_type") || !strings.Contains(body, "encoding=json")) {
+			t.Errorf("%q: the answer does not help: %s", query, body)
+		}
+	}
+}
+
 func TestNotRPC(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)

@@ -42,7 +42,7 @@ type clusterCommand struct {
 
 // flags declares those of the subcommand.
 func (c *clusterCommand) flags() *flag.FlagSet {
-	f := flag.NewFlagSet("troupe "+clusterCommandName, flag.ContinueOnError)
+	f := flag.NewFlagSet(programName()+" "+clusterCommandName, flag.ContinueOnError)
 	f.SetOutput(c.stderr)
 	c.databaseFlags(f)
 	c.configFlag(f)

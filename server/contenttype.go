@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"connectrpc.com/connect/v2"
 )
 
 const headerContentType = "Content-Type"
@@ -38,6 +40,22 @@ func (found *route) acceptsType(r *http.Request) bool {
 	}
 	charset, ok := parameters["charset"]
 	return len(parameters) == 0 || ok && len(parameters) == 1 && strings.EqualFold(charset, "utf-8")
+}
+
+// answersGet reports whether Connect answers a GET of the procedure.
+func (found *route) answersGet() bool {
+	return !found.other && found.spec.StreamType == connect.StreamTypeUnary && found.spec.IdempotencyLevel == connect.IdempotencyNoSideEffects
+}
+
+// acceptsEncoding reports whether Connect knows the encoding that a GET names. The
+// usual ones are found without taking the query apart.
+func acceptsEncoding(r *http.Request) bool {
+	query := r.URL.RawQuery
+	if strings.Contains(query, "encoding=json") || strings.Contains(query, "encoding=proto") {
+		return true // or Connect refuses it
+	}
+	encoding, _, _ := strings.Cut(r.URL.Query().Get("encoding"), ";")
+	return encoding == connect.CodecNameJSON || encoding == connect.CodecNameProto
 }
 
 // isRPC reports whether a request looks like a call of some service's method.

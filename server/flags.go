@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -41,9 +42,14 @@ func envName(name string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
+// programName is what the usage calls the program: the name that it was started by.
+func programName() string {
+	return filepath.Base(os.Args[0])
+}
+
 // flags declares every flag. Its default values are the defaults of the server.
 func (s *settings) flags(output io.Writer) *flag.FlagSet {
-	f := flag.NewFlagSet("troupe", flag.ContinueOnError)
+	f := flag.NewFlagSet(programName(), flag.ContinueOnError)
 	f.SetOutput(output)
 	s.Limits = DefaultLimits()
 

@@ -191,6 +191,9 @@ func TestExitCode(t *testing.T) {
 		if got := exitCode(p.run(t.Context(), c.args, noEnv, &output), &output); got != c.want {
 			t.Errorf("%s: %d, want %d\n%s", name, got, c.want, &output)
 		}
+		if usage := "Usage: " + filepath.Base(os.Args[0]) + " [flags]"; name == "help" && !strings.HasPrefix(output.String(), usage) {
+			t.Errorf("%s does not begin with %q:\n%s", name, usage, &output)
+		}
 	}
 }
 

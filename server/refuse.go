@@ -55,6 +55,13 @@ func (rt *router) refuseType(w http.ResponseWriter, r *http.Request, found *rout
 	rt.refuse(statusWriter{w, http.StatusUnsupportedMediaType}, r, err)
 }
 
+// refuseEncoding answers a GET that does not say in which encoding its message is, as
+// Connect does, but with a body that says how to.
+func (rt *router) refuseEncoding(w http.ResponseWriter, r *http.Request) {
+	err := badMediaType.errorf("the encoding %q is not served here: a GET has ?encoding=json&message={…} or ?encoding=proto&base64=1&message=…", r.URL.Query().Get("encoding"))
+	rt.refuse(statusWriter{w, http.StatusUnsupportedMediaType}, r, err)
+}
+
 // statusWriter answers with one status, whatever it is asked for.
 type statusWriter struct {
 	http.ResponseWriter

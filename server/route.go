@@ -211,6 +211,9 @@ func (rt *router) admit(w http.ResponseWriter, r *http.Request, found *route) bo
 		header.Set("Allow", http.MethodPost)
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return false
+	case r.Method == http.MethodGet && found.answersGet() && !acceptsEncoding(r):
+		rt.refuseEncoding(w, r)
+		return false
 	case r.Method == http.MethodPost && !found.other:
 		if !found.acceptsType(r) {
 			rt.refuseType(w, r, found)

@@ -216,7 +216,7 @@ test("Swift: the program is built, reads, votes and follows; the app parses", {
   execFileSync(chroot, ["build"], { stdio: "inherit" }); // unless it is there
   extract(dir, "swift");
   // /src is this checkout, /build is kept.
-  const place = "rm -rf /build/poll && mkdir /build/poll && tar -x -C /build/poll && ln -s /src /build/poll/troupe";
+  const place = "rm -rf /build/poll && mkdir /build/poll && tar -x -C /build/poll && ln -sfn /src /build/troupe";
   execFileSync("bash", ["-o", "pipefail", "-c", 'tar -c poll app | "$1" run sh -c "$2"', "bash", chroot, place], {
     cwd: dir,
   });
