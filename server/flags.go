@@ -42,6 +42,24 @@ func envName(name string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
+// unknownVariables returns the names of those variables that look like settings and are
+// none, such as one that is misspelt. Those are left out that Kubernetes makes for a
+// service of the name troupe.
+func unknownVariables(environ []string) []string {
+	known := make(map[string]bool)
+	new(settings).flags(io.Discard).VisitAll(func(f *flag.Flag) { known[envName(f.Name)] = true })
+	var unknown []string
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		rest, ours := strings.CutPrefix(name, envPrefix)
+		if ours && !known[name] && !strings.HasPrefix(rest, "SERVICE_") && !strings.HasPrefix(rest, "PORT") {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
+}
+
 // programName is what the usage calls the program: the name that it was started by.
 func programName() string {
 	return filepath.Base(os.Args[0])

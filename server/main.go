@@ -39,6 +39,7 @@ func WithHandler(pattern string, handler http.Handler) Option {
 type program struct {
 	registry *actors.Registry
 	handlers map[string]http.Handler
+	environ  []string // every variable, as of os.Environ
 	// authenticate says who calls; nil lets everybody in.
 	authenticate func(context.Context, http.Header) (Principal, error)
 	// listening, unless nil, is called with the address once connections are
@@ -59,7 +60,7 @@ const (
 // With "cluster" as its first argument the program shows the cluster instead, or tells
 // a node to hand over what it runs: see docs/cluster.md. It does not return.
 func Main(registry *actors.Registry, options ...Option) {
-	p := &program{registry: registry, handlers: make(map[string]http.Handler)}
+	p := &program{registry: registry, handlers: make(map[string]http.Handler), environ: os.Environ()}
 	for _, option := range options {
 		option.apply(p)
 	}
@@ -126,6 +127,9 @@ func (p *program) run(ctx context.Context, args []string, env func(string) strin
 	settings.Authenticate = p.authenticate
 	if err := checkListen(settings.Listen, settings.allowsExposure()); err != nil {
 		return fmt.Errorf("-listen %s: %w (%w)", settings.Listen, err, errUsage)
+	}
+	if unknown := unknownVariables(p.environ); len(unknown) > 0 {
+		settings.Logger.Warn("environment variables that begin with "+envPrefix+" are no settings: see -help", "names", unknown)
 	}
 	heapfloor.Hold(heapFloor(settings.MemoryLimit))
 

@@ -142,7 +142,10 @@ func TestProgram(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		address := make(chan net.Addr, 1)
 		logs := new(logBuffer)
-		p := &program{registry: newRegistry(), handlers: map[string]http.Handler{}, listening: func(a net.Addr) { address <- a }}
+		p := &program{
+			registry: newRegistry(), handlers: map[string]http.Handler{}, listening: func(a net.Addr) { address <- a },
+			environ: []string{"TROUPE_LISTEN=", "TROUPE_LISTN=x", "PATH=TROUPE_", "TROUPE_SERVICE_HOST=10.0.0.1", "TROUPE_PORT_80_TCP=tcp"},
+		}
 		ended := make(chan error, 1)
 		go func() {
 			ended <- p.run(ctx, []string{"-listen", "127.0.0.1:0", "-data-dir", dir, "-log-format", "json"}, noEnv, logs)
@@ -168,6 +171,9 @@ func TestProgram(t *testing.T) {
 			}
 		case <-time.After(30 * time.Second):
 			t.Fatal("the server does not stop")
+		}
+		if !strings.Contains(logs.String(), `"names":["TROUPE_LISTN"]`) {
+			t.Errorf("the log does not name the variable that is no setting, or others:\n%s", logs)
 		}
 		if !strings.Contains(logs.String(), `"msg":"stopped"`) {
 			t.Errorf("log:\n%s", logs)
