@@ -13,7 +13,7 @@ import type {
   Subscription as WireSubscription,
 } from "../../../gen/ts/troupe/v1/watch_pb.js";
 import type { Clock } from "./backoff.js";
-import { ActorError, clientError, isActorError } from "./errors.js";
+import { ActorError, clientError, isActorError, wasNotExecuted } from "./errors.js";
 import { Gate } from "./gate.js";
 import { durationMs } from "./link.js";
 import { EventQueue } from "./queue.js";
@@ -33,6 +33,8 @@ export type Request = Exclude<MessageInitShape<typeof SubscriptionSchema>, WireS
 interface Carried {
   readonly subscription: Subscription;
   readonly messages: EventQueue<Message>;
+  /** Whether the server was asked for it. */
+  asked: boolean;
 }
 
 /** The shared streams of one client: as few as carry all its subscriptions. */
@@ -130,7 +132,8 @@ class Carrier {
       () => clientError("more events than memory", Code.ResourceExhausted, "too_many_events"),
       () => this.remove(number),
     );
-    this.carried.set(number, { subscription, messages });
+    const carried: Carried = { subscription, messages, asked: false };
+    this.carried.set(number, carried);
     signal.addEventListener("abort", () => this.remove(number), { once: true });
     if (this.first !== undefined) {
       this.first.push({ ...request, number });
@@ -138,10 +141,14 @@ class Carrier {
     }
     try {
       const { stream } = await this.opened.wait(signal, undefined);
+      carried.asked = true;
       await this.calls.addSubscription({ stream, subscription: { ...request, number } }, { signal });
       return messages;
     } catch (thrown) {
       const known = this.carried.delete(number);
+      if (known && carried.asked && !wasNotExecuted(thrown)) {
+        this.disown(number);
+      }
       this.endIfIdle();
       if (isActorError(thrown, "too_many_subscriptions_of_stream")) {
         this.full = true;
@@ -168,17 +175,30 @@ class Carrier {
     this.carried.delete(number);
     carried.messages.end();
     this.first = this.first?.filter((request) => request.number !== number);
-    const { value: opened } = this.opened;
-    if (opened !== undefined && this.carried.size > 0) {
-      // If it does not arrive, the stream ends some day, and all it carries.
-      this.calls.removeSubscription({ stream: opened.stream, number }).catch(() => {});
+    if (carried.asked) {
+      this.disown(number);
     }
     this.endIfIdle();
+  }
+
+  /** Has the server end a subscription that may be on the stream, as soon as that has a name. */
+  private disown(number: number): void {
+    if (this.carried.size === 0) {
+      return; // the stream ends
+    }
+    // If it does not arrive, the stream ends some day, and all it carries.
+    this.opened
+      .wait(undefined, undefined)
+      .then(({ stream }) => this.calls.removeSubscription({ stream, number }))
+      .catch(() => {});
   }
 
   private async run(): Promise<void> {
     const subscriptions = this.first ?? [];
     this.first = undefined;
+    for (const carried of this.carried.values()) {
+      carried.asked = true;
+    }
     if (this.over || subscriptions.length === 0) {
       this.end(clientError("nobody wants the stream any more", Code.Canceled, "canceled"));
       return;

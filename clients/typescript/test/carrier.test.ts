@@ -303,3 +303,38 @@ test("a refusal of the stream is one of all that it should carry", async () => {
   await clock.advance(0);
   assert.equal(connection.closed?.error?.code, Code.Unauthenticated);
 });
+
+test("one that is given up before its stream is open is removed from it", async () => {
+  const { clock, removed, follow, latest } = setup();
+  const given = follow("given up");
+  const kept = follow("kept");
+  await clock.advance(0);
+  given.dispose(); // the request is on its way
+  latest().open().opened(1).opened(2);
+  await kept.ready();
+  await settle();
+  assert.deepEqual(removed, [1]);
+  kept.dispose();
+  await settle();
+  assert.equal(clock.pending, 0);
+});
+
+test("one whose addition failed is removed in case it arrived", async () => {
+  const { clock, added, removed, refusals, follow, latest } = setup();
+  const first = follow("one");
+  await clock.advance(0);
+  latest().open().opened(1);
+  await first.ready();
+  refusals.push(new ConnectError("the answer is lost", Code.Unavailable));
+  const second = follow("two");
+  await clock.advance(0);
+  assert.equal(second.status, "disconnected");
+  assert.deepEqual(removed, [2]);
+  await clock.advance(250);
+  assert.deepEqual(
+    added.map(({ subscription }) => subscription.number),
+    [3],
+  );
+  first.dispose();
+  second.dispose();
+});
