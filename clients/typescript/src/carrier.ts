@@ -13,7 +13,7 @@ import type {
   Subscription as WireSubscription,
 } from "../../../gen/ts/troupe/v1/watch_pb.js";
 import type { Clock } from "./backoff.js";
-import { ActorError, clientError, isActorError, wasNotExecuted } from "./errors.js";
+import { ActorError, canceledError, clientError, isActorError, wasNotExecuted } from "./errors.js";
 import { Gate } from "./gate.js";
 import { durationMs } from "./link.js";
 import { EventQueue } from "./queue.js";
@@ -56,6 +56,9 @@ export class Carriers {
     return async (wish, signal) => {
       const request = { ...(await address(signal)), ...wishOf(wish) };
       for (;;) {
+        if (signal.aborted) {
+          throw canceledError(signal); // it ended while its request was made
+        }
         const messages = await this.roomy().carry(request, wish.subscription, signal);
         if (messages !== undefined) {
           return messages;

@@ -338,3 +338,21 @@ test("one whose addition failed is removed in case it arrived", async () => {
   first.dispose();
   second.dispose();
 });
+
+test("one that is given up while its parameters are made is not asked for", async () => {
+  const { clock, actors, streams } = setup();
+  let make: (params: { user: string }) => void = () => {};
+  const made = new Promise<{ user: string }>((resolve) => {
+    make = resolve;
+  });
+  const connection = actors.getOrCreate(ChatRoom, "one").connect(() => made);
+  await clock.advance(0);
+  connection.dispose();
+  make({ user: "ada" });
+  await clock.advance(0);
+  assert.deepEqual(
+    streams.flatMap(({ subscriptions }) => subscriptions.map(({ number }) => number)),
+    [],
+  );
+  assert.equal(clock.pending, 0);
+});
