@@ -38,14 +38,14 @@ export class RetryPolicy {
    * Runs attempt until it succeeds, fails for good or the attempts, the budget
    * or the time are used up. It throws ActorError only.
    *
-   * attempt gets what is left of timeoutMs.
+   * attempt gets what tells how much of timeoutMs is left.
    */
   async run<T>(
     method: DescMethod,
     idempotencyKey: boolean,
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
-    attempt: (timeoutMs: number | undefined) => Promise<T>,
+    attempt: (left: () => number | undefined) => Promise<T>,
   ): Promise<T> {
     const limit = timeoutMs !== undefined && timeoutMs > 0 ? timeoutMs : undefined;
     const started = this.clock.now();
@@ -59,7 +59,7 @@ export class RetryPolicy {
     const whole = (error: ActorError) => (inDoubt && !harmless ? doubted(error) : error);
     for (let n = 1; ; n++) {
       try {
-        return await attempt(left());
+        return await attempt(left);
       } catch (thrown) {
         const error = unlessCanceled(ActorError.from(thrown), signal);
         if (n >= this.maxAttempts || this.budget < 1 || signal?.aborted || !mayRetry(error, method, idempotencyKey)) {

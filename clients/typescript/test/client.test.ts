@@ -242,3 +242,35 @@ test("the subscription is no action", () => {
   const chat = actors.getOrCreate(ChatRoom, "x");
   assert.ok(!("subscribe" in chat) && !("subscribe" in chat.rpc));
 });
+
+test("a call whose headers do not come ends with its signal or its time limit, unsent", async () => {
+  const headers = () => new Promise<HeadersInit>(() => {});
+  const { room, clock, actors } = setup({ headers, baseUrl: "http://x" });
+  const chat = actors.getOrCreate(ChatRoom, "x");
+  const left = new AbortController();
+  const canceled = assert.rejects(chat.send({ text: "" }, { signal: left.signal }), {
+    code: Code.Canceled,
+    outcome: "not_executed",
+  });
+  const unfetched = assert.rejects(chat.fetch("/", { signal: left.signal }), { code: Code.Canceled });
+  const late = assert.rejects(chat.send({ text: "" }, { timeoutMs: 500 }), {
+    code: Code.DeadlineExceeded,
+    outcome: "not_executed",
+  });
+  await clock.advance(500);
+  left.abort();
+  await Promise.all([canceled, unfetched, late]);
+  await assert.rejects(chat.send({ text: "" }, { signal: left.signal }), { outcome: "not_executed" });
+  assert.deepEqual([room.calls.length, clock.pending], [0, 0]);
+});
+
+test("what a call's headers take is part of its time", async () => {
+  const { room, clock, actors } = setup({
+    headers: () => new Promise<HeadersInit>((resolve) => clock.setTimeout(() => resolve({}), 400)),
+  });
+  const sent = actors.getOrCreate(ChatRoom, "x").send({ text: "" }, { timeoutMs: 5000 });
+  await clock.advance(400);
+  await sent;
+  const given = room.calls[0]?.timeoutMs ?? 0;
+  assert.ok(given <= 4600, `the server was given ${given} ms`);
+});
