@@ -13,7 +13,7 @@ export interface RetryOptions {
   maxAttempts?: number;
   /** The ceiling of the first wait, in milliseconds; it doubles. Default 100. */
   baseMs?: number;
-  /** The ceiling of every wait, in milliseconds. Default 5000. */
+  /** The ceiling of every wait, in milliseconds; a call that the server asks to wait longer fails. Default 5000. */
   maxMs?: number;
 }
 
@@ -51,7 +51,8 @@ export class RetryPolicy {
     const started = this.clock.now();
     // Whole, and never 0, which would mean no limit at all.
     const left = () => (limit === undefined ? timeoutMs : Math.max(1, Math.ceil(limit - (this.clock.now() - started))));
-    const backoff = new Backoff(this.clock, this.optionsOr("baseMs", 100), this.optionsOr("maxMs", 5000));
+    const longest = this.optionsOr("maxMs", 5000);
+    const backoff = new Backoff(this.clock, this.optionsOr("baseMs", 100), longest);
     this.budget = Math.min(budgetCap, this.budget + budgetShare);
     const harmless = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
     /** Whether an attempt before may have had its effects. */
@@ -66,7 +67,7 @@ export class RetryPolicy {
           throw whole(error);
         }
         const wait = Math.max(backoff.next(), error.retryAfterMs ?? 0);
-        if (limit !== undefined && wait >= (left() ?? 0)) {
+        if (wait > longest || (limit !== undefined && wait >= (left() ?? 0))) {
           throw whole(error);
         }
         inDoubt ||= error.outcome === "unknown";

@@ -11,7 +11,7 @@ import { ChatRoom, SubscribeRequestSchema } from "../../../gen/ts/chat/v1/chat_p
 import { Counter, CounterInputSchema } from "../../../gen/ts/counter/v1/counter_pb.js";
 import { ActorService, type ClientOptions, createClient, encodeKey } from "../src/index.js";
 import { FakeClock } from "./clock.js";
-import { FakeRoom, Outcome_Outcome, wireError } from "./room.js";
+import { FakeRoom, Outcome_Outcome, retryInfo, wireError } from "./room.js";
 
 function setup(options: Partial<ClientOptions> = {}) {
   const room = new FakeRoom();
@@ -273,4 +273,27 @@ test("what a call's headers take is part of its time", async () => {
   await sent;
   const given = room.calls[0]?.timeoutMs ?? 0;
   assert.ok(given <= 4600, `the server was given ${given} ms`);
+});
+
+test("TestP18 a wait above the longest one is not begun", async () => {
+  const { room, clock, actors } = setup();
+  const chat = actors.getOrCreate(ChatRoom, "x");
+  for (const [asked, attempts] of [
+    [5, 2],
+    [6, 1],
+    [3600, 1],
+  ] as const) {
+    room.calls.length = 0;
+    const busy = wireError(Code.Unavailable);
+    busy.details.push(retryInfo(asked));
+    room.failures.push(busy);
+    const sent = chat.send({ text: "" }).then(
+      () => "sent",
+      (error) => `${error.retryAfterMs} ms`,
+    );
+    await clock.advance(5000);
+    assert.equal(await sent, attempts > 1 ? "sent" : `${asked * 1000} ms`);
+    assert.equal(room.calls.length, attempts);
+  }
+  assert.equal(clock.pending, 0);
 });
