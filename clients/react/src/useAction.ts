@@ -89,7 +89,7 @@ export function useAction<S extends DescService, M extends UnaryName<S>, D = nev
       setState({});
       try {
         let cursor = "";
-        const reply = await actionOf<S, M>(await entry.actions(), method)(sent as Request<S, M>, {
+        const reply = await actionOf<S, M>(await entry.calls(), method)(sent as Request<S, M>, {
           ...callOptions,
           onHeader(headers) {
             cursor = headers.get(header.cursor) ?? "";

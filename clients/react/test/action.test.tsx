@@ -5,8 +5,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { useEffect } from "react";
 import { ChatRoom, type HistoryResponse, type Message, MessageSchema } from "../../../gen/ts/chat/v1/chat_pb.js";
-import { type ActionState, defineSnapshot, useAction, useActor, useSnapshot } from "../src/index.js";
+import { type ActionState, type Actor, defineSnapshot, useAction, useActor, useSnapshot } from "../src/index.js";
 import { eventually, happens, mount } from "./page.js";
 import { Latch, Room } from "./room.js";
 
@@ -116,4 +117,32 @@ test("an action whose component is gone still ends well", async (t) => {
     room.messages.map(({ text }) => text),
     ["a"],
   );
+});
+
+test("an action is called as the connection also while that waits for what is read first", async (t) => {
+  const room = new Room();
+  const read = new Latch();
+  room.onCall = (method) => (method === "history" ? read.promise : undefined);
+  await mount(t, room, <Chat />);
+  assert.deepEqual([room.calls, room.streams.length], [["history"], 0]);
+  await happens(() => send.call({ text: "a" }));
+  assert.deepEqual(room.conns, ["conn-1.secret"]);
+  await happens(() => read.open());
+});
+
+function Greeter({ actor }: { actor: Actor<typeof ChatRoom> }) {
+  const { run } = useAction(actor, "send");
+  useEffect(() => run({ text: "hello" }), [run]);
+  return null;
+}
+
+function Host() {
+  return <Greeter actor={useActor(ChatRoom, "general", { params: { user: "Ada" } })} />;
+}
+
+test("an action that a child runs as it is mounted is called as the connection", async (t) => {
+  const room = new Room();
+  await mount(t, room, <Host />);
+  await eventually(() => assert.ok(room.conns.length > 0));
+  assert.ok(!room.conns.includes(null), "none is called outside of it");
 });
