@@ -6,7 +6,7 @@
 import { create, type DescService, type MessageShape } from "@bufbuild/protobuf";
 import type { CallOptions } from "@connectrpc/connect";
 import { ActorError, header } from "@troupe/client";
-import { useCallback, useEffect, useInsertionEffect, useRef, useState } from "react";
+import { useCallback, useInsertionEffect, useRef, useState } from "react";
 import type { Actor, UnaryName } from "./actor.js";
 import { actionOf, inputOf, type Reply, type Request } from "./define.js";
 import { entryOf } from "./entry.js";
@@ -60,26 +60,18 @@ export function useAction<S extends DescService, M extends UnaryName<S>, D = nev
   const [pending, setPending] = useState(0);
   const newest = useRef(options);
   const newestCall = useRef(0);
-  const mounted = useRef(false);
   useInsertionEffect(() => {
     newest.current = options;
   });
-  useEffect(() => {
-    mounted.current = true;
-    return () => {
-      mounted.current = false;
-    };
-  }, []);
 
   const call = useCallback(
     async (request: Request<S, M>, callOptions?: CallOptions): Promise<Reply<S, M>> => {
       const number = ++newestCall.current;
       const finish = (result: { error?: ActorError; data?: Reply<S, M> }) => {
-        if (mounted.current) {
-          setPending((n) => n - 1);
-          if (number === newestCall.current) {
-            setState(result);
-          }
+        // Also while the component is hidden: it may be shown again. One that is gone takes no harm.
+        setPending((n) => n - 1);
+        if (number === newestCall.current) {
+          setState(result);
         }
       };
       const sent = create(inputOf(entry.service, method), request as never) as Sent<S, M>;

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { useEffect } from "react";
+import * as React from "react";
 import { ChatRoom, type HistoryResponse, type Message, MessageSchema } from "../../../gen/ts/chat/v1/chat_pb.js";
 import { type ActionState, type Actor, defineSnapshot, useAction, useActor, useSnapshot } from "../src/index.js";
 import { eventually, happens, mount } from "./page.js";
@@ -132,7 +132,7 @@ test("an action is called as the connection also while that waits for what is re
 
 function Greeter({ actor }: { actor: Actor<typeof ChatRoom> }) {
   const { run } = useAction(actor, "send");
-  useEffect(() => run({ text: "hello" }), [run]);
+  React.useEffect(() => run({ text: "hello" }), [run]);
   return null;
 }
 
@@ -145,4 +145,27 @@ test("an action that a child runs as it is mounted is called as the connection",
   await mount(t, room, <Host />);
   await eventually(() => assert.ok(room.conns.length > 0));
   assert.ok(!room.conns.includes(null), "none is called outside of it");
+});
+
+const Activity = (React as { Activity?: React.ComponentType<{ mode: string; children: React.ReactNode }> }).Activity;
+
+test("an action that ends while its component is hidden has ended when it is shown", {
+  skip: Activity === undefined && "this React hides nothing",
+}, async (t) => {
+  const Part = Activity ?? React.Fragment;
+  const room = new Room();
+  const shown = (mode: string) => (
+    <Part mode={mode}>
+      <Chat />
+    </Part>
+  );
+  const page = await mount(t, room, shown("visible"));
+  const reply = new Latch();
+  room.onCall = (method) => (method === "send" ? reply.promise : undefined);
+  await happens(() => send.run({ text: "a" }));
+  assert.equal(page.text(), "(a)|…");
+  await page.render(shown("hidden"));
+  await happens(() => reply.open());
+  await page.render(shown("visible"));
+  await eventually(() => assert.equal(page.text(), "a|a"));
 });
