@@ -5,12 +5,12 @@
 
 import { create, type DescService, type MessageShape } from "@bufbuild/protobuf";
 import type { CallOptions } from "@connectrpc/connect";
-import { ActorError, header } from "@troupe/client";
+import { ActorError, Code, header } from "@troupe/client";
 import { useCallback, useInsertionEffect, useRef, useState } from "react";
 import type { Actor, UnaryName } from "./actor.js";
 import { actionOf, inputOf, type Reply, type Request } from "./define.js";
 import { entryOf } from "./entry.js";
-import { type Snapshot, storeOf } from "./store.js";
+import { type Optimistic, type Snapshot, storeOf } from "./store.js";
 
 /** A request as the message that is sent. */
 type Sent<S extends DescService, M extends UnaryName<S>> = MessageShape<S["method"][M]["input"]>;
@@ -34,7 +34,7 @@ export interface ActionOptions<S extends DescService, M extends UnaryName<S>, D>
 export interface ActionState<S extends DescService, M extends UnaryName<S>> {
   /** Runs the action. What it fails with is in error; nothing is thrown. */
   readonly run: (request: Request<S, M>, options?: CallOptions) => void;
-  /** Runs the action and waits for it; it rejects with an ActorError. */
+  /** Runs the action and waits for it; it rejects with an ActorError, or with what confirmed throws. */
   readonly call: (request: Request<S, M>, options?: CallOptions) => Promise<Reply<S, M>>;
   /** Whether calls are under way. */
   readonly pending: boolean;
@@ -76,33 +76,40 @@ export function useAction<S extends DescService, M extends UnaryName<S>, D = nev
       };
       const sent = create(inputOf(entry.service, method), request as never) as Sent<S, M>;
       const effect = newest.current;
-      const change = effect && storeOf(effect.snapshot).optimistic((shown) => effect.optimistic(shown, sent));
+      let change: Optimistic<D> | undefined;
+      let reply: Reply<S, M>;
+      let cursor = "";
       setPending((n) => n + 1);
       setState({});
       try {
-        let cursor = "";
-        const reply = await actionOf<S, M>(await entry.calls(), method)(sent as Request<S, M>, {
+        change = effect && showNow(effect.snapshot, (shown) => effect.optimistic(shown, sent));
+        reply = await actionOf<S, M>(await entry.calls(), method)(sent as Request<S, M>, {
           ...callOptions,
           onHeader(headers) {
             cursor = headers.get(header.cursor) ?? "";
             callOptions?.onHeader?.(headers);
           },
         });
-        const { confirmed } = effect ?? {};
-        change?.confirm(cursor, confirmed && ((shown) => confirmed(shown, reply, sent)));
-        finish({ data: reply });
-        return reply;
       } catch (thrown) {
         const error = ActorError.from(thrown);
         change?.rollBack();
         finish({ error });
         throw error;
       }
+      finish({ data: reply });
+      const { confirmed } = effect ?? {};
+      change?.confirm(cursor, confirmed && ((shown) => confirmed(shown, reply, sent)));
+      return reply;
     },
     [entry, method],
   );
   const run = useCallback(
-    (request: Request<S, M>, callOptions?: CallOptions) => void call(request, callOptions).catch(() => {}),
+    (request: Request<S, M>, callOptions?: CallOptions) =>
+      void call(request, callOptions).catch((thrown: unknown) => {
+        if (!(thrown instanceof ActorError)) {
+          throw thrown; // a mistake of the page: it reaches the platform's handler
+        }
+      }),
     [call],
   );
   const reset = useCallback(() => {
@@ -110,4 +117,14 @@ export function useAction<S extends DescService, M extends UnaryName<S>, D = nev
     setState({});
   }, []);
   return { run, call, pending: pending > 0, error: state.error, data: state.data, reset };
+}
+
+/** Shows a change before it is made. */
+function showNow<D>(snapshot: Snapshot<D>, change: (shown: D) => D): Optimistic<D> {
+  try {
+    return storeOf(snapshot).optimistic(change);
+  } catch (cause) {
+    const options = { reason: "optimistic_failed", domain: "troupe.client", outcome: "not_executed", cause } as const;
+    throw new ActorError(`what the action will do cannot be shown: ${cause}`, Code.Unknown, options);
+  }
 }

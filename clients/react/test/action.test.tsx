@@ -169,3 +169,46 @@ test("an action that ends while its component is hidden has ended when it is sho
   await page.render(shown("visible"));
   await eventually(() => assert.equal(page.text(), "a|a"));
 });
+
+let faulty: ActionState<typeof ChatRoom, "send">;
+
+function Faulty({ confirmed }: { confirmed: boolean }) {
+  const actor = useActor(ChatRoom, "general", { params: { user: "Ada" } });
+  const shown = useSnapshot(actor, history, {});
+  const fail = (): HistoryResponse => {
+    throw new TypeError("no such note");
+  };
+  faulty = useAction(actor, "send", {
+    snapshot: shown,
+    optimistic: (state) => (confirmed ? state : fail()),
+    confirmed: fail,
+  });
+  const words = shown.data?.messages.map(({ text }) => text).join(" ");
+  return (
+    <b>{`${words}|${faulty.pending ? "…" : ""}${faulty.error?.reason ?? ""}${faulty.data?.message?.text ?? ""}`}</b>
+  );
+}
+
+test("an action whose expectation fails says so and is not sent", async (t) => {
+  const room = new Room();
+  const page = await mount(t, room, <Faulty confirmed={false} />);
+  await happens(() => faulty.run({ text: "a" }));
+  assert.equal(page.text(), "|optimistic_failed");
+  await happens(() =>
+    assert.rejects(faulty.call({ text: "b" }), { name: "ActorError", code: Code.Unknown, outcome: "not_executed" }),
+  );
+  assert.ok(!room.calls.includes("send"));
+});
+
+test("an action that took effect has not failed because its reply cannot be put in", async (t) => {
+  const room = new Room();
+  const page = await mount(t, room, <Faulty confirmed />);
+  const posted = new Latch();
+  room.onCall = (method) => (method === "history" ? posted.promise : undefined);
+  await happens(() => assert.rejects(faulty.call({ text: "a" }), TypeError));
+  assert.equal(faulty.error, undefined);
+  assert.equal(faulty.data?.message?.text, "a");
+  await happens(() => posted.open());
+  await eventually(() => assert.equal(page.text(), "a|a"));
+  assert.deepEqual(room.calls, ["history", "send", "history"], "the state is read anew");
+});
