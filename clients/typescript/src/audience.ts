@@ -16,6 +16,7 @@ export type Listener = (value: never, info: EventInfo) => void;
 export class Audience<S extends DescService> {
   private readonly listeners = new Map<string, Set<Listener>>();
   private readonly queues = new Set<EventQueue<ActorEvent<S>>>();
+  private ended = false;
 
   /** limit is how many events a loop may lag behind. */
   constructor(private readonly limit: number) {}
@@ -46,16 +47,20 @@ export class Audience<S extends DescService> {
   }
 
   publish(name: string, value: unknown, info: EventInfo): void {
-    for (const listener of [...(this.listeners.get(name) ?? [])]) {
-      guarded(() => listener(value as never, info));
+    const listeners = this.listeners.get(name);
+    for (const listener of [...(listeners ?? [])]) {
+      if (listeners?.has(listener) && !this.ended) {
+        guarded(() => listener(value as never, info));
+      }
     }
     for (const queue of [...this.queues]) {
       queue.push({ case: name, value, info } as ActorEvent<S>);
     }
   }
 
-  /** Ends every loop. */
+  /** Ends every loop; no listener is called any more. */
   end(error: ActorError | undefined): void {
+    this.ended = true;
     for (const queue of this.queues) {
       queue.end(error);
     }

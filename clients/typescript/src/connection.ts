@@ -232,7 +232,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
           const gap = this.lost ?? (resume !== undefined && !resumed ? { cursor: resume } : undefined);
           this.lost = undefined;
           if (gap !== undefined && this.closeInfo === undefined) {
-            emit(this.gapListeners, gap);
+            emit(this.gapListeners, gap, this.isOver);
           }
         },
         onEvent: (name, value, info) => this.audience.publish(name, value, info),
@@ -282,7 +282,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
           this.cursor = undefined;
           return 0;
         }
-        emit(this.errorListeners, error);
+        emit(this.errorListeners, error, this.isOver);
         if (finalCodes.has(error.code)) {
           this.close({ reason: "error", message: error.rawMessage, error });
           return undefined;
@@ -310,7 +310,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     this.gate.open(link);
     this.setStatus("connected");
     if (this.closeInfo === undefined) {
-      emit(this.openListeners, info);
+      emit(this.openListeners, info, this.isOver);
     }
   }
 
@@ -340,10 +340,12 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     this.audience.end(info.error);
   }
 
+  private readonly isOver = (): boolean => this.closeInfo !== undefined;
+
   private setStatus(status: ConnectionStatus): void {
     if (status !== this.current && (this.current !== "closed" || status === "closed")) {
       this.current = status;
-      emit(this.statusListeners, status);
+      emit(this.statusListeners, status, () => this.current !== status);
     }
   }
 }

@@ -10,10 +10,15 @@ export function subscribe<T>(listeners: Set<T>, listener: T): Unsubscribe {
   return () => void listeners.delete(listener);
 }
 
-/** Calls every listener. */
-export function emit<T>(listeners: ReadonlySet<(value: T) => void>, value: T): void {
+/**
+ * Calls every listener, but for those that one before has taken off, until what is
+ * told is old.
+ */
+export function emit<T>(listeners: ReadonlySet<(value: T) => void>, value: T, isOld = () => false): void {
   for (const listener of [...listeners]) {
-    guarded(() => listener(value));
+    if (listeners.has(listener) && !isOld()) {
+      guarded(() => listener(value));
+    }
   }
 }
 

@@ -325,3 +325,39 @@ test("a failed call that the server executed is not repeated", async () => {
   assert.equal(room.calls.length, 1);
   connection.dispose();
 });
+
+test("what a listener ends is over for the listeners behind it too", async () => {
+  for (const last of ["connected", "open", "event"]) {
+    const { room, connection } = setup();
+    const seen: string[] = [];
+    const dispose = (what: string) => {
+      if (what === last) {
+        connection.dispose();
+      }
+    };
+    connection.onStatusChange(dispose);
+    connection.onOpen(() => dispose("open"));
+    connection.on("memberJoined", () => dispose("event"));
+    connection.onStatusChange((status) => seen.push(status));
+    connection.onOpen(() => seen.push("open"));
+    connection.on("memberJoined", ({ user }) => seen.push(user));
+    await settle();
+    room.stream.open().joined("bob");
+    await settle();
+    assert.equal(seen.at(-1), "closed", `${last}: ${seen}`);
+  }
+});
+
+test("a listener that another one has taken off is not called any more", async () => {
+  const { room, connection } = setup();
+  const seen: string[] = [];
+  connection.on("memberJoined", () => off());
+  const off = connection.on("memberJoined", ({ user }) => seen.push(user));
+  connection.onOpen(() => offOpen());
+  const offOpen = connection.onOpen(() => seen.push("open"));
+  await settle();
+  room.stream.open().joined("bob");
+  await settle();
+  assert.deepEqual(seen, []);
+  connection.dispose();
+});
