@@ -5,7 +5,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import type { EventInfo } from "../../../gen/ts/troupe/v1/events_pb.js";
 import { type ActorError, clientError } from "./errors.js";
-import { guarded, subscribe, type Unsubscribe } from "./listeners.js";
+import { guarded, type Listeners, subscribe, type Unsubscribe } from "./listeners.js";
 import { EventQueue } from "./queue.js";
 import type { ActorEvent } from "./types.js";
 
@@ -14,7 +14,7 @@ export type Listener = (value: never, info: EventInfo) => void;
 
 /** Those who get the events of one connection: listeners by name, and loops. */
 export class Audience<S extends DescService> {
-  private readonly listeners = new Map<string, Set<Listener>>();
+  private readonly listeners = new Map<string, Listeners<Listener>>();
   private readonly queues = new Set<EventQueue<ActorEvent<S>>>();
   private ended = false;
 
@@ -31,7 +31,12 @@ export class Audience<S extends DescService> {
   }
 
   remove(event: string, listener: Listener): void {
-    this.listeners.get(event)?.delete(listener);
+    const listeners = this.listeners.get(event);
+    for (const added of listeners ?? []) {
+      if (added.listener === listener) {
+        listeners?.delete(added);
+      }
+    }
   }
 
   /** The events from now on, for one loop. */
@@ -48,9 +53,9 @@ export class Audience<S extends DescService> {
 
   publish(name: string, value: unknown, info: EventInfo): void {
     const listeners = this.listeners.get(name);
-    for (const listener of [...(listeners ?? [])]) {
-      if (listeners?.has(listener) && !this.ended) {
-        guarded(() => listener(value as never, info));
+    for (const added of [...(listeners ?? [])]) {
+      if (listeners?.has(added) && !this.ended) {
+        guarded(() => added.listener(value as never, info));
       }
     }
     for (const queue of [...this.queues]) {

@@ -11,7 +11,7 @@ import { callsOver, linkGone, type OpenLink } from "./calls.js";
 import { type ActorError, clientError } from "./errors.js";
 import { Gate } from "./gate.js";
 import { durationMs, finalCodes, type LinkEnd, runLink } from "./link.js";
-import { emit, subscribe, type Unsubscribe } from "./listeners.js";
+import { emit, type Listeners, subscribe, type Unsubscribe } from "./listeners.js";
 import {
   type CloseInfo,
   type ConnectionStatus,
@@ -55,11 +55,11 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
   private pause = new AbortController();
   private readonly gate: Gate<OpenLink>;
   private readonly audience: Audience<S>;
-  private readonly statusListeners = new Set<(status: ConnectionStatus) => void>();
-  private readonly openListeners = new Set<(info: OpenInfo) => void>();
-  private readonly gapListeners = new Set<(info: GapInfo) => void>();
-  private readonly closeListeners = new Set<(info: CloseInfo) => void>();
-  private readonly errorListeners = new Set<(error: ActorError) => void>();
+  private readonly statusListeners: Listeners<(status: ConnectionStatus) => void> = new Set();
+  private readonly openListeners: Listeners<(info: OpenInfo) => void> = new Set();
+  private readonly gapListeners: Listeners<(info: GapInfo) => void> = new Set();
+  private readonly closeListeners: Listeners<(info: CloseInfo) => void> = new Set();
+  private readonly errorListeners: Listeners<(error: ActorError) => void> = new Set();
 
   /** @internal Connections are made by the connect method of a handle. */
   constructor(

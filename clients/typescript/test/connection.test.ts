@@ -361,3 +361,26 @@ test("a listener that another one has taken off is not called any more", async (
   assert.deepEqual(seen, []);
   connection.dispose();
 });
+
+test("a listener that is added twice is taken off one at a time", async () => {
+  const { room, connection } = setup();
+  const seen: string[] = [];
+  const listener = ({ user }: { user: string }) => void seen.push(user);
+  const opened = () => void seen.push("open");
+  const offs = [connection.on("memberJoined", listener), connection.onOpen(opened)];
+  connection.on("memberJoined", listener);
+  connection.onOpen(opened);
+  for (const off of offs) {
+    off();
+    off();
+  }
+  await settle();
+  room.stream.open().joined("bob");
+  await settle();
+  assert.deepEqual(seen, ["open", "bob"], "the other is still there");
+  connection.off("memberJoined", listener);
+  room.stream.joined("eve");
+  await settle();
+  assert.deepEqual(seen, ["open", "bob"]);
+  connection.dispose();
+});
