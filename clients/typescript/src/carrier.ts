@@ -4,7 +4,7 @@
 import { create, fromBinary, fromJson, type Message, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { ActorService } from "../../../gen/ts/troupe/v1/actor_service_pb.js";
-import { type ConnectionClosing, EventInfoSchema } from "../../../gen/ts/troupe/v1/events_pb.js";
+import { type ConnectionClosing, type EventInfo, EventInfoSchema } from "../../../gen/ts/troupe/v1/events_pb.js";
 import type {
   Payload,
   SubscriptionError,
@@ -33,8 +33,8 @@ export type Request = Exclude<MessageInitShape<typeof SubscriptionSchema>, WireS
 interface Carried {
   readonly subscription: Subscription;
   readonly messages: EventQueue<Message>;
-  /** Whether the server was asked for it. */
-  asked: boolean;
+  /** Whether the server may have it: it was asked for, and has not ended. */
+  held: boolean;
 }
 
 /** The shared streams of one client: as few as carry all its subscriptions. */
@@ -135,7 +135,7 @@ class Carrier {
       () => clientError("more events than memory", Code.ResourceExhausted, "too_many_events"),
       () => this.remove(number),
     );
-    const carried: Carried = { subscription, messages, asked: false };
+    const carried: Carried = { subscription, messages, held: false };
     this.carried.set(number, carried);
     signal.addEventListener("abort", () => this.remove(number), { once: true });
     if (this.first !== undefined) {
@@ -144,12 +144,12 @@ class Carrier {
     }
     try {
       const { stream } = await this.opened.wait(signal, undefined);
-      carried.asked = true;
+      carried.held = true;
       await this.calls.addSubscription({ stream, subscription: { ...request, number } }, { signal });
       return messages;
     } catch (thrown) {
       const known = this.carried.delete(number);
-      if (known && carried.asked && !wasNotExecuted(thrown)) {
+      if (known && carried.held && !wasNotExecuted(thrown)) {
         this.disown(number);
       }
       this.endIfIdle();
@@ -178,7 +178,7 @@ class Carrier {
     this.carried.delete(number);
     carried.messages.end();
     this.first = this.first?.filter((request) => request.number !== number);
-    if (carried.asked) {
+    if (carried.held) {
       this.disown(number);
     }
     this.endIfIdle();
@@ -200,7 +200,7 @@ class Carrier {
     const subscriptions = this.first ?? [];
     this.first = undefined;
     for (const carried of this.carried.values()) {
-      carried.asked = true;
+      carried.held = true;
     }
     if (this.over || subscriptions.length === 0) {
       this.end(clientError("nobody wants the stream any more", Code.Canceled, "canceled"));
@@ -249,7 +249,12 @@ class Carrier {
       return; // it was removed, and the server has not yet heard of it
     }
     try {
-      carried.messages.push(decode(carried.subscription, payload));
+      const message = decode(carried.subscription, payload);
+      const info = (message as unknown as Record<string, unknown>)[carried.subscription.infoField];
+      if ((info as EventInfo | undefined)?.control.case === "closing") {
+        carried.held = false;
+      }
+      carried.messages.push(message);
     } catch (cause) {
       carried.messages.end(clientError(`a message cannot be read: ${cause}`, Code.Internal, "bad_message", { cause }));
       this.remove(number);

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { create, type JsonObject, type MessageInitShape, toBinary, toJson } from "@bufbuild/protobuf";
 import { Code, ConnectError, createRouterTransport } from "@connectrpc/connect";
 import { ChatRoom, ChatRoomEventSchema, SubscribeRequestSchema } from "../../../gen/ts/chat/v1/chat_pb.js";
-import { CloseReason } from "../../../gen/ts/troupe/v1/events_pb.js";
+import { CloseReason, type ConnectionClosingSchema } from "../../../gen/ts/troupe/v1/events_pb.js";
 import { type Subscription, Subscription_Resolve, WatchFrameSchema } from "../../../gen/ts/troupe/v1/watch_pb.js";
 import { ActorService, createClient } from "../src/index.js";
 import { FakeClock, settle } from "./clock.js";
@@ -355,4 +355,26 @@ test("one that is given up while its parameters are made is not asked for", asyn
     [],
   );
   assert.equal(clock.pending, 0);
+});
+
+test("one that the server has closed is not removed by a call", async () => {
+  const { clock, removed, follow, latest } = setup();
+  const [closed, moved, fine] = [follow("closed"), follow("moved"), follow("fine")];
+  await clock.advance(0);
+  latest().open().opened(1).opened(2).opened(3);
+  await fine.ready();
+  const closing = (value: MessageInitShape<typeof ConnectionClosingSchema>): EventFrame => ({
+    info: { control: { case: "closing", value } },
+  });
+  latest()
+    .event(1, closing({ reason: CloseReason.DISCONNECTED }))
+    .event(2, closing({ reason: CloseReason.MOVED, reconnectAfter: {} }));
+  await settle();
+  for (const subscription of [1, 2]) {
+    latest().send({ subscription, frame: { case: "ended", value: {} } });
+  }
+  await settle();
+  assert.deepEqual([closed.status, moved.status, removed], ["closed", "disconnected", []]);
+  fine.dispose();
+  moved.dispose();
 });
