@@ -4,7 +4,7 @@
 import type { DescMessage, DescMethod, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, type StreamResponse, type Transport } from "@connectrpc/connect";
 import type { Clock } from "./backoff.js";
-import { ActorError, canceledError, clientError } from "./errors.js";
+import { ActorError, canceledError, clientError, unlessCanceled } from "./errors.js";
 import type { RetryPolicy } from "./retry.js";
 import { header as names } from "./wire.js";
 
@@ -39,6 +39,7 @@ export function bindTransport(binding: Binding): Transport {
         const headers = merge(own, await headersInTime(binding, signal, timeoutMs));
         return convert(
           await rethrow(binding.transport.stream(method, signal, timeoutMs, headers, input, contextValues)),
+          signal,
         );
       }
       // A stream that fails before its first message is as good as unopened,
@@ -47,7 +48,10 @@ export function bindTransport(binding: Binding): Transport {
       return await binding.retry.run(method, false, signal, timeoutMs, async (left) => {
         const headers = merge(own, await headersInTime(binding, signal, left()));
         const messages = repeat<MessageInitShape<typeof method.input>>(request);
-        return await peek(await binding.transport.stream(method, signal, left(), headers, messages, contextValues));
+        return await peek(
+          await binding.transport.stream(method, signal, left(), headers, messages, contextValues),
+          signal,
+        );
       });
     },
   };
@@ -128,28 +132,30 @@ async function* repeat<T>(messages: readonly T[]): AsyncGenerator<T> {
 
 async function peek<I extends DescMessage, O extends DescMessage>(
   response: StreamResponse<I, O>,
+  signal: AbortSignal | undefined,
 ): Promise<StreamResponse<I, O>> {
   const rest = response.message[Symbol.asyncIterator]();
   const first = await rest.next();
-  return convert({
-    ...response,
-    message: (async function* () {
-      for (let result = first; !result.done; result = await rest.next()) {
-        yield result.value;
-      }
-    })(),
-  });
+  const message = (async function* () {
+    for (let result = first; !result.done; result = await rest.next()) {
+      yield result.value;
+    }
+  })();
+  return convert({ ...response, message }, signal);
 }
 
 /** Makes the stream's messages throw ActorError. */
-function convert<I extends DescMessage, O extends DescMessage>(response: StreamResponse<I, O>): StreamResponse<I, O> {
+function convert<I extends DescMessage, O extends DescMessage>(
+  response: StreamResponse<I, O>,
+  signal: AbortSignal | undefined,
+): StreamResponse<I, O> {
   return {
     ...response,
     message: (async function* () {
       try {
         yield* response.message;
       } catch (thrown) {
-        throw ActorError.from(thrown);
+        throw unlessCanceled(ActorError.from(thrown), signal);
       }
     })(),
   };
