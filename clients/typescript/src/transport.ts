@@ -93,6 +93,9 @@ export function headersInTime(
 /** The headers of a call, with an idempotency key if it needs one. */
 export function withKey(binding: Binding, method: DescMethod, header: HeadersInit | undefined): Headers {
   const headers = new Headers(header);
+  if (headers.get(names.idempotencyKey) === "") {
+    headers.delete(names.idempotencyKey); // to the server it is none
+  }
   // 0 is IDEMPOTENCY_UNKNOWN: the method may have effects that add up.
   if (binding.idempotencyKeys && method.idempotency === 0 && !headers.has(names.idempotencyKey)) {
     headers.set(names.idempotencyKey, `auto-${randomId()}`);

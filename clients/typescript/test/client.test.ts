@@ -297,3 +297,19 @@ test("TestP18 a wait above the longest one is not begun", async () => {
   }
   assert.equal(clock.pending, 0);
 });
+
+test("TestP17 an empty idempotency key is none", async () => {
+  for (const idempotencyKeys of [true, false]) {
+    const { room, clock, actors } = setup({ idempotencyKeys });
+    room.failures.push(new ConnectError("gone", Code.Unavailable));
+    const options = { headers: { "idempotency-key": "" } };
+    const sent = actors
+      .getOrCreate(ChatRoom, "x")
+      .send({ text: "" }, options)
+      .catch(() => "in doubt");
+    await clock.advance(1000);
+    assert.equal((await sent) === "in doubt", !idempotencyKeys);
+    const keys = room.calls.map(({ headers }) => headers.get("idempotency-key"));
+    assert.match(keys.join(), idempotencyKeys ? /^(auto-[0-9a-f]{32}),\1$/ : /^$/);
+  }
+});
