@@ -63,7 +63,12 @@ public struct ActorCalls: Sendable {
         try await merged(own)
     }
 
+    /// The caller's own headers, with names in lower case and a key if the call needs one.
     private func keyed(_ own: [String: String], _ method: Method) -> [String: String] {
+        var own = own.reduce(into: [:]) { $0[$1.key.lowercased()] = $1.value }
+        if own[HeaderName.idempotencyKey] == "" {
+            own[HeaderName.idempotencyKey] = nil // to the server it is none
+        }
         guard keys, method.idempotency == .unknown, own[HeaderName.idempotencyKey] == nil else { return own }
         return own.merging([HeaderName.idempotencyKey: RetryPolicy.newKey()]) { $1 }
     }
