@@ -36,4 +36,28 @@ import Testing
         #expect(attempts.count == (keys ? 3 : 1))
         #expect(Set(attempts).count == 1 && attempts.allSatisfy { ($0 != nil) == keys && $0 != "" })
     }
+
+    @Test func whatHeadersTakeIsPartOfTheTimeLimit() async throws {
+        let time = ManualTime()
+        let call = Task {
+            try await calls(time) { try await time.sleep(for: .milliseconds(400)); return [:] }
+                .unary(write, timeout: .seconds(5)) { _, left in left }
+        }
+        await time.sleepers(1)
+        time.advance(by: .milliseconds(400))
+        #expect(try await call.value == .milliseconds(4600))
+    }
+
+    @Test func aCallWhoseHeadersDoNotComeEndsInTime() async {
+        let time = ManualTime()
+        let call = Task {
+            try await calls(time) { try await time.sleep(for: .seconds(3600)); return [:] }
+                .unary(write, timeout: .seconds(5)) { _, _ in Issue.record("it was sent") }
+        }
+        await time.sleepers(2) // the headers and the time limit
+        time.advance(by: .seconds(5))
+        guard case .failure(let error) = await call.result else { Issue.record("it succeeded"); return }
+        #expect(ActorError.from(error).code == .deadlineExceeded)
+        #expect(ActorError.from(error).outcome == .notExecuted)
+    }
 }
