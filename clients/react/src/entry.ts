@@ -192,7 +192,7 @@ export class ActorEntry<S extends DescService> {
   async calls(): Promise<object> {
     await undefined; // a child's effects run before those of whoever connects
     this.openNow();
-    return await this.actions();
+    return this.actions();
   }
 
   private readonly reconnect = (): void => {

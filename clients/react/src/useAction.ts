@@ -82,7 +82,16 @@ export function useAction<S extends DescService, M extends UnaryName<S>, D = nev
       setPending((n) => n + 1);
       setState({});
       try {
-        change = effect && showNow(effect.snapshot, (shown) => effect.optimistic(shown, sent));
+        try {
+          change = effect && storeOf(effect.snapshot).optimistic((shown) => effect.optimistic(shown, sent));
+        } catch (cause) {
+          throw new ActorError(`optimistic: ${cause}`, Code.Unknown, {
+            reason: "optimistic_failed",
+            domain: "troupe.client",
+            outcome: "not_executed",
+            cause,
+          });
+        }
         reply = await actionOf<S, M>(await entry.calls(), method)(sent as Request<S, M>, {
           ...callOptions,
           onHeader(headers) {
@@ -117,14 +126,4 @@ export function useAction<S extends DescService, M extends UnaryName<S>, D = nev
     setState({});
   }, []);
   return { run, call, pending: pending > 0, error: state.error, data: state.data, reset };
-}
-
-/** Shows a change before it is made. */
-function showNow<D>(snapshot: Snapshot<D>, change: (shown: D) => D): Optimistic<D> {
-  try {
-    return storeOf(snapshot).optimistic(change);
-  } catch (cause) {
-    const options = { reason: "optimistic_failed", domain: "troupe.client", outcome: "not_executed", cause } as const;
-    throw new ActorError(`what the action will do cannot be shown: ${cause}`, Code.Unknown, options);
-  }
 }
