@@ -188,6 +188,13 @@ export class ActorEntry<S extends DescService> {
     return (typeof params === "function" ? this.handleWith(await this.params()) : this.handle).rpc;
   }
 
+  /** The actor's actions, called as the connection, which opens now if a first read puts it off. */
+  async calls(): Promise<object> {
+    await undefined; // a child's effects run before those of whoever connects
+    this.openNow();
+    return this.actions();
+  }
+
   private readonly reconnect = (): void => {
     if (this.connection?.closed === undefined) {
       this.connection?.reconnectNow();

@@ -150,7 +150,13 @@ export class SnapshotStore<S extends DescService, M extends UnaryName<S>> implem
     };
     const confirm = (cursor: string, apply?: (state: Reply<S, M>) => Reply<S, M>) => {
       if (apply !== undefined && this.base !== undefined) {
-        this.base = apply(this.base);
+        try {
+          this.base = apply(this.base);
+        } catch (error) {
+          over();
+          this.missed(); // the state is not what the reply is about
+          throw error;
+        }
       } else if (this.feed !== undefined && this.changes.keepUntil(cursor, change, over)) {
         return;
       }

@@ -5,12 +5,12 @@
 
 import { create, type DescService, type MessageShape } from "@bufbuild/protobuf";
 import type { CallOptions } from "@connectrpc/connect";
-import { ActorError, header } from "@troupe/client";
-import { useCallback, useEffect, useInsertionEffect, useRef, useState } from "react";
+import { ActorError, Code, header } from "@troupe/client";
+import { useCallback, useInsertionEffect, useRef, useState } from "react";
 import type { Actor, UnaryName } from "./actor.js";
 import { actionOf, inputOf, type Reply, type Request } from "./define.js";
 import { entryOf } from "./entry.js";
-import { type Snapshot, storeOf } from "./store.js";
+import { type Optimistic, type Snapshot, storeOf } from "./store.js";
 
 /** A request as the message that is sent. */
 type Sent<S extends DescService, M extends UnaryName<S>> = MessageShape<S["method"][M]["input"]>;
@@ -34,7 +34,7 @@ export interface ActionOptions<S extends DescService, M extends UnaryName<S>, D>
 export interface ActionState<S extends DescService, M extends UnaryName<S>> {
   /** Runs the action. What it fails with is in error; nothing is thrown. */
   readonly run: (request: Request<S, M>, options?: CallOptions) => void;
-  /** Runs the action and waits for it; it rejects with an ActorError. */
+  /** Runs the action and waits for it; it rejects with an ActorError, or with what confirmed throws. */
   readonly call: (request: Request<S, M>, options?: CallOptions) => Promise<Reply<S, M>>;
   /** Whether calls are under way. */
   readonly pending: boolean;
@@ -60,57 +60,65 @@ export function useAction<S extends DescService, M extends UnaryName<S>, D = nev
   const [pending, setPending] = useState(0);
   const newest = useRef(options);
   const newestCall = useRef(0);
-  const mounted = useRef(false);
   useInsertionEffect(() => {
     newest.current = options;
   });
-  useEffect(() => {
-    mounted.current = true;
-    return () => {
-      mounted.current = false;
-    };
-  }, []);
 
   const call = useCallback(
     async (request: Request<S, M>, callOptions?: CallOptions): Promise<Reply<S, M>> => {
       const number = ++newestCall.current;
       const finish = (result: { error?: ActorError; data?: Reply<S, M> }) => {
-        if (mounted.current) {
-          setPending((n) => n - 1);
-          if (number === newestCall.current) {
-            setState(result);
-          }
+        // Also while the component is hidden: it may be shown again. One that is gone takes no harm.
+        setPending((n) => n - 1);
+        if (number === newestCall.current) {
+          setState(result);
         }
       };
       const sent = create(inputOf(entry.service, method), request as never) as Sent<S, M>;
       const effect = newest.current;
-      const change = effect && storeOf(effect.snapshot).optimistic((shown) => effect.optimistic(shown, sent));
+      let change: Optimistic<D> | undefined;
+      let reply: Reply<S, M>;
+      let cursor = "";
       setPending((n) => n + 1);
       setState({});
       try {
-        let cursor = "";
-        const reply = await actionOf<S, M>(await entry.actions(), method)(sent as Request<S, M>, {
+        try {
+          change = effect && storeOf(effect.snapshot).optimistic((shown) => effect.optimistic(shown, sent));
+        } catch (cause) {
+          throw new ActorError(`optimistic: ${cause}`, Code.Unknown, {
+            reason: "optimistic_failed",
+            domain: "troupe.client",
+            outcome: "not_executed",
+            cause,
+          });
+        }
+        reply = await actionOf<S, M>(await entry.calls(), method)(sent as Request<S, M>, {
           ...callOptions,
           onHeader(headers) {
             cursor = headers.get(header.cursor) ?? "";
             callOptions?.onHeader?.(headers);
           },
         });
-        const { confirmed } = effect ?? {};
-        change?.confirm(cursor, confirmed && ((shown) => confirmed(shown, reply, sent)));
-        finish({ data: reply });
-        return reply;
       } catch (thrown) {
         const error = ActorError.from(thrown);
         change?.rollBack();
         finish({ error });
         throw error;
       }
+      finish({ data: reply });
+      const { confirmed } = effect ?? {};
+      change?.confirm(cursor, confirmed && ((shown) => confirmed(shown, reply, sent)));
+      return reply;
     },
     [entry, method],
   );
   const run = useCallback(
-    (request: Request<S, M>, callOptions?: CallOptions) => void call(request, callOptions).catch(() => {}),
+    (request: Request<S, M>, callOptions?: CallOptions) =>
+      void call(request, callOptions).catch((thrown: unknown) => {
+        if (!(thrown instanceof ActorError)) {
+          throw thrown; // a mistake of the page: it reaches the platform's handler
+        }
+      }),
     [call],
   );
   const reset = useCallback(() => {

@@ -30,6 +30,8 @@ export interface Stream {
 export class Room {
   readonly streams: Stream[] = [];
   readonly calls: string[] = [];
+  /** The connection of each message that was sent; null for none. */
+  readonly conns: (string | null)[] = [];
   readonly messages: Message[] = [];
   private topic = "";
   private readonly log: Event[] = [];
@@ -43,6 +45,7 @@ export class Room {
   private readonly transport = createRouterTransport((router) => {
     router.service(ChatRoom, {
       send: async ({ text }, context) => {
+        this.conns.push(context.requestHeader.get("actor-conn"));
         await this.called("send");
         const message = this.post("Ada", text);
         return this.reply(context, { message });

@@ -5,7 +5,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 import type { EventInfo } from "../../../gen/ts/troupe/v1/events_pb.js";
 import { type ActorError, clientError } from "./errors.js";
-import { guarded, subscribe, type Unsubscribe } from "./listeners.js";
+import { guarded, type Listeners, subscribe, type Unsubscribe } from "./listeners.js";
 import { EventQueue } from "./queue.js";
 import type { ActorEvent } from "./types.js";
 
@@ -14,8 +14,9 @@ export type Listener = (value: never, info: EventInfo) => void;
 
 /** Those who get the events of one connection: listeners by name, and loops. */
 export class Audience<S extends DescService> {
-  private readonly listeners = new Map<string, Set<Listener>>();
+  private readonly listeners = new Map<string, Listeners<Listener>>();
   private readonly queues = new Set<EventQueue<ActorEvent<S>>>();
+  private ended = false;
 
   /** limit is how many events a loop may lag behind. */
   constructor(private readonly limit: number) {}
@@ -30,7 +31,12 @@ export class Audience<S extends DescService> {
   }
 
   remove(event: string, listener: Listener): void {
-    this.listeners.get(event)?.delete(listener);
+    const listeners = this.listeners.get(event);
+    for (const added of listeners ?? []) {
+      if (added.listener === listener) {
+        listeners?.delete(added);
+      }
+    }
   }
 
   /** The events from now on, for one loop. */
@@ -46,16 +52,20 @@ export class Audience<S extends DescService> {
   }
 
   publish(name: string, value: unknown, info: EventInfo): void {
-    for (const listener of [...(this.listeners.get(name) ?? [])]) {
-      guarded(() => listener(value as never, info));
+    const listeners = this.listeners.get(name);
+    for (const added of [...(listeners ?? [])]) {
+      if (listeners?.has(added) && !this.ended) {
+        guarded(() => added.listener(value as never, info));
+      }
     }
     for (const queue of [...this.queues]) {
       queue.push({ case: name, value, info } as ActorEvent<S>);
     }
   }
 
-  /** Ends every loop. */
+  /** Ends every loop; no listener is called any more. */
   end(error: ActorError | undefined): void {
+    this.ended = true;
     for (const queue of this.queues) {
       queue.end(error);
     }

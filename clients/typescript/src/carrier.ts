@@ -4,7 +4,7 @@
 import { create, fromBinary, fromJson, type Message, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { ActorService } from "../../../gen/ts/troupe/v1/actor_service_pb.js";
-import { type ConnectionClosing, EventInfoSchema } from "../../../gen/ts/troupe/v1/events_pb.js";
+import { type ConnectionClosing, type EventInfo, EventInfoSchema } from "../../../gen/ts/troupe/v1/events_pb.js";
 import type {
   Payload,
   SubscriptionError,
@@ -13,7 +13,7 @@ import type {
   Subscription as WireSubscription,
 } from "../../../gen/ts/troupe/v1/watch_pb.js";
 import type { Clock } from "./backoff.js";
-import { ActorError, clientError, isActorError } from "./errors.js";
+import { ActorError, canceledError, clientError, isActorError, wasNotExecuted } from "./errors.js";
 import { Gate } from "./gate.js";
 import { durationMs } from "./link.js";
 import { EventQueue } from "./queue.js";
@@ -33,6 +33,8 @@ export type Request = Exclude<MessageInitShape<typeof SubscriptionSchema>, WireS
 interface Carried {
   readonly subscription: Subscription;
   readonly messages: EventQueue<Message>;
+  /** Whether the server may have it: it was asked for, and has not ended. */
+  held: boolean;
 }
 
 /** The shared streams of one client: as few as carry all its subscriptions. */
@@ -54,6 +56,9 @@ export class Carriers {
     return async (wish, signal) => {
       const request = { ...(await address(signal)), ...wishOf(wish) };
       for (;;) {
+        if (signal.aborted) {
+          throw canceledError(signal); // it ended while its request was made
+        }
         const messages = await this.roomy().carry(request, wish.subscription, signal);
         if (messages !== undefined) {
           return messages;
@@ -130,7 +135,8 @@ class Carrier {
       () => clientError("more events than memory", Code.ResourceExhausted, "too_many_events"),
       () => this.remove(number),
     );
-    this.carried.set(number, { subscription, messages });
+    const carried: Carried = { subscription, messages, held: false };
+    this.carried.set(number, carried);
     signal.addEventListener("abort", () => this.remove(number), { once: true });
     if (this.first !== undefined) {
       this.first.push({ ...request, number });
@@ -138,10 +144,14 @@ class Carrier {
     }
     try {
       const { stream } = await this.opened.wait(signal, undefined);
+      carried.held = true;
       await this.calls.addSubscription({ stream, subscription: { ...request, number } }, { signal });
       return messages;
     } catch (thrown) {
       const known = this.carried.delete(number);
+      if (known && carried.held && !wasNotExecuted(thrown)) {
+        this.disown(number);
+      }
       this.endIfIdle();
       if (isActorError(thrown, "too_many_subscriptions_of_stream")) {
         this.full = true;
@@ -168,17 +178,30 @@ class Carrier {
     this.carried.delete(number);
     carried.messages.end();
     this.first = this.first?.filter((request) => request.number !== number);
-    const { value: opened } = this.opened;
-    if (opened !== undefined && this.carried.size > 0) {
-      // If it does not arrive, the stream ends some day, and all it carries.
-      this.calls.removeSubscription({ stream: opened.stream, number }).catch(() => {});
+    if (carried.held) {
+      this.disown(number);
     }
     this.endIfIdle();
+  }
+
+  /** Has the server end a subscription that may be on the stream, as soon as that has a name. */
+  private disown(number: number): void {
+    if (this.carried.size === 0) {
+      return; // the stream ends
+    }
+    // If it does not arrive, the stream ends some day, and all it carries.
+    this.opened
+      .wait(undefined, undefined)
+      .then(({ stream }) => this.calls.removeSubscription({ stream, number }))
+      .catch(() => {});
   }
 
   private async run(): Promise<void> {
     const subscriptions = this.first ?? [];
     this.first = undefined;
+    for (const carried of this.carried.values()) {
+      carried.held = true;
+    }
     if (this.over || subscriptions.length === 0) {
       this.end(clientError("nobody wants the stream any more", Code.Canceled, "canceled"));
       return;
@@ -226,7 +249,12 @@ class Carrier {
       return; // it was removed, and the server has not yet heard of it
     }
     try {
-      carried.messages.push(decode(carried.subscription, payload));
+      const message = decode(carried.subscription, payload);
+      const info = (message as unknown as Record<string, unknown>)[carried.subscription.infoField];
+      if ((info as EventInfo | undefined)?.control.case === "closing") {
+        carried.held = false;
+      }
+      carried.messages.push(message);
     } catch (cause) {
       carried.messages.end(clientError(`a message cannot be read: ${cause}`, Code.Internal, "bad_message", { cause }));
       this.remove(number);

@@ -11,7 +11,7 @@ import { callsOver, linkGone, type OpenLink } from "./calls.js";
 import { type ActorError, clientError } from "./errors.js";
 import { Gate } from "./gate.js";
 import { durationMs, finalCodes, type LinkEnd, runLink } from "./link.js";
-import { emit, subscribe, type Unsubscribe } from "./listeners.js";
+import { emit, type Listeners, subscribe, type Unsubscribe } from "./listeners.js";
 import {
   type CloseInfo,
   type ConnectionStatus,
@@ -55,11 +55,11 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
   private pause = new AbortController();
   private readonly gate: Gate<OpenLink>;
   private readonly audience: Audience<S>;
-  private readonly statusListeners = new Set<(status: ConnectionStatus) => void>();
-  private readonly openListeners = new Set<(info: OpenInfo) => void>();
-  private readonly gapListeners = new Set<(info: GapInfo) => void>();
-  private readonly closeListeners = new Set<(info: CloseInfo) => void>();
-  private readonly errorListeners = new Set<(error: ActorError) => void>();
+  private readonly statusListeners: Listeners<(status: ConnectionStatus) => void> = new Set();
+  private readonly openListeners: Listeners<(info: OpenInfo) => void> = new Set();
+  private readonly gapListeners: Listeners<(info: GapInfo) => void> = new Set();
+  private readonly closeListeners: Listeners<(info: CloseInfo) => void> = new Set();
+  private readonly errorListeners: Listeners<(error: ActorError) => void> = new Set();
 
   /** @internal Connections are made by the connect method of a handle. */
   constructor(
@@ -232,7 +232,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
           const gap = this.lost ?? (resume !== undefined && !resumed ? { cursor: resume } : undefined);
           this.lost = undefined;
           if (gap !== undefined && this.closeInfo === undefined) {
-            emit(this.gapListeners, gap);
+            emit(this.gapListeners, gap, this.isOver);
           }
         },
         onEvent: (name, value, info) => this.audience.publish(name, value, info),
@@ -282,7 +282,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
           this.cursor = undefined;
           return 0;
         }
-        emit(this.errorListeners, error);
+        emit(this.errorListeners, error, this.isOver);
         if (finalCodes.has(error.code)) {
           this.close({ reason: "error", message: error.rawMessage, error });
           return undefined;
@@ -310,7 +310,7 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     this.gate.open(link);
     this.setStatus("connected");
     if (this.closeInfo === undefined) {
-      emit(this.openListeners, info);
+      emit(this.openListeners, info, this.isOver);
     }
   }
 
@@ -340,10 +340,12 @@ export class ActorConnection<S extends DescService> implements AsyncIterable<Act
     this.audience.end(info.error);
   }
 
+  private readonly isOver = (): boolean => this.closeInfo !== undefined;
+
   private setStatus(status: ConnectionStatus): void {
     if (status !== this.current && (this.current !== "closed" || status === "closed")) {
       this.current = status;
-      emit(this.statusListeners, status);
+      emit(this.statusListeners, status, () => this.current !== status);
     }
   }
 }

@@ -4,16 +4,25 @@
 /** Ends what the call that returned it began. */
 export type Unsubscribe = () => void;
 
+/** Listeners, each as often as it was added. */
+export type Listeners<L> = Set<{ readonly listener: L }>;
+
 /** Adds a listener; the function returned takes it away again. */
-export function subscribe<T>(listeners: Set<T>, listener: T): Unsubscribe {
-  listeners.add(listener);
-  return () => void listeners.delete(listener);
+export function subscribe<L>(listeners: Listeners<L>, listener: L): Unsubscribe {
+  const added = { listener };
+  listeners.add(added);
+  return () => void listeners.delete(added);
 }
 
-/** Calls every listener. */
-export function emit<T>(listeners: ReadonlySet<(value: T) => void>, value: T): void {
-  for (const listener of [...listeners]) {
-    guarded(() => listener(value));
+/**
+ * Calls every listener, but for those that one before has taken off, until what is
+ * told is old.
+ */
+export function emit<T>(listeners: Listeners<(value: T) => void>, value: T, isOld = () => false): void {
+  for (const added of [...listeners]) {
+    if (listeners.has(added) && !isOld()) {
+      guarded(() => added.listener(value));
+    }
   }
 }
 

@@ -75,7 +75,8 @@ export interface CloseInfo {
     | "destroyed"
     | "disconnected"
     | "expired"
-    | "restarted";
+    | "restarted"
+    | "moved";
   /** For people; may be empty. */
   readonly message: string;
   /** With disconnected: why, as the actor's author put it for programs. */

@@ -2,11 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { base64Encode } from "@bufbuild/protobuf/wire";
+import type { Clock } from "./backoff.js";
 import { ActorError } from "./errors.js";
 import { encodeKey } from "./key.js";
+import { headersInTime } from "./transport.js";
 
 /** What a URL of an actor is made of. */
 export interface RawOptions {
+  readonly clock: Clock;
   readonly baseUrl: string | undefined;
   readonly namespace: string;
   /** The full name of the actor's service. */
@@ -45,8 +48,7 @@ export function actorUrl(options: RawOptions, path: string): string {
 /** Sends a plain request. It is sent once; only a broken network is an error. */
 export async function rawFetch(options: RawOptions, path: string, init: RequestInit = {}): Promise<Response> {
   const url = actorUrl(options, path);
-  const signal = init.signal ?? undefined;
-  const headers = await options.headers(signal);
+  const headers = await headersInTime(options, init.signal ?? undefined, undefined);
   new Headers(init.headers).forEach((value, name) => {
     headers.set(name, value);
   });

@@ -13,7 +13,7 @@ export interface RetryOptions {
   maxAttempts?: number;
   /** The ceiling of the first wait, in milliseconds; it doubles. Default 100. */
   baseMs?: number;
-  /** The ceiling of every wait, in milliseconds. Default 5000. */
+  /** The ceiling of every wait, in milliseconds; a call that the server asks to wait longer fails. Default 5000. */
   maxMs?: number;
 }
 
@@ -38,20 +38,21 @@ export class RetryPolicy {
    * Runs attempt until it succeeds, fails for good or the attempts, the budget
    * or the time are used up. It throws ActorError only.
    *
-   * attempt gets what is left of timeoutMs.
+   * attempt gets what tells how much of timeoutMs is left.
    */
   async run<T>(
     method: DescMethod,
     idempotencyKey: boolean,
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
-    attempt: (timeoutMs: number | undefined) => Promise<T>,
+    attempt: (left: () => number | undefined) => Promise<T>,
   ): Promise<T> {
     const limit = timeoutMs !== undefined && timeoutMs > 0 ? timeoutMs : undefined;
     const started = this.clock.now();
     // Whole, and never 0, which would mean no limit at all.
     const left = () => (limit === undefined ? timeoutMs : Math.max(1, Math.ceil(limit - (this.clock.now() - started))));
-    const backoff = new Backoff(this.clock, this.optionsOr("baseMs", 100), this.optionsOr("maxMs", 5000));
+    const longest = this.optionsOr("maxMs", 5000);
+    const backoff = new Backoff(this.clock, this.optionsOr("baseMs", 100), longest);
     this.budget = Math.min(budgetCap, this.budget + budgetShare);
     const harmless = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
     /** Whether an attempt before may have had its effects. */
@@ -59,14 +60,14 @@ export class RetryPolicy {
     const whole = (error: ActorError) => (inDoubt && !harmless ? doubted(error) : error);
     for (let n = 1; ; n++) {
       try {
-        return await attempt(left());
+        return await attempt(left);
       } catch (thrown) {
         const error = unlessCanceled(ActorError.from(thrown), signal);
         if (n >= this.maxAttempts || this.budget < 1 || signal?.aborted || !mayRetry(error, method, idempotencyKey)) {
           throw whole(error);
         }
         const wait = Math.max(backoff.next(), error.retryAfterMs ?? 0);
-        if (limit !== undefined && wait >= (left() ?? 0)) {
+        if (wait > longest || (limit !== undefined && wait >= (left() ?? 0))) {
           throw whole(error);
         }
         inDoubt ||= error.outcome === "unknown";

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { create, type JsonObject, type MessageInitShape, toBinary, toJson } from "@bufbuild/protobuf";
 import { Code, ConnectError, createRouterTransport } from "@connectrpc/connect";
 import { ChatRoom, ChatRoomEventSchema, SubscribeRequestSchema } from "../../../gen/ts/chat/v1/chat_pb.js";
-import { CloseReason } from "../../../gen/ts/troupe/v1/events_pb.js";
+import { CloseReason, type ConnectionClosingSchema } from "../../../gen/ts/troupe/v1/events_pb.js";
 import { type Subscription, Subscription_Resolve, WatchFrameSchema } from "../../../gen/ts/troupe/v1/watch_pb.js";
 import { ActorService, createClient } from "../src/index.js";
 import { FakeClock, settle } from "./clock.js";
@@ -302,4 +302,79 @@ test("a refusal of the stream is one of all that it should carry", async () => {
   const connection = actors.getOrCreate(ChatRoom, "one").connect({ user: "ada" });
   await clock.advance(0);
   assert.equal(connection.closed?.error?.code, Code.Unauthenticated);
+});
+
+test("one that is given up before its stream is open is removed from it", async () => {
+  const { clock, removed, follow, latest } = setup();
+  const given = follow("given up");
+  const kept = follow("kept");
+  await clock.advance(0);
+  given.dispose(); // the request is on its way
+  latest().open().opened(1).opened(2);
+  await kept.ready();
+  await settle();
+  assert.deepEqual(removed, [1]);
+  kept.dispose();
+  await settle();
+  assert.equal(clock.pending, 0);
+});
+
+test("one whose addition failed is removed in case it arrived", async () => {
+  const { clock, added, removed, refusals, follow, latest } = setup();
+  const first = follow("one");
+  await clock.advance(0);
+  latest().open().opened(1);
+  await first.ready();
+  refusals.push(new ConnectError("the answer is lost", Code.Unavailable));
+  const second = follow("two");
+  await clock.advance(0);
+  assert.equal(second.status, "disconnected");
+  assert.deepEqual(removed, [2]);
+  await clock.advance(250);
+  assert.deepEqual(
+    added.map(({ subscription }) => subscription.number),
+    [3],
+  );
+  first.dispose();
+  second.dispose();
+});
+
+test("one that is given up while its parameters are made is not asked for", async () => {
+  const { clock, actors, streams } = setup();
+  let make: (params: { user: string }) => void = () => {};
+  const made = new Promise<{ user: string }>((resolve) => {
+    make = resolve;
+  });
+  const connection = actors.getOrCreate(ChatRoom, "one").connect(() => made);
+  await clock.advance(0);
+  connection.dispose();
+  make({ user: "ada" });
+  await clock.advance(0);
+  assert.deepEqual(
+    streams.flatMap(({ subscriptions }) => subscriptions.map(({ number }) => number)),
+    [],
+  );
+  assert.equal(clock.pending, 0);
+});
+
+test("one that the server has closed is not removed by a call", async () => {
+  const { clock, removed, follow, latest } = setup();
+  const [closed, moved, fine] = [follow("closed"), follow("moved"), follow("fine")];
+  await clock.advance(0);
+  latest().open().opened(1).opened(2).opened(3);
+  await fine.ready();
+  const closing = (value: MessageInitShape<typeof ConnectionClosingSchema>): EventFrame => ({
+    info: { control: { case: "closing", value } },
+  });
+  latest()
+    .event(1, closing({ reason: CloseReason.DISCONNECTED }))
+    .event(2, closing({ reason: CloseReason.MOVED, reconnectAfter: {} }));
+  await settle();
+  for (const subscription of [1, 2]) {
+    latest().send({ subscription, frame: { case: "ended", value: {} } });
+  }
+  await settle();
+  assert.deepEqual([closed.status, moved.status, removed], ["closed", "disconnected", []]);
+  fine.dispose();
+  moved.dispose();
 });

@@ -11,7 +11,7 @@ import { ChatRoom, SubscribeRequestSchema } from "../../../gen/ts/chat/v1/chat_p
 import { Counter, CounterInputSchema } from "../../../gen/ts/counter/v1/counter_pb.js";
 import { ActorService, type ClientOptions, createClient, encodeKey } from "../src/index.js";
 import { FakeClock } from "./clock.js";
-import { FakeRoom, Outcome_Outcome, wireError } from "./room.js";
+import { FakeRoom, Outcome_Outcome, retryInfo, wireError } from "./room.js";
 
 function setup(options: Partial<ClientOptions> = {}) {
   const room = new FakeRoom();
@@ -241,4 +241,75 @@ test("the subscription is no action", () => {
   const { actors } = setup();
   const chat = actors.getOrCreate(ChatRoom, "x");
   assert.ok(!("subscribe" in chat) && !("subscribe" in chat.rpc));
+});
+
+test("a call whose headers do not come ends with its signal or its time limit, unsent", async () => {
+  const headers = () => new Promise<HeadersInit>(() => {});
+  const { room, clock, actors } = setup({ headers, baseUrl: "http://x" });
+  const chat = actors.getOrCreate(ChatRoom, "x");
+  const left = new AbortController();
+  const canceled = assert.rejects(chat.send({ text: "" }, { signal: left.signal }), {
+    code: Code.Canceled,
+    outcome: "not_executed",
+  });
+  const unfetched = assert.rejects(chat.fetch("/", { signal: left.signal }), { code: Code.Canceled });
+  const late = assert.rejects(chat.send({ text: "" }, { timeoutMs: 500 }), {
+    code: Code.DeadlineExceeded,
+    outcome: "not_executed",
+  });
+  await clock.advance(500);
+  left.abort();
+  await Promise.all([canceled, unfetched, late]);
+  await assert.rejects(chat.send({ text: "" }, { signal: left.signal }), { outcome: "not_executed" });
+  assert.deepEqual([room.calls.length, clock.pending], [0, 0]);
+});
+
+test("what a call's headers take is part of its time", async () => {
+  const { room, clock, actors } = setup({
+    headers: () => new Promise<HeadersInit>((resolve) => clock.setTimeout(() => resolve({}), 400)),
+  });
+  const sent = actors.getOrCreate(ChatRoom, "x").send({ text: "" }, { timeoutMs: 5000 });
+  await clock.advance(400);
+  await sent;
+  const given = room.calls[0]?.timeoutMs ?? 0;
+  assert.ok(given <= 4600, `the server was given ${given} ms`);
+});
+
+test("TestP18 a wait above the longest one is not begun", async () => {
+  const { room, clock, actors } = setup();
+  const chat = actors.getOrCreate(ChatRoom, "x");
+  for (const [asked, attempts] of [
+    [5, 2],
+    [6, 1],
+    [3600, 1],
+  ] as const) {
+    room.calls.length = 0;
+    const busy = wireError(Code.Unavailable);
+    busy.details.push(retryInfo(asked));
+    room.failures.push(busy);
+    const sent = chat.send({ text: "" }).then(
+      () => "sent",
+      (error) => `${error.retryAfterMs} ms`,
+    );
+    await clock.advance(5000);
+    assert.equal(await sent, attempts > 1 ? "sent" : `${asked * 1000} ms`);
+    assert.equal(room.calls.length, attempts);
+  }
+  assert.equal(clock.pending, 0);
+});
+
+test("TestP17 an empty idempotency key is none", async () => {
+  for (const idempotencyKeys of [true, false]) {
+    const { room, clock, actors } = setup({ idempotencyKeys });
+    room.failures.push(new ConnectError("gone", Code.Unavailable));
+    const options = { headers: { "idempotency-key": "" } };
+    const sent = actors
+      .getOrCreate(ChatRoom, "x")
+      .send({ text: "" }, options)
+      .catch(() => "in doubt");
+    await clock.advance(1000);
+    assert.equal((await sent) === "in doubt", !idempotencyKeys);
+    const keys = room.calls.map(({ headers }) => headers.get("idempotency-key"));
+    assert.match(keys.join(), idempotencyKeys ? /^(auto-[0-9a-f]{32}),\1$/ : /^$/);
+  }
 });

@@ -325,3 +325,62 @@ test("a failed call that the server executed is not repeated", async () => {
   assert.equal(room.calls.length, 1);
   connection.dispose();
 });
+
+test("what a listener ends is over for the listeners behind it too", async () => {
+  for (const last of ["connected", "open", "event"]) {
+    const { room, connection } = setup();
+    const seen: string[] = [];
+    const dispose = (what: string) => {
+      if (what === last) {
+        connection.dispose();
+      }
+    };
+    connection.onStatusChange(dispose);
+    connection.onOpen(() => dispose("open"));
+    connection.on("memberJoined", () => dispose("event"));
+    connection.onStatusChange((status) => seen.push(status));
+    connection.onOpen(() => seen.push("open"));
+    connection.on("memberJoined", ({ user }) => seen.push(user));
+    await settle();
+    room.stream.open().joined("bob");
+    await settle();
+    assert.equal(seen.at(-1), "closed", `${last}: ${seen}`);
+  }
+});
+
+test("a listener that another one has taken off is not called any more", async () => {
+  const { room, connection } = setup();
+  const seen: string[] = [];
+  connection.on("memberJoined", () => off());
+  const off = connection.on("memberJoined", ({ user }) => seen.push(user));
+  connection.onOpen(() => offOpen());
+  const offOpen = connection.onOpen(() => seen.push("open"));
+  await settle();
+  room.stream.open().joined("bob");
+  await settle();
+  assert.deepEqual(seen, []);
+  connection.dispose();
+});
+
+test("a listener that is added twice is taken off one at a time", async () => {
+  const { room, connection } = setup();
+  const seen: string[] = [];
+  const listener = ({ user }: { user: string }) => void seen.push(user);
+  const opened = () => void seen.push("open");
+  const offs = [connection.on("memberJoined", listener), connection.onOpen(opened)];
+  connection.on("memberJoined", listener);
+  connection.onOpen(opened);
+  for (const off of offs) {
+    off();
+    off();
+  }
+  await settle();
+  room.stream.open().joined("bob");
+  await settle();
+  assert.deepEqual(seen, ["open", "bob"], "the other is still there");
+  connection.off("memberJoined", listener);
+  room.stream.joined("eve");
+  await settle();
+  assert.deepEqual(seen, ["open", "bob"]);
+  connection.dispose();
+});

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { create, createFileRegistry } from "@bufbuild/protobuf";
 import type { GenService } from "@bufbuild/protobuf/codegenv2";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import { Code, createRouterTransport } from "@connectrpc/connect";
+import { Code, ConnectError, createRouterTransport } from "@connectrpc/connect";
 import {
   type ChatRoomEventSchema,
   file_chat_v1_chat,
@@ -65,6 +65,8 @@ function setup() {
   const service = oddService();
   const seen = { streams: [] as ServerStream[], cancelled: 0, attempts: 0 };
   const failures: unknown[] = [];
+  /** Thrown by streams after their first message. */
+  const breaks: { cause?: unknown } = {};
   const transport = createRouterTransport((router) => {
     router.service(service, {
       connect: () => ({ message: { text: "connect" } }),
@@ -80,6 +82,9 @@ function setup() {
         signal.addEventListener("abort", () => seen.cancelled++);
         for (let n = 0; !signal.aborted; n++) {
           yield { message: { text: String(n) } };
+          if (breaks.cause !== undefined) {
+            throw breaks.cause;
+          }
           await new Promise((resolve) => setTimeout(resolve, 1));
         }
       },
@@ -91,7 +96,7 @@ function setup() {
     });
   });
   const actors = createClient({ transport, retry: { baseMs: 1 } });
-  return { handle: actors.getOrCreate(service, "x"), seen, failures };
+  return { handle: actors.getOrCreate(service, "x"), seen, failures, breaks };
 }
 
 test("an RPC named like something of the handle's stays reachable", async () => {
@@ -132,4 +137,17 @@ test("a streaming action is repeated only before its first message", async () =>
   failures.push(wireError(Code.FailedPrecondition, { reason: "no" }));
   await assert.rejects(handle.tokens({})[Symbol.asyncIterator]().next(), { name: "ActorError", reason: "no" });
   assert.equal(seen.attempts, 3);
+});
+
+test("a streaming action whose connection breaks was not canceled, as HTTP/2 has it", async () => {
+  const { handle, breaks } = setup();
+  const follow = async () => {
+    for await (const _ of handle.tokens({})) {
+      // it breaks after the first
+    }
+  };
+  breaks.cause = new ConnectError("the stream was reset", Code.Canceled);
+  await assert.rejects(follow(), { name: "ActorError", code: Code.Unavailable, outcome: "unknown" });
+  breaks.cause = wireError(Code.Canceled, { reason: "canceled" });
+  await assert.rejects(follow(), { code: Code.Canceled, reason: "canceled" });
 });

@@ -182,6 +182,12 @@ export function errorInfo(reason: string, domain: string, metadata: Record<strin
   };
 }
 
+/** google.rpc.RetryInfo of less than 2¹⁴ seconds, without its descriptor. */
+export function retryInfo(seconds: number) {
+  const delay = [1 << 3, (seconds & 0x7f) | 0x80, seconds >> 7];
+  return { type: "google.rpc.RetryInfo", value: Uint8Array.from([(1 << 3) | 2, delay.length, ...delay]) };
+}
+
 function duration(ms: number) {
   return { seconds: BigInt(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1e6 };
 }

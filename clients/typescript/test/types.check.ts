@@ -15,13 +15,20 @@ import {
   type SubscribeRequestSchema,
 } from "../../../gen/ts/chat/v1/chat_pb.js";
 import { Counter } from "../../../gen/ts/counter/v1/counter_pb.js";
-import { type ActorClient, ActorService, type SubscriptionName } from "../src/index.js";
+import {
+  type ActorClient,
+  ActorService,
+  type CloseInfo,
+  type CloseReason,
+  type SubscriptionName,
+} from "../src/index.js";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function is<T extends true>(_?: T): void {}
 
 is<Equal<SubscriptionName<typeof ChatRoom>, "subscribe">>();
 is<Equal<SubscriptionName<typeof ActorService>, never>>();
+is<Equal<CloseInfo["reason"], "disposed" | "error" | Lowercase<keyof typeof CloseReason>>>();
 
 export async function calls(actors: ActorClient) {
   const room = actors.getOrCreate(ChatRoom, ["acme", "general"], { params: { user: "ada" } });

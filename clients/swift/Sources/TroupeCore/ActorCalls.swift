@@ -34,8 +34,11 @@ public struct ActorCalls: Sendable {
         attempt: (_ headers: [String: String], _ timeout: Duration?) async throws -> Reply
     ) async throws -> Reply {
         let own = keyed(own, method)
+        let time = retries.platform.time
         return try await retries.run(method, keyed: own[HeaderName.idempotencyKey] != nil, timeout: timeout) { left in
-            try await attempt(try await merged(own), left)
+            let started = time.now()
+            let headers = try await merged(own, within: left)
+            return try await attempt(headers, left.map { max(.milliseconds(1), $0 - (time.now() - started)) })
         }
     }
 
@@ -63,9 +66,41 @@ public struct ActorCalls: Sendable {
         try await merged(own)
     }
 
+    /// The caller's own headers, with names in lower case and a key if the call needs one.
     private func keyed(_ own: [String: String], _ method: Method) -> [String: String] {
+        var own = own.reduce(into: [:]) { $0[$1.key.lowercased()] = $1.value }
+        if own[HeaderName.idempotencyKey] == "" {
+            own[HeaderName.idempotencyKey] = nil // to the server it is none
+        }
         guard keys, method.idempotency == .unknown, own[HeaderName.idempotencyKey] == nil else { return own }
         return own.merging([HeaderName.idempotencyKey: RetryPolicy.newKey()]) { $1 }
+    }
+
+    /// The same within a time limit, which whoever makes headers does not know: a call ends
+    /// with it all the same, and nothing was sent.
+    private func merged(_ own: [String: String], within limit: Duration?) async throws -> [String: String] {
+        guard let limit else { return try await merged(own) }
+        let made = OneShot<Result<[String: String], ActorError>>()
+        let maker = Task {
+            do {
+                made.resolve(.success(try await merged(own)))
+            } catch {
+                made.resolve(.failure(ActorError.from(error)))
+            }
+        }
+        let timer = Task {
+            guard (try? await retries.platform.time.sleep(for: limit)) != nil else { return }
+            made.resolve(.failure(.client(.deadlineExceeded, "the call's headers did not come in time", reason: "headers_late")))
+        }
+        defer {
+            maker.cancel()
+            timer.cancel()
+        }
+        return try await withTaskCancellationHandler {
+            try await made.get().get()
+        } onCancel: {
+            made.resolve(.failure(.client(.canceled, "the call was cancelled", reason: "canceled")))
+        }
     }
 
     /// A call's own headers win over the client's, and the address over both.

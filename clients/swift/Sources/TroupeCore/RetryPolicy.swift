@@ -49,7 +49,7 @@ public final class RetryPolicy: Sendable {
     static let callsPerRetry = 10 // a call earns a tenth of a retry
     static let maxSavedRetries = 10
 
-    private let platform: Platform
+    let platform: Platform
     private let enabled: Bool
     /// Tenths of a retry. A call adds one, a retry takes ten.
     private let budget = Locked(maxSavedRetries * callsPerRetry)

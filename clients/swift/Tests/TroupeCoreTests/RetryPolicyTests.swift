@@ -122,7 +122,7 @@ import Testing
 }
 
 /// Time that passes as soon as somebody waits.
-private final class InstantTime: TimeSource {
+final class InstantTime: TimeSource {
     private let state = Locked((now: Duration.zero, waits: [Duration]()))
 
     var waits: [Duration] { state.withLock { $0.waits } }
