@@ -1,0 +1,96 @@
+// Copyright 2026 The Troupe Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package postgres_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/actors/store/postgres"
+	"github.com/troupe-dev/troupe/actors/store/postgres/pgtest"
+)
+
+// away is a server whose synchronous standby is not there: what is committed waits.
+type away struct {
+	server *pgtest.Server
+	watch  *pgx.Conn
+	lane   string // what the sessions that are watched are called
+}
+
+// goAway begins the absence. It returns when the server waits.
+func goAway(t *testing.T, server *pgtest.Server, s *postgres.Store, url string) *away {
+	t.Helper()
+	a := &away{server: server, watch: session(t, url), lane: postgres.ApplicationName(s.NodeID())}
+	probe := session(t, url)
+	exec(t, probe, `SET application_name = 'probe'`)
+	exec(t, probe, `CREATE TABLE probe ()`)
+	server.Exec(t, "postgres", `ALTER SYSTEM SET synchronous_standby_names = 'nobody'`)
+	server.Exec(t, "postgres", `SELECT pg_reload_conf()`)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for err := error(nil); err == nil; { // until one waits, and is ended
+			_, err = probe.Exec(context.Background(), `INSERT INTO probe DEFAULT VALUES`)
+		}
+	}()
+	until(t, a.watch, `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'probe' AND wait_event = 'SyncRep'`)
+	exec(t, a.watch, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'probe'`)
+	<-ended
+	t.Cleanup(func() { a.comeBack(t) }) // or the database could not be dropped
+	return a
+}
+
+// comeBack has the server wait for nobody any more.
+func (a *away) comeBack(t *testing.T) {
+	t.Helper()
+	a.server.Exec(t, "postgres", `ALTER SYSTEM RESET synchronous_standby_names`)
+	a.server.Exec(t, "postgres", `SELECT pg_reload_conf()`)
+}
+
+// waits returns the first session of the lane after another one that waits for the standby,
+// and fails the test if the commit is settled before.
+func (a *away) waits(t *testing.T, after int, settled chan struct{}, w *store.Write) (pid int) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		pid = number(t, a.watch, `SELECT coalesce(max(pid), 0) FROM pg_stat_activity
+			WHERE application_name = $1 AND wait_event = 'SyncRep' AND pid <> $2`, a.lane, after)
+		if pid != 0 {
+			return pid
+		}
+		select {
+		case <-tick.C:
+		case <-settled:
+			t.Fatalf("the commit, which no standby has, ended with %v", w.Err)
+		}
+	}
+}
+
+// TestP11_WhatIsFoundIsOnTheStandbyToo ends the session of a commit that waits for a standby. The
+// primary has taken it then, and says so to who asks; but as long as there is no standby
+// nothing is acknowledged.
+func TestP11_WhatIsFoundIsOnTheStandbyToo(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t)
+	url := server.Database(t)
+	s := openStore(t, postgres.Options{URL: url, Lanes: 1, Patience: time.Minute})
+	w := newActor(s, "a")
+	standby := goAway(t, server, s, url)
+	p, settled := s.Commit(t.Context(), []*store.Write{w}), make(chan struct{})
+	go func() { p.Wait(); close(settled) }()
+	commits := standby.waits(t, 0, settled, w)
+	exec(t, standby.watch, `SELECT pg_terminate_backend($1)`, commits)
+	asks := standby.waits(t, commits, settled, w)
+	exec(t, standby.watch, `SELECT pg_cancel_backend($1)`, asks)
+	standby.waits(t, asks, settled, w) // it asks once more
+	standby.comeBack(t)
+	if <-settled; w.Err != nil {
+		t.Errorf("the commit, which the standby has: %v", w.Err)
+	}
+	closeStore(t, s)
+}
