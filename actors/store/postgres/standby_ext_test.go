@@ -5,6 +5,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -92,5 +93,25 @@ func TestP11_WhatIsFoundIsOnTheStandbyToo(t *testing.T) {
 	if <-settled; w.Err != nil {
 		t.Errorf("the commit, which the standby has: %v", w.Err)
 	}
+	closeStore(t, s)
+}
+
+// TestP11_ACancelledWaitIsUnknown cancels the wait of a commit for a standby, in a database
+// whose sessions are told of errors alone unless they ask for more.
+func TestP11_ACancelledWaitIsUnknown(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t)
+	url := server.Database(t)
+	exec(t, session(t, url), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET client_min_messages = error', current_database()); END $$`)
+	s := openStore(t, postgres.Options{URL: url, Lanes: 1, Patience: time.Minute})
+	w := newActor(s, "a")
+	standby := goAway(t, server, s, url)
+	p, settled := s.Commit(t.Context(), []*store.Write{w}), make(chan struct{})
+	go func() { p.Wait(); close(settled) }()
+	exec(t, standby.watch, `SELECT pg_cancel_backend($1)`, standby.waits(t, 0, settled, w))
+	if <-settled; !errors.Is(w.Err, store.ErrUnknown) {
+		t.Errorf("the commit, which no standby has: %v, want ErrUnknown", w.Err)
+	}
+	standby.comeBack(t)
 	closeStore(t, s)
 }
