@@ -115,3 +115,36 @@ func TestP11_ACancelledWaitIsUnknown(t *testing.T) {
 	standby.comeBack(t)
 	closeStore(t, s)
 }
+
+// TestP11_WhatNoStandbyHasIsNotRead holds that what the primary alone has taken is shown to nobody: a
+// caller that repeats its call would be told of it, and the standby may be promoted.
+func TestP11_WhatNoStandbyHasIsNotRead(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t)
+	url := server.Database(t)
+	s := openStore(t, postgres.Options{URL: url, Lanes: 1, Patience: 5 * time.Second})
+	w, next := newActor(s, "a"), newActor(s, "b")
+	standby := goAway(t, server, s, url)
+	p, settled := s.Commit(t.Context(), []*store.Write{w}), make(chan struct{})
+	go func() { p.Wait(); close(settled) }()
+	exec(t, standby.watch, `SELECT pg_cancel_backend($1)`, standby.waits(t, 0, settled, w))
+	if <-settled; !errors.Is(w.Err, store.ErrUnknown) {
+		t.Errorf("the commit, which no standby has: %v, want ErrUnknown", w.Err)
+	}
+	if r, err := s.Load(t.Context(), w.Record.Address); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("Load: revision %d, %v; want ErrUnavailable", r.Revision, err)
+	}
+	if s.Commit(t.Context(), []*store.Write{next}).Wait(); next.Err == nil || errors.Is(next.Err, store.ErrUnknown) {
+		t.Errorf("the next commit, which was not sent: %v, want a definite failure", next.Err)
+	}
+	standby.comeBack(t)
+	r, err := s.Load(t.Context(), w.Record.Address)
+	for errors.Is(err, store.ErrUnavailable) {
+		r, err = s.Load(t.Context(), w.Record.Address)
+	}
+	if err != nil || r.Revision != 1 {
+		t.Errorf("Load: revision %d, %v", r.Revision, err)
+	}
+	commit(t, s, next)
+	closeStore(t, s)
+}
