@@ -240,5 +240,14 @@ func refusal(err error) error {
 			return fmt.Errorf("%w: %w", store.ErrFull, err)
 		}
 	}
+	if damage(err) {
+		return fmt.Errorf("postgres store: commit: %w: %w", store.ErrCorrupt, err)
+	}
 	return fmt.Errorf("postgres store: commit: %w", err)
+}
+
+// damage reports whether the server has found a page or a value that it cannot read.
+func damage(err error) bool {
+	server, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && server.Code == "XX001"
 }

@@ -263,7 +263,7 @@ func (l *lane) commit(items []item) {
 	case err == nil:
 		l.settle(items, n, got)
 	case len(items) > 1 && fateOf(err) == fateRefused && errors.As(err, &server) && ofData(server):
-		// One of them it is that the database does not take.
+		// One of them it is that the database does not take, or cannot find.
 		half := len(items) / 2
 		l.commit(items[:half])
 		l.commit(items[half:])
@@ -272,8 +272,12 @@ func (l *lane) commit(items []item) {
 	}
 }
 
-// ofData reports whether the database refuses a statement for what it was given.
+// ofData reports whether the database refuses a statement for what it was given or for
+// what it has stored.
 func ofData(err *pgconn.PgError) bool {
+	if damage(err) {
+		return true
+	}
 	switch err.Code[:min(2, len(err.Code))] {
 	case "21", "22", "23", "54":
 		return true
