@@ -206,6 +206,8 @@ func (m *Member) ask(q Request) {
 
 // Nodes implements [placement.Placement].
 func (m *Member) Nodes(ctx context.Context) ([]placement.NodeStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.askWithin())
+	defer cancel()
 	answer, err := m.authority.Ask(ctx, Request{Op: View, Node: m.Self()})
 	return answer.Nodes, err
 }

@@ -75,7 +75,7 @@ func makeDir(fsys vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// canonical names dir in the one way that the lock knows it by: a lock taken twice
+// canonical names dir, which is there, in the one way that the lock knows it by: a lock taken twice
 // by one process is found by its name, and closing the second would free the first.
 func canonical(fsys vfs.FS, dir string) (string, error) {
 	if vfs.Root(fsys) != vfs.Default {
@@ -85,11 +85,7 @@ func canonical(fsys vfs.FS, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	resolved, err := filepath.EvalSymlinks(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return dir, nil
-	}
-	return resolved, err
+	return filepath.EvalSymlinks(dir)
 }
 
 // lockDir takes the lock file of dir.

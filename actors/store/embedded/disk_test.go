@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -154,6 +155,50 @@ func TestP8_AFullDiskRefusesWritesAndServesReads(t *testing.T) {
 	}
 	free(floor)
 	commit(t, s, nextTurn(a), newActor("c"))
+}
+
+// TestP8_AFullDiskIsLeftAlone holds that what removes rows by itself writes nothing when the disk
+// is full: a write that fails ends the process, and there is no room to start it again. Like
+// what an actor's end needs, it is granted down to half of what is kept free.
+func TestP8_AFullDiskIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	const floor = 100 << 20
+	disk := vfs.NewMem()
+	free := func(bytes uint64) { disk.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: bytes, TotalBytes: 1 << 40}) }
+	opts := small()
+	opts.FS, opts.MinFreeBytes = disk, floor
+	s := openDir(t, "store", opts)
+	defer func() { closeStore(t, s) }()
+	due := func(kind store.Kind, key string) store.RowWrite {
+		return store.RowWrite{Kind: kind, Row: store.Row{Key: []byte(key), Due: time.UnixMicro(1)}}
+	}
+	a := newActor("a")
+	a.Rows = []store.RowWrite{due(store.KindIdempotency, "1"), due(store.KindIdempotency, "2"), due(store.KindSchedule, "s")}
+	commit(t, s, a)
+	done := nextTurn(a)
+	done.Rows = []store.RowWrite{{Kind: store.KindSchedule, Op: store.RowDelete, Row: store.Row{Key: []byte("s")}}}
+	commit(t, s, done) // which leaves its place in the due index
+
+	expire := func(limit, want int) {
+		t.Helper()
+		n, err := s.Expire(t.Context(), a.Record.ID.Shard(), store.KindIdempotency, time.UnixMicro(1), limit)
+		if err != nil || n != want {
+			t.Errorf("Expire: %d rows, %v; want %d", n, err, want)
+		}
+	}
+	free(floor/2 - 1)
+	expire(9, 0)
+	if rows, err := s.Due(t.Context(), a.Record.ID.Shard(), store.KindSchedule, time.UnixMicro(1), nil, 9); err != nil || len(rows) > 0 {
+		t.Errorf("Due: %d rows, %v", len(rows), err)
+	}
+	if shards, err := s.DueShards(t.Context(), store.KindSchedule); err != nil || len(shards) != 1 {
+		t.Errorf("the due index, which nothing may be removed from, has %d shards, %v", len(shards), err)
+	}
+	free(floor - 1)
+	expire(1, 1)
+	free(floor)
+	expire(9, 1)
+	expire(9, 0)
 }
 
 // TestP10_ASlowSyncHoldsAnswersBackAndNothingElse holds a sync of the log.

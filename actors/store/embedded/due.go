@@ -182,26 +182,28 @@ func damagedRow(key []byte, due int64) store.DueRow {
 }
 
 // Expire implements [store.Store]. Nothing waits for the disk: a row that comes back
-// after a crash is due again.
-func (s *Store) Expire(ctx context.Context, shard uint16, kind store.Kind, until time.Time, limit int) (int, error) {
+// after a crash is due again. It makes room, so it goes on as long as an actor may end.
+func (s *Store) Expire(ctx context.Context, shard uint16, kind store.Kind, until time.Time, limit int) (n int, err error) {
 	rows, err := s.Due(ctx, shard, kind, until, nil, limit)
 	if err != nil {
 		return 0, err
 	}
 	for batch := range slices.Chunk(rows, maxRemovals) {
-		if err := s.expireSome(kind, batch); err != nil {
-			return 0, err
+		if over, err := s.expireSome(kind, batch); err != nil || !over {
+			return n, err
 		}
+		n += len(batch)
 	}
-	return len(rows), nil
+	return n, nil
 }
 
-// expireSome removes rows that stand where they were found, with their places.
-func (s *Store) expireSome(kind store.Kind, rows []store.DueRow) error {
+// expireSome removes rows that stand where they were found, with their places. It is
+// false if nothing can be removed now.
+func (s *Store) expireSome(kind store.Kind, rows []store.DueRow) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed() != nil {
-		return nil // nothing can be removed, and nothing needs to be
+	if full, _ := s.room(); full != nil || s.failed() != nil {
+		return false, nil
 	}
 	var over [][]byte
 	for _, row := range rows {
@@ -209,13 +211,13 @@ func (s *Store) expireSome(kind store.Kind, rows []store.DueRow) error {
 		s.scratch = appendRowKey(s.scratch[:0], row.ID, kind, row.Key)
 		_, live, err := getDueRow(s.db, s.scratch, due)
 		if err != nil {
-			return readError("read a due row", err)
+			return false, readError("read a due row", err)
 		}
 		if live {
 			over = append(over, slices.Clone(s.scratch), appendDueKey(nil, row.ID.Shard(), kind, due, row.ID, row.Key))
 		}
 	}
-	return s.removeLocked("remove rows that are over", over)
+	return true, s.removeLocked("remove rows that are over", over)
 }
 
 // removeLocked removes keys, for what the error says.
@@ -251,7 +253,7 @@ func (s *Store) removeStale(places [][]byte) error {
 func (s *Store) removeSome(places [][]byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed() != nil || s.space.low.Load() {
+	if _, full := s.room(); full != nil || s.failed() != nil {
 		return nil // reads go on
 	}
 	var dead [][]byte

@@ -37,6 +37,27 @@ func TestLock(t *testing.T) {
 	closeStore(t, openDir(t, dir, small())) // the lock is free again
 }
 
+// TestLockOfANewDirectory opens a store by a name with a link in it, twice, when its directory
+// is not there at first.
+func TestLockOfANewDirectory(t *testing.T) {
+	t.Parallel()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(t.TempDir(), link); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(link, "new")
+	s := openDir(t, dir, small())
+	second, err := embedded.Open(dir, small())
+	if err == nil {
+		closeStore(t, second)
+	}
+	if !errors.Is(err, store.ErrLocked) {
+		t.Errorf("second Open: %v, want ErrLocked", err)
+	}
+	commit(t, s, newActor("a"))
+	closeStore(t, s)
+}
+
 func TestLockOfAnotherProcess(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

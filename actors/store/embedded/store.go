@@ -65,12 +65,12 @@ var _ store.Store = (*Store)(nil)
 // [store.ErrLocked], [store.ErrFormat] or [store.ErrCorrupt], among others.
 func Open(dir string, options Options) (*Store, error) {
 	opts := options.withDefaults()
+	if err := makeDir(opts.FS, dir); err != nil {
+		return nil, fmt.Errorf("embedded store: create %s: %w", dir, err)
+	}
 	dir, err := canonical(opts.FS, dir)
 	if err != nil {
 		return nil, fmt.Errorf("embedded store: %w", err)
-	}
-	if err := makeDir(opts.FS, dir); err != nil {
-		return nil, fmt.Errorf("embedded store: create %s: %w", dir, err)
 	}
 	lock, err := lockDir(opts.FS, dir)
 	if err != nil {

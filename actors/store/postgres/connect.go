@@ -39,8 +39,10 @@ func ApplicationName(nodeID string) string { return "troupe-" + nodeID }
 
 // session are the settings of every session. The time limits end what would hold up
 // others for long: a node that has been frozen in the middle of a commit holds locks
-// that the one that takes over waits for. The rest is about plans: every statement here
-// goes by an index, and whatever the statistics say at the moment, it should.
+// that the one that takes over waits for. Warnings are asked for, whatever the role's or
+// the database's own settings are: one of them says that a commit did not wait for its
+// standby. The rest is about plans: every statement here goes by an index, and whatever
+// the statistics say at the moment, it should.
 func (c *connector) session(name string) map[string]string {
 	return map[string]string{
 		"application_name":                    name,
@@ -48,6 +50,7 @@ func (c *connector) session(name string) map[string]string {
 		"idle_in_transaction_session_timeout": "3s",
 		"statement_timeout":                   "5s",
 		"lock_timeout":                        "2s",
+		"client_min_messages":                 "warning",
 		"enable_seqscan":                      "off",
 		"jit":                                 "off",
 		"max_parallel_workers_per_gather":     "0",
@@ -237,5 +240,14 @@ func refusal(err error) error {
 			return fmt.Errorf("%w: %w", store.ErrFull, err)
 		}
 	}
+	if damage(err) {
+		return fmt.Errorf("postgres store: commit: %w: %w", store.ErrCorrupt, err)
+	}
 	return fmt.Errorf("postgres store: commit: %w", err)
+}
+
+// damage reports whether the server has found a page or a value that it cannot read.
+func damage(err error) bool {
+	server, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && server.Code == "XX001"
 }

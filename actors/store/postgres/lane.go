@@ -27,7 +27,10 @@ type lane struct {
 	added    uint64        // guarded by mu; items, ever
 	finished uint64        // guarded by mu; items whose fate is known
 	newest   []uint64      // guarded by mu; for each shard, the number of its newest item
-	progress chan struct{} // guarded by mu; closed when finished grows; nil if nobody waits
+	unsure   bool          // guarded by mu; doubt, as readers see it
+	asked    bool          // guarded by mu; a reader wants to know what became of the statement in doubt
+	tries    uint64        // guarded by mu; how often the lane has tried to find out
+	progress chan struct{} // guarded by mu; closed when finished or tries grows; nil if nobody waits
 	wake     chan struct{} // has one when there is something to do
 
 	// The rest belongs to the goroutine of run.
@@ -76,15 +79,21 @@ func (l *lane) stop() {
 	l.signal()
 }
 
-// await waits until the fate of everything is known that has been added for a shard.
+// await waits until a shard can be read: the fate of everything is known that has been
+// added for it. What a reader is shown must last, so as long as a statement is in doubt,
+// which may be on a primary without its standby, the answer is [store.ErrUnavailable].
 func (l *lane) await(ctx context.Context, shard uint16) error {
 	l.mu.Lock()
 	target := l.newest[shard]
 	l.mu.Unlock()
-	return l.reach(ctx, target)
+	if err := l.reach(ctx, target); err != nil {
+		return err
+	}
+	return l.certain(ctx)
 }
 
-// settled waits until the fate of everything is known that has been added.
+// settled waits until the fate of everything is known that has been added, or that it
+// stays unknown.
 func (l *lane) settled(ctx context.Context) error {
 	l.mu.Lock()
 	target := l.added
@@ -93,9 +102,39 @@ func (l *lane) settled(ctx context.Context) error {
 }
 
 func (l *lane) reach(ctx context.Context, target uint64) error {
+	return l.until(ctx, func() bool { return l.finished >= target })
+}
+
+// certain waits until no statement is in doubt, or the lane has tried to find out.
+func (l *lane) certain(ctx context.Context) error {
+	l.mu.Lock()
+	unsure, target := l.unsure, l.tries+1
+	l.asked = l.asked || unsure
+	l.mu.Unlock()
+	if !unsure {
+		return nil
+	}
+	l.signal()
+	if err := l.until(ctx, func() bool {
+		unsure = l.unsure
+		return !unsure || l.tries >= target
+	}); err != nil {
+		return err
+	}
+	if unsure {
+		if err := l.store.node.Load().err(); err != nil {
+			return err
+		}
+		return fmt.Errorf("postgres store: %w: what became of a commit is not known yet", store.ErrUnavailable)
+	}
+	return nil
+}
+
+// until waits until done, which is called with mu held.
+func (l *lane) until(ctx context.Context, done func() bool) error {
 	for {
 		l.mu.Lock()
-		if l.finished >= target {
+		if done() {
 			l.mu.Unlock()
 			return nil
 		}
@@ -116,6 +155,8 @@ func (l *lane) finish(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.finished += uint64(n)
+	l.tries++
+	l.unsure = l.doubt
 	if l.progress != nil {
 		close(l.progress)
 		l.progress = nil
@@ -131,14 +172,20 @@ func (l *lane) run() {
 			waiting = append(waiting, l.queue...)
 			clear(l.queue)
 			l.queue = l.queue[:0]
-			stopping := l.stopping
+			stopping, asked := l.stopping, l.asked
+			l.asked = false
 			l.mu.Unlock()
 			if len(waiting) == 0 {
 				if stopping {
 					l.hangUp(context.Background())
 					return
 				}
-				break
+				if !asked {
+					break
+				}
+				l.clear()
+				l.finish(0)
+				continue
 			}
 			n := l.seen.together(waiting)
 			l.commit(waiting[:n])
@@ -216,7 +263,7 @@ func (l *lane) commit(items []item) {
 	case err == nil:
 		l.settle(items, n, got)
 	case len(items) > 1 && fateOf(err) == fateRefused && errors.As(err, &server) && ofData(server):
-		// One of them it is that the database does not take.
+		// One of them it is that the database does not take, or cannot find.
 		half := len(items) / 2
 		l.commit(items[:half])
 		l.commit(items[half:])
@@ -225,8 +272,12 @@ func (l *lane) commit(items []item) {
 	}
 }
 
-// ofData reports whether the database refuses a statement for what it was given.
+// ofData reports whether the database refuses a statement for what it was given or for
+// what it has stored.
 func ofData(err *pgconn.PgError) bool {
+	if damage(err) {
+		return true
+	}
 	switch err.Code[:min(2, len(err.Code))] {
 	case "21", "22", "23", "54":
 		return true
@@ -304,6 +355,26 @@ func (l *lane) attempts(ctx context.Context, n *node) (answer, error) {
 			if l.conn.IsClosed() || readOnly(err) {
 				l.hangUp(ctx)
 			}
+		}
+	}
+}
+
+// clear finds out what became of the statement in doubt, as long as patience lasts.
+func (l *lane) clear() {
+	ctx, cancel := context.WithTimeout(context.Background(), l.store.opts.Patience)
+	defer cancel()
+	n := l.store.node.Load()
+	for pause := newPause(); l.doubt && n.err() == nil && ctx.Err() == nil; {
+		err := l.open(ctx, n)
+		if err == nil && l.doubt { // which another node has not
+			var got answer
+			if got, err = l.ask(ctx); got.lost || got.dead {
+				l.store.fence(n, "the database takes nothing more from this node")
+			}
+		}
+		if err != nil {
+			l.hangUp(ctx)
+			pause.wait(ctx)
 		}
 	}
 }

@@ -67,11 +67,13 @@ func (l *lane) send(ctx context.Context) (answer, error) {
 	if len(result.Rows) == 0 {
 		return answer{dead: true}, nil
 	}
-	l.seq++
 	if l.warning != "" {
-		// It waited for a standby and was told to wait no longer.
+		// It waited for a standby and was told to wait no longer. Whoever asks what became
+		// of it waits again.
+		l.doubt = true
 		return answer{}, fmt.Errorf("%w: the server has committed it with a warning: %s", store.ErrUnknown, l.warning)
 	}
+	l.seq++
 	won := result.Rows[0][0]
 	if won == nil {
 		return answer{all: true}, nil

@@ -37,6 +37,9 @@ func (s *Store) List(ctx context.Context, q store.ListQuery) (records []store.Re
 		if err := l.settled(ctx); err != nil {
 			return nil, err
 		}
+		if err := l.certain(ctx); err != nil {
+			return nil, err
+		}
 	}
 	err = s.retry(ctx, "list records", func(ctx context.Context) error {
 		rows, err := s.reads.Query(ctx, sql, params...)

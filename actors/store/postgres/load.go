@@ -127,6 +127,8 @@ func (s *Store) retry(ctx context.Context, doing string, do func(ctx context.Con
 			return ctx.Err()
 		case errors.Is(err, store.ErrCorrupt):
 			return fmt.Errorf("postgres store: %s: %w", doing, err)
+		case damage(err):
+			return fmt.Errorf("postgres store: %s: %w: %w", doing, store.ErrCorrupt, err)
 		case limited.Err() != nil:
 			return fmt.Errorf("postgres store: %s: %w: %w", doing, store.ErrUnavailable, err)
 		case !disconnected(err):

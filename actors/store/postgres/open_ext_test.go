@@ -6,6 +6,7 @@ package postgres_test
 import (
 	"errors"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -118,6 +119,36 @@ func TestGenerationIsWatched(t *testing.T) {
 	}
 	if err := s.Close(); err == nil {
 		t.Error("Close has signed the node off in another store")
+	}
+}
+
+// TestP34_EachRestoreHasAnotherGeneration restores one backup twice, by the book: what came
+// after the first time is no more known after the second than what came before it.
+func TestP34_EachRestoreHasAnotherGeneration(t *testing.T) {
+	t.Parallel()
+	book, err := os.ReadFile("../../../docs/postgres.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, statements, _ := strings.Cut(string(book), "## Backups")
+	_, statements, _ = strings.Cut(statements, "```sql")
+	statements, _, _ = strings.Cut(statements, "```")
+	database := pgtest.Database(t)
+	s := openStore(t, postgres.Options{URL: database})
+	backup := s.Info().Generation
+	closeStore(t, s)
+	conn := session(t, database)
+	seen := map[uint64]bool{backup: true}
+	for range 2 {
+		exec(t, conn, `UPDATE store SET generation = $1`, int64(backup))
+		exec(t, conn, statements)
+		s := openStore(t, postgres.Options{URL: database})
+		if got := s.Info().Generation; seen[got] || got == 0 {
+			t.Errorf("after a restore the generation is %d, which it was before", got)
+		} else {
+			seen[got] = true
+		}
+		closeStore(t, s)
 	}
 }
 

@@ -18,8 +18,16 @@ import (
 // either there is a row that says that it was committed, or such a row is made, which
 // says that it took nothing: should it arrive only now, it finds its place taken and is
 // rolled back. So the answer is final.
+//
+// The question is a transaction that has a lock, so its end waits for a standby as that of
+// the statement did, and for all that was written before. If it is told to wait no
+// longer, what it has found may be on this server alone, and is not told.
 func (l *lane) ask(ctx context.Context) (answer, error) {
+	l.warning = ""
 	got, err := l.askIn(ctx)
+	if err == nil && l.warning != "" {
+		err = fmt.Errorf("the server has a warning: %s", l.warning)
+	}
 	if err != nil {
 		return answer{}, fmt.Errorf("ask what became of a commit: %w", err)
 	}
