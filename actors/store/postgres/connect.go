@@ -85,12 +85,22 @@ func (c *connector) connect(ctx context.Context, name string, l *lane) (*pgx.Con
 	if l != nil {
 		maps.Copy(config.RuntimeParams, commitSession)
 		config.OnNotice = func(_ *pgconn.PgConn, notice *pgconn.Notice) {
-			if notice.SeverityUnlocalized == "WARNING" || notice.Severity == "WARNING" {
+			if isDoubt(notice) {
 				l.warning = notice.Message
 			}
 		}
 	}
 	return pgx.ConnectConfig(ctx, config)
+}
+
+// isDoubt reports whether a notice may say that a commit has not been copied. The warning that
+// says so has no code of its own and is translated, so every warning may be it but those of
+// the two functions of the server that number transactions, which say that a VACUUM is due.
+func isDoubt(notice *pgconn.Notice) bool {
+	if notice.SeverityUnlocalized != "WARNING" && notice.Severity != "WARNING" {
+		return false
+	}
+	return notice.Routine != "GetNewTransactionId" && notice.Routine != "GetNewMultiXactId"
 }
 
 // pool returns a pool that connects when it is first used.

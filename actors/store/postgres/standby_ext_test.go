@@ -6,6 +6,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,4 +148,24 @@ func TestP11_WhatNoStandbyHasIsNotRead(t *testing.T) {
 	}
 	commit(t, s, next)
 	closeStore(t, s)
+}
+
+// TestP11_AWarningAboutVacuumIsNoDoubt commits to a server that warns in each transaction that
+// a VACUUM is due: every copy that there is to be is there.
+func TestP11_AWarningAboutVacuumIsNoDoubt(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, "autovacuum = off")
+	url := server.Database(t)
+	closeStore(t, openStore(t, postgres.Options{URL: url, Lanes: 1}))
+	server.Age(t)
+	s := openStore(t, postgres.Options{URL: url, Lanes: 1})
+	w := newActor(s, "a")
+	s.Commit(t.Context(), []*store.Write{w}).Wait()
+	if w.Err != nil {
+		t.Errorf("the commit: %v", w.Err)
+	}
+	closeStore(t, s)
+	if said := server.Log(t); !strings.Contains(said, "must be vacuumed within") {
+		t.Errorf("the server has not warned:\n%s", said)
+	}
 }
