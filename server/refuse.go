@@ -36,6 +36,26 @@ func (rt *router) limitBody(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// skipBody reads a body that means nothing, in time: net/http would do so before it
+// answers, and wait without end. It returns r without the body.
+func (rt *router) skipBody(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	if r.ContentLength == 0 {
+		return r, nil
+	}
+	guard := newGuard(rt.guards, w, r, &rt.limits, rt.errors)
+	n, err := io.Copy(io.Discard, io.LimitReader(r.Body, int64(rt.limits.RequestBytes)+1))
+	guard.release()
+	switch {
+	case err != nil:
+		return r, receiveError(err)
+	case n > int64(rt.limits.RequestBytes):
+		return r, tooLarge.errorf("a request has at most %d bytes", rt.limits.RequestBytes)
+	}
+	r = r.WithContext(r.Context())
+	r.Body, r.ContentLength = http.NoBody, 0
+	return r, nil
+}
+
 // refuseHost answers a request to a name that is not the server's.
 func (rt *router) refuseHost(w http.ResponseWriter, r *http.Request) {
 	rt.refuse(w, r, hostNotAllowed.errorf("this server does not answer to the host %q: name it in -allowed-hosts", r.Host))

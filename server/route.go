@@ -178,7 +178,7 @@ func (rt *router) serveElse(w http.ResponseWriter, r *http.Request) {
 		rt.refuse(w, r, rt.unknown(r.URL.Path))
 		return
 	}
-	if pattern == "" {
+	if pattern == "" || r.Method == http.MethodGet || r.Method == http.MethodHead {
 		rt.limitBody(w, r)
 	}
 	rt.extra.ServeHTTP(w, r)
