@@ -186,10 +186,23 @@ func TestExitCode(t *testing.T) {
 		"usage":   {[]string{"-listen"}, exitUsage},
 		"exposed": {[]string{"-listen", "0.0.0.0:0"}, exitUsage},
 		"store":   {[]string{"-listen", "127.0.0.1:0", "-data-dir", "/dev/null/x"}, exitFailure},
+
+		// With a store that does not open: the settings are looked at before.
+		"-max-calls is negative":    {[]string{"-data-dir", "/dev/null/x", "-max-calls", "-1"}, exitUsage},
+		"-idle-timeout is negative": {[]string{"-data-dir", "/dev/null/x", "-idle-timeout", "-1s"}, exitUsage},
+		"-grace-period is negative": {[]string{"-data-dir", "/dev/null/x", "-grace-period", "-1s"}, exitUsage},
+		"-memory-limit is negative": {[]string{"-data-dir", "/dev/null/x", "-memory-limit", "-1"}, exitUsage},
+		"-cors-origins: ":           {[]string{"-data-dir", "/dev/null/x", "-cors-origins", "example.com"}, exitUsage},
+		"-trusted-proxies: ":        {[]string{"-data-dir", "/dev/null/x", "-trusted-proxies", "proxy"}, exitUsage},
+		"-namespaces: ":             {[]string{"-data-dir", "/dev/null/x", "-namespaces", "Acme"}, exitUsage},
+		"-reflection is auto":       {[]string{"-data-dir", "/dev/null/x", "-reflection", "maybe"}, exitUsage},
 	} {
 		var output bytes.Buffer
 		if got := exitCode(p.run(t.Context(), c.args, noEnv, &output), &output); got != c.want {
 			t.Errorf("%s: %d, want %d\n%s", name, got, c.want, &output)
+		}
+		if len(c.args) == 4 && c.want == exitUsage && !strings.Contains(output.String(), name) {
+			t.Errorf("%s is not in\n%s", name, &output)
 		}
 	}
 }
