@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/troupe-dev/troupe/actors/store/memory"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	"github.com/troupe-dev/troupe/internal/heapfloor"
 )
 
 func noEnv(string) string { return "" }
@@ -203,6 +205,25 @@ func TestExitCode(t *testing.T) {
 		}
 		if len(c.args) == 4 && c.want == exitUsage && !strings.Contains(output.String(), name) {
 			t.Errorf("%s is not in\n%s", name, &output)
+		}
+	}
+}
+
+// TestHeapFloor holds that the heap is collected before it comes to the first mark of load
+// that is shed, by whichever limit that is.
+func TestHeapFloor(t *testing.T) { //nolint:paralleltest // it sets the limit of the process
+	none := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(none)
+	for _, c := range []struct{ process, flag, want int64 }{
+		{none, 0, heapfloor.Floor},
+		{none, 1 << 40, heapfloor.Floor},
+		{none, 50 << 20, 25 << 20},
+		{50 << 20, 0, 25 << 20},
+		{100 << 20, 50 << 20, 25 << 20},
+	} {
+		debug.SetMemoryLimit(c.process)
+		if got := heapFloor(c.flag); got != uint64(c.want) {
+			t.Errorf("GOMEMLIMIT %d, -memory-limit %d: %d, want %d", c.process, c.flag, got, c.want)
 		}
 	}
 }
