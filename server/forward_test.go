@@ -343,3 +343,37 @@ func TestActorServiceOfAnActorThatComesHere(t *testing.T) {
 		t.Errorf("got %v, %v", reply, err)
 	}
 }
+
+// TestAMoveFailsNoEventSource holds that an event source whose actor moves away as it is
+// opened is opened where the actor is: a browser would give up.
+func TestAMoveFailsNoEventSource(t *testing.T) {
+	t.Parallel()
+	var move atomic.Pointer[func()]
+	cluster, nodes := nodesOf(t, 2, func(cfg *Config) {
+		cfg.Registry = actors.NewRegistry()
+		actors.Register(cfg.Registry, counterv1connect.RegisterCounterHandler, func() *counter { return new(counter) },
+			actors.BeforeConnect(func(context.Context, actors.Attempt, *counterv1.SubscribeRequest) error {
+				if moves := move.Swap(nil); moves != nil {
+					(*moves)()
+				}
+				return nil
+			}))
+	})
+	key := nodes[1].keyOf(t)
+	ctx, _ := at(t.Context(), "actor-key", key)
+	if _, err := nodes[1].counters().Increment(ctx, &counterv1.IncrementRequest{Amount: 1}); err != nil {
+		t.Fatal(err)
+	}
+	moves := func() {
+		shard := store.ShardOf(store.Address{Namespace: "default", Type: counterType, Key: key}, 64)
+		if err := cluster.Move(t.Context(), shard, nodes[0].placement); err != nil {
+			t.Error(err)
+		}
+	}
+	move.Store(&moves)
+	b := &bundle{url: nodes[0].url}
+	stream := b.eventStream(t, nodes[0].client, "/actors/default/"+key+"/@/counter.v1.Counter/Subscribe", nil)
+	if status := stream.response.StatusCode; status != http.StatusOK {
+		t.Errorf("the stream is refused with %d", status)
+	}
+}

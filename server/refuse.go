@@ -21,8 +21,12 @@ func (rt *router) unknown(procedure string) error {
 	return unknownService.errorf("this server has no service %q", service)
 }
 
-// refuse answers with an error, in the caller's protocol.
+// refuse answers with an error, in the caller's protocol. The node that has passed a
+// request on learns that it is misrouted, also if the actor has moved only now.
 func (rt *router) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if rt.forwarded && misrouted(err) {
+		w.Header()[headerMisrouted] = valueTrue
+	}
 	rt.limitBody(w, r)
 	w.Header()["Cache-Control"] = valueNoStore
 	_ = rt.errors.Write(w, r, err) // the caller is gone
