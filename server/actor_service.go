@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
 	"github.com/troupe-dev/troupe/actors/store"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
@@ -302,6 +303,36 @@ func decodePageToken(token string, query store.ListQuery) (*store.Address, error
 		return nil, badPageToken.errorf("page_token belongs to another query")
 	}
 	return after, nil
+}
+
+// lifecycleReplies says of a reply of the ActorService that has more than limit bytes
+// that this is what is wrong. Connect's own error might be about the request.
+func lifecycleReplies(limit int) connect.ServerInterceptor {
+	return func(next connect.ServerFunc) connect.ServerFunc {
+		return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
+			if serviceName(spec.Procedure) == troupev1connect.ActorServiceName {
+				stream = &lifecycleStream{stream, spec, limit}
+			}
+			return next(ctx, spec, stream)
+		}
+	}
+}
+
+// lifecycleStream is one call of the ActorService.
+type lifecycleStream struct {
+	connect.ServerStream
+
+	spec  connect.Spec
+	limit int
+}
+
+// Send implements [connect.ServerStream].
+func (s *lifecycleStream) Send(reply any) error {
+	err := s.ServerStream.Send(reply)
+	if message, ok := reply.(proto.Message); ok && connect.CodeOf(err) == connect.CodeResourceExhausted {
+		return replyTooLarge(proto.Size(message), s.limit, s.spec.IdempotencyLevel != connect.IdempotencyNoSideEffects)
+	}
+	return err
 }
 
 // schema returns the service's descriptor.

@@ -12,6 +12,7 @@ import (
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
 	"github.com/troupe-dev/troupe/gen/go/troupe/v1/troupev1connect"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -185,4 +186,28 @@ func TestServerRole(t *testing.T) {
 	assertError(t, err, connect.CodePermissionDenied, "server_role_required", "troupe.v1")
 	_, err = service.Destroy(t.Context(), &troupev1.DestroyRequest{Address: address("a")})
 	assertError(t, err, connect.CodePermissionDenied, "server_role_required", "troupe.v1")
+}
+
+// TestActorServiceReplyTooLarge holds that the error about a reply that is too large is
+// about the reply, and does not deny what has been done.
+func TestActorServiceReplyTooLarge(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(cfg *Config) { cfg.Limits.ResponseBytes = 1 })
+	for _, c := range []struct {
+		procedure string
+		request   proto.Message
+		outcome   troupev1.Outcome_Outcome
+	}{
+		{troupev1connect.ActorServiceCreateProcedure, &troupev1.CreateRequest{Address: address("a")}, troupev1.Outcome_OUTCOME_COMMITTED},
+		{troupev1connect.ActorServiceListProcedure, &troupev1.ListRequest{}, troupev1.Outcome_OUTCOME_NOT_EXECUTED},
+	} {
+		body, err := proto.Marshal(c.request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := b.post(t, c.procedure, "application/grpc", nil, envelope(body))
+		if got.code != connect.CodeResourceExhausted.String() || got.reason != "reply_too_large" || got.outcome != c.outcome {
+			t.Errorf("%s: %+v", c.procedure, got)
+		}
+	}
 }

@@ -130,10 +130,15 @@ func (a *authenticator) authenticate(r *http.Request) (*http.Request, error) {
 	if a.failures != nil {
 		ip = hashKey(clientNetwork(r.RemoteAddr))
 		if wait := a.failures.wait(ip, time.Now()); wait > 0 {
-			return r, retryAfter(tooManyFailures.errorf("too many failed authentications from this address"), wait)
+			return r, tooManyFailuresOf(wait)
 		}
 	}
 	principal, err := a.ask(r)
+	if a.failures != nil {
+		if wait := a.count(r.Context(), ip, err != nil); wait > 0 {
+			return r, tooManyFailuresOf(wait)
+		}
+	}
 	if err == nil && strings.HasPrefix(principal.Subject, wire.SubjectOfActors) {
 		a.log.WarnContext(r.Context(), "the authentication hook gave a caller an actor's subject", "subject", principal.Subject)
 		return r, reservedSubject.errorf("subjects that begin with %q are those of actors", wire.SubjectOfActors)
@@ -141,11 +146,22 @@ func (a *authenticator) authenticate(r *http.Request) (*http.Request, error) {
 	if err == nil {
 		return r.WithContext(context.WithValue(r.Context(), principalKey{}, &principal)), nil
 	}
-	if a.failures != nil {
-		a.failures.take(ip, time.Now())
-		pause(r.Context(), a.delay)
-	}
 	return r, a.verdict(r.Context(), err)
+}
+
+// count counts a failure, and returns how long the address has to wait for having failed
+// too often meanwhile: who asks many times at once learns no more than one by one.
+func (a *authenticator) count(ctx context.Context, ip uint64, failed bool) time.Duration {
+	if !failed {
+		return a.failures.wait(ip, time.Now())
+	}
+	wait := a.failures.take(ip, time.Now())
+	pause(ctx, a.delay)
+	return wait
+}
+
+func tooManyFailuresOf(wait time.Duration) *connect.Error {
+	return retryAfter(tooManyFailures.errorf("too many failed authentications from this address"), wait)
 }
 
 // ask runs the hook.

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -226,5 +228,54 @@ func TestAuthFailuresPerIP(t *testing.T) {
 	}
 	if newAuthenticator(Config{Authenticate: byHeader}).failures != nil {
 		t.Error("failures are counted by default")
+	}
+}
+
+// TestAuthFailuresAtOnce holds that who tries many secrets at the same time learns no more
+// of them than one after the other.
+func TestAuthFailuresAtOnce(t *testing.T) {
+	t.Parallel()
+	const limit, tries = 2, 5
+	var asked sync.WaitGroup
+	asked.Add(tries + 1)
+	tried := make(chan struct{})
+	a := newAuthenticator(Config{
+		Authenticate: func(_ context.Context, header http.Header) (Principal, error) {
+			asked.Done()
+			asked.Wait()
+			if header.Get("Authorization") == "right" {
+				<-tried
+				return Principal{Subject: "ada"}, nil
+			}
+			return Principal{}, errors.New("no")
+		},
+		Limits: Limits{AuthTimeout: time.Minute, AuthFailuresPerIP: limit},
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	a.delay = time.Nanosecond
+	try := func(secret string) connect.Code {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
+		r.Header.Set("Authorization", secret)
+		if _, err := a.authenticate(r); err != nil {
+			return connect.CodeOf(err)
+		}
+		return 0
+	}
+	right := make(chan connect.Code, 1)
+	go func() { right <- try("right") }()
+	wrong := make(chan connect.Code, tries)
+	for range tries {
+		go func() { wrong <- try("wrong") }()
+	}
+	got := make(map[connect.Code]int)
+	for range tries {
+		got[<-wrong]++
+	}
+	close(tried)
+	if want := map[connect.Code]int{connect.CodeUnauthenticated: limit, connect.CodeResourceExhausted: tries - limit}; !maps.Equal(got, want) {
+		t.Errorf("wrong secrets: got %v, want %v", got, want)
+	}
+	if got := <-right; got != connect.CodeResourceExhausted {
+		t.Errorf("the right one after them: %v", got)
 	}
 }

@@ -69,8 +69,6 @@ func (s *clusterSettings) finish() error {
 		return errors.New("-cluster-listen needs a -cluster-secret-file, a -cluster-secret or a -cluster-cert")
 	case ways > 0 && s.listen == "":
 		return errors.New("a cluster secret or certificate needs a -cluster-listen")
-	case s.lameDuck < 0:
-		return errors.New("-lame-duck is negative")
 	}
 	if s.advertise != "" {
 		if _, _, err := net.SplitHostPort(s.advertise); err != nil {

@@ -145,25 +145,7 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("field %s is negative", name))
 		}
 	}
-	if !slices.Contains([]string{"auto", "on", "off"}, c.Reflection) {
-		errs = append(errs, fmt.Errorf("field Reflection is auto, on or off, not %q", c.Reflection))
-	}
-	for _, name := range c.Namespaces {
-		if name == "*" {
-			continue
-		}
-		if err := wire.CheckNamespace(name); err != nil {
-			errs = append(errs, fmt.Errorf("field Namespaces: %w", err))
-		}
-	}
-	if _, err := newProxies(c.TrustedProxies); err != nil {
-		errs = append(errs, fmt.Errorf("field TrustedProxies: %w", err))
-	}
-	for _, origin := range c.CORSOrigins {
-		if err := checkOrigin(origin); err != nil {
-			errs = append(errs, fmt.Errorf("field CORSOrigins: %w", err))
-		}
-	}
+	errs = append(errs, c.checkTexts(func(field string) string { return "field " + field }))
 	if err := checkListen(c.Listen, c.allowsExposure()); err != nil {
 		errs = append(errs, fmt.Errorf("field Listen: %w", err))
 	}
@@ -179,6 +161,31 @@ func (c Config) validate() error {
 		}
 	}
 	errs = append(errs, c.Limits.validate())
+	return errors.Join(errs...)
+}
+
+// checkTexts checks what is a text of some form. Called says what a field is called.
+func (c Config) checkTexts(called func(field string) string) error {
+	var errs []error
+	if !slices.Contains([]string{"auto", "on", "off"}, c.Reflection) {
+		errs = append(errs, fmt.Errorf("%s is auto, on or off, not %q", called("Reflection"), c.Reflection))
+	}
+	for _, name := range c.Namespaces {
+		if name == "*" {
+			continue
+		}
+		if err := wire.CheckNamespace(name); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", called("Namespaces"), err))
+		}
+	}
+	if _, err := newProxies(c.TrustedProxies); err != nil {
+		errs = append(errs, fmt.Errorf("%s: %w", called("TrustedProxies"), err))
+	}
+	for _, origin := range c.CORSOrigins {
+		if err := checkOrigin(origin); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", called("CORSOrigins"), err))
+		}
+	}
 	return errors.Join(errs...)
 }
 

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -194,4 +195,38 @@ func gzipped(t *testing.T, text string) []byte {
 		t.Fatal(err)
 	}
 	return buffer.Bytes()
+}
+
+// TestABodyThatNobodyReadsIsWaitedForInTime holds that who announces a body and does not
+// send it is answered or cut, also where nothing looks at bodies: net/http waits for one
+// before it answers.
+func TestABodyThatNobodyReadsIsWaitedForInTime(t *testing.T) {
+	t.Parallel()
+	b, _ := setupPages(t, func(cfg *Config) {
+		cfg.Limits.BodyTimeout, cfg.Limits.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond
+		cfg.Handlers = map[string]http.Handler{"/": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(make([]byte, 64<<10)) // more than net/http keeps back
+		})}
+	})
+	b.count(t, "a")
+	for name, request := range map[string]string{
+		"health":                "GET /healthz HTTP/1.1\r\n",
+		"readiness":             "HEAD /readyz HTTP/1.1\r\n",
+		"the description":       "GET /openapi.json HTTP/1.1\r\n",
+		"content of others":     "GET /index.html HTTP/1.1\r\n",
+		"an event source":       "GET /actors/default/a/@/counter.v1.Counter/Subscribe HTTP/1.1\r\nAccept: text/event-stream\r\n",
+		"a raw request":         "POST /actors/default/a" + rawBase + "/count HTTP/1.1\r\n",
+		"a raw request at once": "POST /actors/default/a" + rawBase + "/stay HTTP/1.1\r\n",
+	} {
+		conn := b.dial(t)
+		if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, request+"Host: localhost\r\nContent-Length: 1\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection is neither answered nor cut", name)
+		}
+	}
 }

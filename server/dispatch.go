@@ -78,7 +78,7 @@ func (e *edge) call(ctx context.Context, m *actors.Method, stream connect.Server
 		return x.refused(err)
 	}
 	if len(reply.Body) > e.replyBytes {
-		return replyTooLarge(len(reply.Body), e.replyBytes)
+		return replyTooLarge(len(reply.Body), e.replyBytes, true)
 	}
 	x.describe(&reply)
 	x.body = reply.Body

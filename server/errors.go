@@ -104,13 +104,17 @@ func (r refusal) unknownf(format string, args ...any) *connect.Error {
 	return withDetail(err, &troupev1.Outcome{Outcome: troupev1.Outcome_OUTCOME_UNKNOWN})
 }
 
-// replyTooLarge is the error about a reply that the server may not send though the turn
-// that made it has been committed: at a node with a higher limit, or under an
-// idempotency key for a caller with a shorter encoding.
-func replyTooLarge(size, limit int) *connect.Error {
+// replyTooLarge is the error about a reply that the server may not send. What made it
+// may have been committed: by the ActorService, or by a turn at a node with a higher
+// limit, or under an idempotency key for a caller with a shorter encoding.
+func replyTooLarge(size, limit int, committed bool) *connect.Error {
+	outcome := troupev1.Outcome_OUTCOME_NOT_EXECUTED
+	if committed {
+		outcome = troupev1.Outcome_OUTCOME_COMMITTED
+	}
 	err := connect.Errorf(connect.CodeResourceExhausted, "the reply has %d bytes and may have %d", size, limit)
 	err = withDetail(err, &errdetails.ErrorInfo{Reason: "reply_too_large", Domain: errorDomain})
-	return withDetail(err, &troupev1.Outcome{Outcome: troupev1.Outcome_OUTCOME_COMMITTED})
+	return withDetail(err, &troupev1.Outcome{Outcome: outcome})
 }
 
 // retryAfter says when to try again.

@@ -51,7 +51,11 @@ func (s *eventSource) serve(w http.ResponseWriter, r *http.Request, found *route
 		s.router.refuse(w, r, crossOrigin.errorf("a page of %s may not subscribe: name the origin in -cors-origins", r.Header.Get("Origin")))
 		return
 	}
-	x, err := s.exchange(r, s.methods[found.spec.Procedure])
+	r, err := s.router.skipBody(w, r)
+	var x *exchange
+	if err == nil {
+		x, err = s.exchange(r, s.methods[found.spec.Procedure])
+	}
 	if err == nil {
 		_, err = s.edge.fairnessOf(r.Context()).count(&x.call.Target, r.RemoteAddr)
 	}

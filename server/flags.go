@@ -137,14 +137,49 @@ func (s *settings) configFlag(f *flag.FlagSet) {
 // parse reads the settings of a server.
 func parse(args []string, env func(string) string, output io.Writer) (*settings, error) {
 	s := new(settings)
-	words, err := s.read(s.flags(output), args, env)
+	f := s.flags(output)
+	words, err := s.read(f, args, env)
 	if err != nil {
 		return nil, err
 	}
 	if len(words) > 0 {
 		return nil, fmt.Errorf("unexpected argument %q: every setting is a flag, and the one command, cluster, comes first", words[0])
 	}
+	if err := errors.Join(checkSigns(f), s.withDefaults().checkTexts(flagOf)); err != nil {
+		return nil, err
+	}
 	return s, s.finish()
+}
+
+// checkSigns refuses numbers and times that are negative and must not be.
+func checkSigns(f *flag.FlagSet) error {
+	var errs []error
+	f.VisitAll(func(set *flag.Flag) {
+		value, ok := set.Value.(flag.Getter)
+		if !ok || set.Name == "min-free-bytes" {
+			return
+		}
+		negative := false
+		switch number := value.Get().(type) {
+		case int:
+			negative = number < 0
+		case int64:
+			negative = number < 0
+		case time.Duration:
+			negative = number < 0
+		}
+		if negative {
+			errs = append(errs, fmt.Errorf("-%s is negative", set.Name))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// flagOf is the flag of a field that [Config.checkTexts] is about.
+func flagOf(field string) string {
+	return map[string]string{
+		"Reflection": "-reflection", "Namespaces": "-namespaces", "TrustedProxies": "-trusted-proxies", "CORSOrigins": "-cors-origins",
+	}[field]
 }
 
 // read sets the flags of f out of args, then out of env those that args leave out, then

@@ -79,7 +79,6 @@ func (rt *router) place(w http.ResponseWriter, r *http.Request, spec *connect.Sp
 
 // misplaced answers a request that another node has passed on to the wrong one.
 func (c *peers) misplaced(rt *router, w http.ResponseWriter, r *http.Request) *http.Request {
-	w.Header()[headerMisrouted] = valueTrue
 	rt.refuse(w, r, notOwner())
 	return nil
 }

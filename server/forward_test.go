@@ -12,12 +12,16 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 	"github.com/coder/websocket"
 	"github.com/troupe-dev/troupe/actors"
+	"github.com/troupe-dev/troupe/actors/placement"
+	"github.com/troupe-dev/troupe/actors/placement/placementtest"
+	"github.com/troupe-dev/troupe/actors/store"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
 	troupev1 "github.com/troupe-dev/troupe/gen/go/troupe/v1"
@@ -294,4 +298,82 @@ func TestAConnectionOfNodesEndsWithAFarewell(t *testing.T) {
 		t.Fatalf("the connection ends with %v, %v", response, err)
 	}
 	_ = response.Body.Close()
+}
+
+// seeker is a node to which a shard moves while it asks who holds it.
+type seeker struct {
+	*placementtest.Node
+
+	asks atomic.Pointer[func()]
+}
+
+func (s *seeker) Route(shard uint16) (placement.Route, bool) {
+	if s.asks.Load() != nil {
+		return placement.Route{}, false
+	}
+	return s.Node.Route(shard)
+}
+
+func (s *seeker) Refresh(ctx context.Context, shard uint16) (placement.Route, bool, error) {
+	if asks := s.asks.Swap(nil); asks != nil {
+		(*asks)()
+	}
+	return s.Node.Refresh(ctx, shard)
+}
+
+// TestActorServiceOfAnActorThatComesHere holds that a request about an actor which moves to
+// the very node that looks for it is answered there.
+func TestActorServiceOfAnActorThatComesHere(t *testing.T) {
+	t.Parallel()
+	var seekers []*seeker
+	cluster, nodes := nodesOf(t, 2, func(cfg *Config) {
+		s := &seeker{Node: cfg.Cluster.Placement.(*placementtest.Node)}
+		cfg.Cluster.Placement, seekers = s, append(seekers, s)
+	})
+	key := nodes[1].keyOf(t)
+	shard := store.ShardOf(store.Address{Namespace: "default", Type: counterType, Key: key}, 64)
+	move := func() {
+		if err := cluster.Move(t.Context(), shard, nodes[0].placement); err != nil {
+			t.Error(err)
+		}
+	}
+	seekers[0].asks.Store(&move)
+	service := troupev1connect.NewActorServiceClient(connect.NewClient(connecthttp.NewTransport(nodes[0].client, nodes[0].url)))
+	if reply, err := service.GetOrCreate(t.Context(), &troupev1.GetOrCreateRequest{Address: address(key)}); err != nil || !reply.GetCreated() {
+		t.Errorf("got %v, %v", reply, err)
+	}
+}
+
+// TestAMoveFailsNoEventSource holds that an event source whose actor moves away as it is
+// opened is opened where the actor is: a browser would give up.
+func TestAMoveFailsNoEventSource(t *testing.T) {
+	t.Parallel()
+	var move atomic.Pointer[func()]
+	cluster, nodes := nodesOf(t, 2, func(cfg *Config) {
+		cfg.Registry = actors.NewRegistry()
+		actors.Register(cfg.Registry, counterv1connect.RegisterCounterHandler, func() *counter { return new(counter) },
+			actors.BeforeConnect(func(context.Context, actors.Attempt, *counterv1.SubscribeRequest) error {
+				if moves := move.Swap(nil); moves != nil {
+					(*moves)()
+				}
+				return nil
+			}))
+	})
+	key := nodes[1].keyOf(t)
+	ctx, _ := at(t.Context(), "actor-key", key)
+	if _, err := nodes[1].counters().Increment(ctx, &counterv1.IncrementRequest{Amount: 1}); err != nil {
+		t.Fatal(err)
+	}
+	moves := func() {
+		shard := store.ShardOf(store.Address{Namespace: "default", Type: counterType, Key: key}, 64)
+		if err := cluster.Move(t.Context(), shard, nodes[0].placement); err != nil {
+			t.Error(err)
+		}
+	}
+	move.Store(&moves)
+	b := &bundle{url: nodes[0].url}
+	stream := b.eventStream(t, nodes[0].client, "/actors/default/"+key+"/@/counter.v1.Counter/Subscribe", nil)
+	if status := stream.response.StatusCode; status != http.StatusOK {
+		t.Errorf("the stream is refused with %d", status)
+	}
 }

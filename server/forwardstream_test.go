@@ -48,6 +48,29 @@ func TestASharedStreamCarriesActorsOfOtherNodes(t *testing.T) {
 	}
 }
 
+// TestAHeaderOfAnyBytesTravels holds that a header which is not UTF-8, as proxies write
+// some, keeps no shared stream from an actor of another node.
+func TestAHeaderOfAnyBytesTravels(t *testing.T) {
+	t.Parallel()
+	said := make(chan string, 1)
+	_, nodes := nodesOf(t, 2, func(cfg *Config) {
+		cfg.Registry = actors.NewRegistry()
+		actors.Register(cfg.Registry, counterv1connect.RegisterCounterHandler, func() *counter { return new(counter) },
+			actors.BeforeConnect(func(_ context.Context, a actors.Attempt, _ *counterv1.SubscribeRequest) error {
+				said <- a.Header.Get("X-City")
+				return nil
+			}))
+	})
+	service := troupev1connect.NewActorServiceClient(connect.NewClient(connecthttp.NewTransport(nodes[0].client, nodes[0].url)))
+	w := openWatch(t, service, []*troupev1.Subscription{counterNamed(1, nodes[1].keyOf(t))}, "X-City", "S\xe3o Paulo")
+	if frame := w.next(t); frame.GetEvent() == nil {
+		t.Fatalf("got %v", frame)
+	}
+	if got := <-said; got != "S\uFFFDo Paulo" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestASharedStreamIsChangedThroughAnyNode holds that calls about a shared stream reach
 // the node that holds it, whichever they come to, with who sent them and their headers:
 // the balancer in front of a cluster knows nothing of streams.

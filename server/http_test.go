@@ -318,6 +318,8 @@ func TestCapTimeout(t *testing.T) {
 		{"Grpc-Timeout", "100m", "100m"},
 		{"Grpc-Timeout", "99999999H", "300000m"},
 		{"Grpc-Timeout", "301S", "300000m"},
+		{"Grpc-Timeout", "0099999999S", "300000m"},   // Connect takes it
+		{"Grpc-Timeout", "100000000S", "100000000S"}, // Connect refuses it
 		{"Grpc-Timeout", "5x", "5x"},
 	} {
 		header := http.Header{c.name: {c.value}}
@@ -325,5 +327,10 @@ func TestCapTimeout(t *testing.T) {
 		if got := header.Get(c.name); got != c.want {
 			t.Errorf("%s %s: got %s, want %s", c.name, c.value, got, c.want)
 		}
+	}
+	short := http.Header{"Connect-Timeout-Ms": {"9999"}}
+	capTimeout(short, time.Second)
+	if got := short.Get("Connect-Timeout-Ms"); got != "1000" {
+		t.Errorf("9999 with a limit of 1 s: got %s", got)
 	}
 }

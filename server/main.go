@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -96,12 +98,11 @@ func exitCode(err error, stderr io.Writer) int {
 }
 
 // heapFloor is up to where the heap of a program may grow before it is collected: where
-// load is shed by its size, that is below the first mark of it.
+// load is shed by its size, which a limit of GOMEMLIMIT has too, that is below the first
+// mark of it.
 func heapFloor(memoryLimit int64) uint64 {
-	if memoryLimit > 0 {
-		return min(heapfloor.Floor, uint64(memoryLimit)/2)
-	}
-	return heapfloor.Floor
+	limit := cmp.Or(memoryLimit, debug.SetMemoryLimit(-1))
+	return min(heapfloor.Floor, uint64(limit)/2)
 }
 
 // closeReserve is what a stop leaves of the grace period for the store to close, of a

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/troupe-dev/troupe/actors/store/memory"
 	"github.com/troupe-dev/troupe/gen/go/counter/v1/counterv1connect"
+	"github.com/troupe-dev/troupe/internal/heapfloor"
 )
 
 func noEnv(string) string { return "" }
@@ -192,6 +194,16 @@ func TestExitCode(t *testing.T) {
 		"usage":   {[]string{"-listen"}, exitUsage},
 		"exposed": {[]string{"-listen", "0.0.0.0:0"}, exitUsage},
 		"store":   {[]string{"-listen", "127.0.0.1:0", "-data-dir", "/dev/null/x"}, exitFailure},
+
+		// With a store that does not open: the settings are looked at before.
+		"-max-calls is negative":    {[]string{"-data-dir", "/dev/null/x", "-max-calls", "-1"}, exitUsage},
+		"-idle-timeout is negative": {[]string{"-data-dir", "/dev/null/x", "-idle-timeout", "-1s"}, exitUsage},
+		"-grace-period is negative": {[]string{"-data-dir", "/dev/null/x", "-grace-period", "-1s"}, exitUsage},
+		"-memory-limit is negative": {[]string{"-data-dir", "/dev/null/x", "-memory-limit", "-1"}, exitUsage},
+		"-cors-origins: ":           {[]string{"-data-dir", "/dev/null/x", "-cors-origins", "example.com"}, exitUsage},
+		"-trusted-proxies: ":        {[]string{"-data-dir", "/dev/null/x", "-trusted-proxies", "proxy"}, exitUsage},
+		"-namespaces: ":             {[]string{"-data-dir", "/dev/null/x", "-namespaces", "Acme"}, exitUsage},
+		"-reflection is auto":       {[]string{"-data-dir", "/dev/null/x", "-reflection", "maybe"}, exitUsage},
 	} {
 		var output bytes.Buffer
 		if got := exitCode(p.run(t.Context(), c.args, noEnv, &output), &output); got != c.want {
@@ -199,6 +211,28 @@ func TestExitCode(t *testing.T) {
 		}
 		if usage := "Usage: " + filepath.Base(os.Args[0]) + " [flags]"; name == "help" && !strings.HasPrefix(output.String(), usage) {
 			t.Errorf("%s does not begin with %q:\n%s", name, usage, &output)
+		}
+		if len(c.args) == 4 && c.want == exitUsage && !strings.Contains(output.String(), name) {
+			t.Errorf("%s is not in\n%s", name, &output)
+		}
+	}
+}
+
+// TestHeapFloor holds that the heap is collected before it comes to the first mark of load
+// that is shed, by whichever limit that is.
+func TestHeapFloor(t *testing.T) { //nolint:paralleltest // it sets the limit of the process
+	none := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(none)
+	for _, c := range []struct{ process, flag, want int64 }{
+		{none, 0, heapfloor.Floor},
+		{none, 1 << 40, heapfloor.Floor},
+		{none, 50 << 20, 25 << 20},
+		{50 << 20, 0, 25 << 20},
+		{100 << 20, 50 << 20, 25 << 20},
+	} {
+		debug.SetMemoryLimit(c.process)
+		if got := heapFloor(c.flag); got != uint64(c.want) {
+			t.Errorf("GOMEMLIMIT %d, -memory-limit %d: %d, want %d", c.process, c.flag, got, c.want)
 		}
 	}
 }

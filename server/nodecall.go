@@ -5,6 +5,7 @@ package server
 
 import (
 	"fmt"
+	"strings"
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
@@ -100,13 +101,18 @@ func idOf(encoded []byte, id *store.ID) error {
 	return nil
 }
 
+// fieldsOf encodes headers. They may have any bytes, and a message of the nodes has text.
 func fieldsOf(header *connect.Header) []*nodev1.Field {
 	if header == nil || header.Len() == 0 {
 		return nil
 	}
 	fields := make([]*nodev1.Field, 0, header.Len())
 	for name, values := range header.All() {
-		fields = append(fields, &nodev1.Field{Name: name, Values: values})
+		valid := make([]string, len(values))
+		for n, value := range values {
+			valid[n] = strings.ToValidUTF8(value, "\uFFFD")
+		}
+		fields = append(fields, &nodev1.Field{Name: name, Values: valid})
 	}
 	return fields
 }

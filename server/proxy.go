@@ -48,8 +48,8 @@ func (p proxies) trust(address netip.Addr) bool {
 }
 
 // reveal gives a request that came by a trusted proxy the address of the client that
-// the proxy speaks for, in place of the proxy's own. A client from elsewhere has not
-// come in by the loopback interface, even if its proxy has.
+// the proxy speaks for, in place of the proxy's own. A client from elsewhere, or from
+// nobody knows where, has not come in by the loopback interface, even if its proxy has.
 func (p proxies) reveal(r *http.Request) *http.Request {
 	if len(p) == 0 {
 		return r
@@ -59,23 +59,25 @@ func (p proxies) reveal(r *http.Request) *http.Request {
 		return r
 	}
 	from := peer.Addr().Unmap()
-	client := p.client(r.Header, from)
-	if client == from {
+	client, known := p.client(r.Header, from)
+	if client == from && known {
 		return r
 	}
 	ctx := r.Context()
-	if !client.IsLoopback() {
+	if !known || !client.IsLoopback() {
 		ctx = context.WithValue(ctx, loopbackKey{}, false)
 	}
 	revealed := r.WithContext(ctx)
-	revealed.RemoteAddr = netip.AddrPortFrom(client, 0).String()
+	if client != from {
+		revealed.RemoteAddr = netip.AddrPortFrom(client, 0).String()
+	}
 	return revealed
 }
 
-// client returns the newest address in the headers that is not a trusted proxy's. A
-// header that a proxy does not write is the client's own invention, so where both
-// headers are there and differ, none is believed.
-func (p proxies) client(header http.Header, peer netip.Addr) netip.Addr {
+// client returns the newest address in the headers that is not a trusted proxy's, and
+// whether that is the client's. A header that a proxy does not write is the client's own
+// invention, so where both headers are there and differ, none is believed.
+func (p proxies) client(header http.Header, peer netip.Addr) (client netip.Addr, known bool) {
 	forwarded, forwardedFor := header[headerForwarded], header[headerForwardedFor]
 	switch {
 	case len(forwarded) == 0:
@@ -83,27 +85,28 @@ func (p proxies) client(header http.Header, peer netip.Addr) netip.Addr {
 	case len(forwardedFor) == 0:
 		return p.walk(forwardedHops(forwarded), peer)
 	}
-	a, b := p.walk(forwardedHops(forwarded), peer), p.walk(forwardedForHops(forwardedFor), peer)
+	a, knownA := p.walk(forwardedHops(forwarded), peer)
+	b, knownB := p.walk(forwardedForHops(forwardedFor), peer)
 	if a != b {
-		return peer
+		return peer, false
 	}
-	return a
+	return a, knownA && knownB
 }
 
 // walk goes back from peer, whom it trusts, as far as it trusts. Each hop was written
 // by the one after it.
-func (p proxies) walk(hops []string, peer netip.Addr) netip.Addr {
-	client := peer
+func (p proxies) walk(hops []string, peer netip.Addr) (client netip.Addr, known bool) {
+	client = peer
 	for n := len(hops) - 1; n >= max(0, len(hops)-maxHops); n-- {
 		address, ok := hopAddress(hops[n])
 		if !ok {
-			return client // someone unknown, who came by the proxy that is known
+			return client, false // someone unknown, who came by the proxy that is known
 		}
 		if client = address; !p.trust(client) {
-			return client
+			return client, true
 		}
 	}
-	return client
+	return client, len(hops) <= maxHops
 }
 
 // hopAddress reads 192.0.2.1, 192.0.2.1:80, 2001:db8::1, [2001:db8::1] and

@@ -53,7 +53,7 @@ func TestTrustedProxies(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: got %s, want %s", name, got, c.want)
 		}
-		if moved := c.want != netip.MustParseAddr(c.peer).Unmap().String(); fromLoopback(revealed.Context()) == moved {
+		if named := c.forwarded != nil || c.forwardedFor != nil; fromLoopback(revealed.Context()) == (named && trusted.trust(netip.MustParseAddr(c.peer).Unmap())) {
 			t.Errorf("%s: the client counts as local: %t", name, fromLoopback(revealed.Context()))
 		}
 	}
@@ -112,6 +112,13 @@ func TestProxyGivesNoRole(t *testing.T) {
 	var anonymous *authenticator
 	if anonymous.serverRole(p.reveal(r).Context()) {
 		t.Error("a client from elsewhere has the server role")
+	}
+	for header, invented := range map[string]string{"Forwarded": "for=1.1.1.1", "X-Forwarded-For": "unknown"} {
+		by := r.Clone(r.Context())
+		by.Header.Set(header, invented) // the proxy writes the other one, or hides its client
+		if anonymous.serverRole(p.reveal(by).Context()) {
+			t.Errorf("a client whom %s: %s hides has the server role", header, invented)
+		}
 	}
 	r.Header.Set("X-Forwarded-For", "127.0.0.1")
 	if !anonymous.serverRole(p.reveal(r).Context()) {

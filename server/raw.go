@@ -84,6 +84,7 @@ func (s *raw) serve(w http.ResponseWriter, r *http.Request, address *urlAddress)
 		return
 	}
 	defer s.router.leaveStream(share)
+	defer s.router.limitBody(w, r) // what the handler has left of it
 	if c := s.router.cluster; c != nil && !c.host.Admits(&call.Target) {
 		if s.router.forwarded {
 			c.misplaced(s.router, w, r)

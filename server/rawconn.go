@@ -47,7 +47,10 @@ var (
 func newRawExchange(ctx context.Context, w http.ResponseWriter, body io.ReadCloser, limits *Limits) *rawExchange {
 	x := &rawExchange{ResponseWriter: w, limit: limits.WriteTimeout}
 	control := http.NewResponseController(w)
-	x.writing.bite = func() { _ = control.SetWriteDeadline(longAgo) }
+	x.writing.bite = func() {
+		_ = control.SetReadDeadline(longAgo) // net/http waits for the rest of the body before it writes
+		_ = control.SetWriteDeadline(longAgo)
+	}
 	x.body = &rawBody{ReadCloser: body, limit: limits.BodyTimeout}
 	x.body.reading.bite = func() { _ = control.SetReadDeadline(longAgo) }
 	x.unwatch = context.AfterFunc(ctx, x.end)

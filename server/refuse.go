@@ -21,8 +21,12 @@ func (rt *router) unknown(procedure string) error {
 	return unknownService.errorf("this server has no service %q", service)
 }
 
-// refuse answers with an error, in the caller's protocol.
+// refuse answers with an error, in the caller's protocol. The node that has passed a
+// request on learns that it is misrouted, also if the actor has moved only now.
 func (rt *router) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if rt.forwarded && misrouted(err) {
+		w.Header()[headerMisrouted] = valueTrue
+	}
 	rt.limitBody(w, r)
 	w.Header()["Cache-Control"] = valueNoStore
 	_ = rt.errors.Write(w, r, err) // the caller is gone
@@ -34,6 +38,26 @@ func (rt *router) limitBody(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(rt.limits.BodyTimeout)) // if it can
 	}
+}
+
+// skipBody reads a body that means nothing, in time: net/http would do so before it
+// answers, and wait without end. It returns r without the body.
+func (rt *router) skipBody(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	if r.ContentLength == 0 {
+		return r, nil
+	}
+	guard := newGuard(rt.guards, w, r, &rt.limits, rt.errors)
+	n, err := io.Copy(io.Discard, io.LimitReader(r.Body, int64(rt.limits.RequestBytes)+1))
+	guard.release()
+	switch {
+	case err != nil:
+		return r, receiveError(err)
+	case n > int64(rt.limits.RequestBytes):
+		return r, tooLarge.errorf("a request has at most %d bytes", rt.limits.RequestBytes)
+	}
+	r = r.WithContext(r.Context())
+	r.Body, r.ContentLength = http.NoBody, 0
+	return r, nil
 }
 
 // refuseHost answers a request to a name that is not the server's.

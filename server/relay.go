@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/troupe-dev/troupe/gen/go/troupe/v1/troupev1connect"
 	"github.com/troupe-dev/troupe/internal/wire"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
@@ -38,15 +40,39 @@ func (c *peers) relay(next connect.ServerFunc) connect.ServerFunc {
 		}
 		var response any
 		if reading.elsewhere != nil {
-			response, err = c.askOwner(ctx, spec, reading)
+			response, err = c.askOwner(ctx, spec, reading, func() error {
+				return next(ctx, spec, &readAlready{ServerStream: stream, request: reading.request})
+			})
 		} else {
 			response, err = c.askHolder(ctx, spec, reading)
 		}
-		if err != nil {
+		if err != nil || response == nil {
 			return err
 		}
 		return stream.Send(response)
 	}
+}
+
+// readAlready is a call whose request has been read.
+type readAlready struct {
+	connect.ServerStream
+
+	request any
+}
+
+// Receive implements [connect.ServerStream].
+func (r *readAlready) Receive(dst any) error {
+	if r.request == nil {
+		return io.EOF
+	}
+	from, ok := r.request.(proto.Message)
+	into, ok2 := dst.(proto.Message)
+	if !ok || !ok2 {
+		return fmt.Errorf("a request is a %T", dst)
+	}
+	proto.Merge(into, from)
+	r.request = nil
+	return nil
 }
 
 // addressed looks for the address in a request of the ActorService. One about an
@@ -107,12 +133,17 @@ func targetOfAddress(address *troupev1.Address) (target actors.Target, ok bool) 
 	return target, err == nil
 }
 
-// askOwner asks one node after another until one answers that runs the actor.
-func (c *peers) askOwner(ctx context.Context, spec connect.Spec, read *addressed) (any, error) {
+// askOwner asks one node after another until one answers that runs the actor. If this
+// one has come to run it, here answers, and there is no response to send.
+func (c *peers) askOwner(ctx context.Context, spec connect.Spec, read *addressed, here func() error) (any, error) {
 	search := placement.Search{Placement: c.placement, Shard: c.host.ShardOf(read.elsewhere)}
 	for {
-		verdict := notOwner()
-		if node, ok := search.Elsewhere(); ok {
+		var verdict error = notOwner()
+		if c.host.Admits(read.elsewhere) {
+			if verdict = here(); !misrouted(verdict) {
+				return nil, verdict
+			}
+		} else if node, ok := search.Elsewhere(); ok {
 			sent, watch := c.watched(ctx, node, search.Shard)
 			response, err := c.ask(sent, node, spec, read.request)
 			watch.stop()

@@ -53,6 +53,7 @@ type router struct {
 	calls         *gate
 	subscriptions *gate
 	probes        *gate // of subscriptions, those that need no principal
+	checks        *gate // likewise of calls
 	guards        *sync.Pool
 
 	principalCalls, principalStreams *shares
@@ -69,6 +70,7 @@ func newRouter(limits Limits, errors *connecthttp.ErrorWriter) *router {
 		calls:         newGate(limits.Calls),
 		subscriptions: newGate(limits.Subscriptions),
 		probes:        newGate(max(limits.Subscriptions/probeShare, 1)),
+		checks:        newGate(max(limits.Calls/probeShare, 1)),
 		guards:        newGuards(),
 
 		principalCalls:   newShares(limits.CallsPerPrincipal),
@@ -176,7 +178,7 @@ func (rt *router) serveElse(w http.ResponseWriter, r *http.Request) {
 		rt.refuse(w, r, rt.unknown(r.URL.Path))
 		return
 	}
-	if pattern == "" {
+	if pattern == "" || r.Method == http.MethodGet || r.Method == http.MethodHead {
 		rt.limitBody(w, r)
 	}
 	rt.extra.ServeHTTP(w, r)
@@ -229,6 +231,13 @@ func (rt *router) admit(w http.ResponseWriter, r *http.Request, found *route) bo
 
 // serveUnary serves a call.
 func (rt *router) serveUnary(w http.ResponseWriter, r *http.Request, found *route) {
+	if found.open {
+		if !rt.checks.enter() {
+			rt.refuse(w, r, retryAfter(tooManyCalls.errorf("this server has %d calls in flight that ask for its health", rt.checks.limit), busyDelay))
+			return
+		}
+		defer rt.checks.leave()
+	}
 	if !rt.calls.enter() {
 		rt.refuse(w, r, retryAfter(tooManyCalls.errorf("this server has %d calls in flight", rt.limits.Calls), busyDelay))
 		return
@@ -261,7 +270,8 @@ func (rt *router) serveUnary(w http.ResponseWriter, r *http.Request, found *rout
 	guard.release()
 }
 
-// probeShare is the part of all subscriptions that may be of those whom nobody knows.
+// probeShare is the part of all calls, and of all subscriptions, that may be of those
+// whom nobody knows.
 const probeShare = 10
 
 // busyDelay is when a refused caller should try again.

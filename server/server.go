@@ -87,7 +87,7 @@ func (s *Server) build(validator *validator) error {
 	}
 	codecs := newCodecs(s.cfg.StrictJSON)
 	others := make(otherServices)
-	interceptors := []connect.ServerInterceptor{guarded(s.cfg.Logger, others)}
+	interceptors := []connect.ServerInterceptor{guarded(s.cfg.Logger, others), lifecycleReplies(s.cfg.Limits.ResponseBytes)}
 	if s.cluster != nil {
 		interceptors = append(interceptors, s.cluster.relay)
 	}

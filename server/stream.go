@@ -58,7 +58,7 @@ func (m *messages) Send(message proto.Message) (err error) {
 		return fmt.Errorf("encode a message: %w", err)
 	}
 	if len(m.body) > m.limit {
-		return replyTooLarge(len(m.body), m.limit)
+		return replyTooLarge(len(m.body), m.limit, true)
 	}
 	return m.write(func() error { return m.stream.Send(&m.body) })
 }

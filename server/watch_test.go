@@ -322,6 +322,30 @@ func (b *bundle) dammed(t *testing.T) (*dammedWriter, <-chan struct{}) {
 	return w, done
 }
 
+// TestWatchBoundsWhatHasEnded holds that what ends at once on a stream whose peer reads
+// nothing keeps its place until its last frame can be written.
+func TestWatchBoundsWhatHasEnded(t *testing.T) {
+	t.Parallel()
+	b := setup(t, func(cfg *Config) { cfg.Limits.WriteTimeout = time.Minute })
+	dammed, _ := b.dammed(t)
+	w := &watching{client: b.watchers()["connect-proto-h1"]}
+	dammed.await(func() bool { w.opened = dammed.framesLocked(t)[0].GetOpened(); return true })
+	nobody := func(number uint32) *troupev1.Subscription {
+		return &troupev1.Subscription{Number: number, Type: "nobody.v1.Nobody"}
+	}
+	number, err := uint32(2), error(nil)
+	for number < 2*maxCarried && err == nil {
+		number++
+		err = w.add(t, nobody(number))
+	}
+	assertError(t, err, connect.CodeResourceExhausted, "too_many_subscriptions_of_stream", "troupe.v1")
+	dammed.dam(false)
+	dammed.await(func() bool { return len(dammed.framesLocked(t)) == int(number) }) // three, and of each since 3 one
+	if err := w.add(t, nobody(number)); err != nil {
+		t.Errorf("after their last frames: %v", err)
+	}
+}
+
 // TestWatchCutsTheSlowOne holds that of a peer that reads too slowly only the
 // subscription whose buffer overflows is cut.
 func TestWatchCutsTheSlowOne(t *testing.T) {

@@ -46,18 +46,26 @@ func (w *watch) carry(ctx, own context.Context, request *troupev1.Subscription) 
 	}
 }
 
-// run runs the subscription. Its place is free before its last frame is sent.
+// run runs the subscription. Its place is free when its last frame is about to be
+// written, no earlier: what waits for a peer that reads nothing is bounded too.
 func (c *carried) run(ctx context.Context) {
 	err := c.serve(ctx)
 	if ctx.Err() != nil {
 		err = nil // removed
 	}
+	c.end(err)
+	c.leave() // of a stream that is over
+}
+
+// leave gives the subscription's place back, once.
+func (c *carried) leave() {
 	w := c.watch
 	w.mu.Lock()
-	w.carried[c.number]()
-	delete(w.carried, c.number)
-	w.mu.Unlock()
-	c.end(err)
+	defer w.mu.Unlock()
+	if cancel := w.carried[c.number]; cancel != nil {
+		cancel()
+		delete(w.carried, c.number)
+	}
 }
 
 // serve runs the subscription to its end, within the same bounds as one that has a
@@ -131,7 +139,7 @@ func (c *carried) end(err error) {
 			ended.Error.Details = append(ended.Error.Details, &troupev1.SubscriptionError_Detail{Type: detail.Type, Value: detail.Value})
 		}
 	}
-	_ = c.watch.out.send(&troupev1.WatchFrame{ // a stream that fails ends by itself
+	_ = c.watch.out.sendAfter(c.leave, &troupev1.WatchFrame{ // a stream that fails ends by itself
 		Subscription: c.number, Frame: &troupev1.WatchFrame_Ended{Ended: ended},
 	})
 }

@@ -83,6 +83,14 @@ func (w *watchWriter) event(number uint32, frame *actors.Frame, more bool) error
 // send writes a frame that is made for this stream alone.
 func (w *watchWriter) send(frame *troupev1.WatchFrame) error { return w.encode(frame, false) }
 
+// sendAfter is send that calls do when it is the frame's turn, unless the stream is over.
+func (w *watchWriter) sendAfter(do func(), frame *troupev1.WatchFrame) error {
+	return w.write(false, false, func(dst []byte) ([]byte, error) {
+		do()
+		return w.codec.Append(dst, frame)
+	})
+}
+
 // finish writes the stream's last frame.
 func (w *watchWriter) finish(frame *troupev1.WatchFrame) error { return w.encode(frame, true) }
 
