@@ -54,8 +54,9 @@ type attempt struct {
 // runSchedule is how rows of schedules are settled.
 func (h *Host) runSchedule(ctx context.Context, addr store.Address, row store.DueRow) error {
 	a := &attempt{host: h, typ: h.types[addr.Type], addr: addr, id: row.ID, key: string(row.Key)}
-	if known := h.crashes.get(addr); known.refuses(time.Now()) {
-		return known.refusal(time.Now())
+	known := h.crashes.get(addr)
+	if err := known.refusal(time.Now()); err != nil {
+		return err
 	}
 	if a.last = a.isLast(row.Value); a.last {
 		if !h.lastTries.begin() {
