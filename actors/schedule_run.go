@@ -307,9 +307,9 @@ func (a *attempt) fail(t *turn, failed error) error {
 	}
 	s.ClaimedBy, s.FailedAt = 0, now.UnixMicro()
 	if authored, ok := errors.AsType[*Error](failed); ok {
-		s.LastError = authored.Error()
+		s.LastError = failureText(authored.Error())
 	} else {
-		s.LastError = wireError(t, a.host.log, a.method, failed).Error()
+		s.LastError = failureText(wireError(t, a.host.log, a.method, failed).Error())
 	}
 	if s.GetAttempts() >= s.GetMaxAttempts() {
 		return a.giveUp(t, s, now)
