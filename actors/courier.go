@@ -239,7 +239,8 @@ var errUnknownReceiver = errors.New("actors: this server has no such method")
 func isVerdict(err error) bool {
 	refused, ok := errors.AsType[*refusalError](err)
 	if !ok {
-		return !errors.Is(err, errUnknownReceiver)
+		_, authored := errors.AsType[*Error](err)
+		return authored || !errors.Is(err, errUnknownReceiver) && !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrFenced)
 	}
 	if info := errorInfo(refused.wire); info != nil && info.GetDomain() != runtimeDomain {
 		return true // its author's, from another node

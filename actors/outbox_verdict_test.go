@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,8 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
+	"github.com/troupe-dev/troupe/actors/store"
+	"github.com/troupe-dev/troupe/actors/store/memory"
 	counterv1 "github.com/troupe-dev/troupe/gen/go/counter/v1"
 )
 
@@ -82,4 +85,42 @@ func TestP29_WhateverARunSaysIsKept(t *testing.T) {
 			})
 		})
 	}
+}
+
+// unreadableB is a store that cannot read the actor b for a while.
+type unreadableB struct {
+	store.Store
+
+	down atomic.Bool
+}
+
+func (s *unreadableB) Load(ctx context.Context, addr store.Address) (store.Record, error) {
+	if addr.Key == "b" && s.down.Load() {
+		return store.Record{}, fmt.Errorf("%w: it is away", store.ErrUnavailable)
+	}
+	return s.Store.Load(ctx, addr)
+}
+
+// TestP25_AStoreThatCannotReadTheReceiverKillsNoMessage holds that this is nobody's
+// verdict, as it is not when the receiver is at another node.
+func TestP25_AStoreThatCannotReadTheReceiverKillsNoMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, l := &unreadableB{Store: memory.New(memory.Options{})}, new(log)
+		k := newKit(t, s)
+		k.increment = func(_ context.Context, c *counter, req *counterv1.IncrementRequest) error {
+			if c.Key()[0] == "a" {
+				return c.post("b", 1)
+			}
+			l.add("b", req.GetAmount())
+			return nil
+		}
+		s.down.Store(true)
+		k.mustAdd("a", 1)
+		pass(3 * time.Hour)
+		l.want(t, "b")
+		s.down.Store(false)
+		pass(time.Minute)
+		l.want(t, "b", 1)
+	})
 }
