@@ -117,6 +117,10 @@ func (i *instance) nextLocked() *turn {
 			return nil
 		}
 		i.queue.remove(t)
+		if time.Now().After(t.deadline) {
+			t.expire(errOutOfTime) // the watchdog would see it later
+			continue
+		}
 		if !t.status.CompareAndSwap(turnQueued, turnRunning) {
 			continue // its caller has left
 		}
