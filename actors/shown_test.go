@@ -5,6 +5,7 @@ package actors_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -78,5 +79,42 @@ func TestP10_RowsThatAreShownAreDurable(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// fullAtList is a store for which a write finds no room at each List.
+type fullAtList struct {
+	store.Store
+
+	lists int
+	write func()
+}
+
+func (s *fullAtList) List(ctx context.Context, q store.ListQuery) ([]store.Record, error) {
+	if s.lists++; s.lists > 9 {
+		return nil, errors.New("the list is read for ever")
+	}
+	records, err := s.Store.List(ctx, q)
+	s.write()
+	return records, err
+}
+
+// TestP8_AFullStoreIsListed holds that writes which find no room, and were never shown,
+// keep nobody from reading.
+func TestP8_AFullStoreIsListed(t *testing.T) {
+	t.Parallel()
+	faulty := storetest.NewFaulty(memory.New(memory.Options{}))
+	s := &fullAtList{Store: faulty}
+	k := newKit(t, s)
+	k.mustAdd("a", 1)
+	s.write = func() {
+		faulty.FailCommit(store.ErrFull)
+		if _, err := k.add(t.Context(), "a", 1); err == nil {
+			t.Error("there was room")
+		}
+	}
+	list, err := k.List(t.Context(), store.ListQuery{Namespace: "default", Limit: 10})
+	if err != nil || len(list) != 1 || s.lists != 1 {
+		t.Errorf("%d actors are listed by %d reads, %v", len(list), s.lists, err)
 	}
 }
