@@ -174,7 +174,7 @@ func (i *instance) conclude(t *turn, change *change, err error) *turn {
 		i.writing, i.sole = false, nil
 	}
 	if t.enters == nil {
-		i.lastUsed = t.queuedAt
+		i.lastUsed = time.Now()
 	}
 	next := i.nextLocked()
 	if next == nil || next.shared {
