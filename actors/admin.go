@@ -48,7 +48,10 @@ func (h *Host) Export(ctx context.Context, target Target, after *RowPlace, limit
 	}
 	defer h.leave()
 	if d, err = h.describe(ctx, target); err == nil {
-		rows, next, err = h.rows(ctx, d.ID, after, limit, maxBytes)
+		err = h.committer.durably(ctx, func() (err error) {
+			rows, next, err = h.rows(ctx, d.ID, after, limit, maxBytes)
+			return err
+		})
 	}
 	if err != nil {
 		return Description{}, nil, nil, wireError(ctx, h.log, m, adminError(err))

@@ -52,9 +52,13 @@ func (c *Conn) HasTag(tag string) bool {
 // both may be empty. The client does not reconnect by itself.
 func (c *Conn) Disconnect(code, message string) {
 	why := closing{reason: troupev1.CloseReason_CLOSE_REASON_DISCONNECTED, message: message, reconnectAfter: -1, code: code}
-	c.inst.mu.Lock()
-	b := c.inst.body
-	c.inst.mu.Unlock()
+	i := c.inst
+	i.mu.Lock()
+	b := i.body
+	if b == nil && i.sole != nil {
+		b = i.sole.waking
+	}
+	i.mu.Unlock()
 	if b == nil || !insideTurn() || b.turn == nil {
 		c.close(why)
 		return

@@ -5,6 +5,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -97,7 +98,7 @@ func (c *committer) settle(b *batch) *batch {
 	next := c.take() // the disk works on it while the answers go out
 	failed := false
 	for _, e := range b.entries {
-		failed = failed || e.write.Err != nil
+		failed = failed || e.write.Err != nil && !errors.Is(e.write.Err, store.ErrFull) // which nobody could read
 		e.inst.settled(e)
 	}
 	c.count(failed)

@@ -21,12 +21,11 @@ import (
 
 // How messages are delivered.
 const (
-	maxCouriers      = 64 // queues that are delivered at one time
-	maxRound         = 32 // messages that a courier takes at once
-	maxAttempts      = 12
-	firstRetry       = 2 * time.Second
-	lastRetry        = 10 * time.Minute
-	maxFailureLength = 1 << 10
+	maxCouriers = 64 // queues that are delivered at one time
+	maxRound    = 32 // messages that a courier takes at once
+	maxAttempts = 12
+	firstRetry  = 2 * time.Second
+	lastRetry   = 10 * time.Minute
 )
 
 // couriers deliver the messages of outboxes: one courier for each queue that has
@@ -236,7 +235,7 @@ func (c *couriers) deliver(q queue, l letter) error {
 	if call != nil {
 		text = wireError(c.ctx, h.log, call.Method, err).Error()
 	}
-	m.LastError, m.FailedAt = text[:min(len(text), maxFailureLength)], time.Now().UnixMicro()
+	m.LastError, m.FailedAt = failureText(text), time.Now().UnixMicro()
 	return err
 }
 
@@ -247,7 +246,8 @@ var errUnknownReceiver = errors.New("actors: this server has no such method")
 func isVerdict(err error) bool {
 	refused, ok := errors.AsType[*refusalError](err)
 	if !ok {
-		return !errors.Is(err, errUnknownReceiver)
+		_, authored := errors.AsType[*Error](err)
+		return authored || !errors.Is(err, errUnknownReceiver) && !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrFenced)
 	}
 	if info := errorInfo(refused.wire); info != nil && info.GetDomain() != runtimeDomain {
 		return true // its author's, from another node

@@ -51,7 +51,11 @@ func (h *Host) deadOf(ctx context.Context, q DeadQuery, kind store.Kind, from, a
 	if q.AfterActor == d.ID {
 		from = append(slices.Clip(after), 0)
 	}
-	rows, err := h.store.Scan(ctx, d.ID, kind, store.Range{From: from})
+	var rows []store.Row
+	err = h.committer.durably(ctx, func() (err error) {
+		rows, err = h.store.Scan(ctx, d.ID, kind, store.Range{From: from})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

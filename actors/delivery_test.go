@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors"
@@ -303,5 +304,43 @@ func TestDisconnectBesideATurnIsNotOfTheTurn(t *testing.T) {
 		}
 		close(gate)
 		<-done
+	})
+}
+
+// TestADisconnectInAWakeHookIsPartOfItsTurn has a wake hook send and disconnect, and
+// fail the first time.
+func TestADisconnectInAWakeHookIsPartOfItsTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		wakes := 0
+		k := newKit(t, nil, actors.SleepAfter(time.Second), actors.OnWake(func(c *counter, _ context.Context) error {
+			for _, conn := range c.Conns() {
+				c.SendTo(conn, changed(1000))
+				conn.Disconnect("over", "it is over")
+			}
+			if wakes++; wakes == 2 {
+				return errors.New("a wake that fails")
+			}
+			return nil
+		}))
+		sub := k.subscribe("a", nil)
+		await(t, "opened frame", sub.opened)
+		pass(3 * time.Second)
+		if _, err := k.add(t.Context(), "a", 1); err == nil {
+			t.Error("the wake did not fail")
+		}
+		synctest.Wait()
+		if len(sub.frames) > 0 || len(sub.closed) > 0 {
+			t.Errorf("a wake that failed has sent %d events and %d goodbyes", len(sub.frames), len(sub.closed))
+		}
+		pass(time.Second)
+		k.mustAdd("a", 1)
+		synctest.Wait()
+		if len(sub.frames) != 1 || (<-sub.frames).GetCountChanged().GetCount() != 1000 {
+			t.Error("what was sent before did not come, or not alone")
+		}
+		if closed := await(t, "closing frame", sub.closed); closed.GetCode() != "over" {
+			t.Errorf("the stream ended with %v", closed)
+		}
 	})
 }

@@ -183,6 +183,33 @@ func TestP19_ACallWhoseTimeEndsBehindACommitNeverRuns(t *testing.T) {
 	})
 }
 
+// TestP19_ACallWhoseTimeEndsAsItsTurnComesNeverRuns has the turn before it end after the
+// call's time, and before the watchdog looks again.
+func TestP19_ACallWhoseTimeEndsAsItsTurnComesNeverRuns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k, late := newKit(t, nil, actors.ActionTimeout(2010*time.Millisecond)), 0
+		k.increment = func(_ context.Context, _ *counter, req *counterv1.IncrementRequest) error {
+			if req.GetAmount() == 1 {
+				pass(2020 * time.Millisecond)
+			} else {
+				late++
+			}
+			return nil
+		}
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { _, err := k.add(t.Context(), "a", 1); first <- err }()
+		synctest.Wait()
+		go func() { _, err := k.add(t.Context(), "a", 100); second <- err }()
+		<-first
+		wantFailure(t, <-second, failure{connect.CodeDeadlineExceeded, "deadline_exceeded", notExecuted})
+		synctest.Wait()
+		if late != 0 {
+			t.Error("it ran")
+		}
+	})
+}
+
 func TestP10_EnsureSaysNothingThatIsNotDurable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

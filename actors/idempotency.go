@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -288,22 +289,26 @@ func (h *Host) expire(stop <-chan struct{}) {
 	}
 }
 
-func (h *Host) expireRecords(stop <-chan struct{}, now time.Time) error {
+// expireRecords removes the rows of all shards that it can.
+func (h *Host) expireRecords(stop <-chan struct{}, now time.Time) (failed error) {
 	for shard := range h.shards {
 		for h.admits(shard) {
 			select {
 			case <-stop:
-				return nil
+				return failed
 			default:
 			}
 			n, err := h.store.Expire(context.Background(), shard, store.KindIdempotency, now, expireBatch)
-			if err != nil {
+			if errors.Is(err, store.ErrUnavailable) { // so are the others
 				return err
 			}
-			if n < expireBatch {
+			if err != nil {
+				failed = fmt.Errorf("shard %d: %w", shard, err)
+			}
+			if err != nil || n < expireBatch {
 				break
 			}
 		}
 	}
-	return nil
+	return failed
 }

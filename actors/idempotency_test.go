@@ -203,6 +203,40 @@ func TestP17_RecordsEnd(t *testing.T) {
 	})
 }
 
+// stuckShards is a store that cannot remove what is over in its first shards.
+type stuckShards struct{ store.Store }
+
+func (s stuckShards) Expire(ctx context.Context, shard uint16, kind store.Kind, now time.Time, limit int) (int, error) {
+	if shard < 2 {
+		return 0, errors.New("a damaged page")
+	}
+	return s.Store.Expire(ctx, shard, kind, now, limit)
+}
+
+// TestP17_RecordsEndBesideShardsThatFail holds that a shard whose records cannot be
+// removed keeps those of no other one.
+func TestP17_RecordsEndBesideShardsThatFail(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := memory.New(memory.Options{Shards: 4})
+		k := newKit(t, stuckShards{s})
+		for n := range 16 {
+			k.mustAddOnce(fmt.Sprint(n), "auto-1", 1, 1)
+		}
+		pass(time.Hour)
+		for n := range 16 {
+			record, err := s.Load(t.Context(), k.to(counterv1connect.CounterGetProcedure, fmt.Sprint(n), nil).Address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows, err := s.Scan(t.Context(), record.ID, store.KindIdempotency, store.Range{})
+			if want := record.ID.Shard() < 2; err != nil || (len(rows) > 0) != want {
+				t.Errorf("shard %d: %d rows are left, %v", record.ID.Shard(), len(rows), err)
+			}
+		}
+	})
+}
+
 // TestP17_ARepeatThatWaits has a repeated request wait for its turn until the record
 // is over, and until records that are over are removed.
 func TestP17_ARepeatThatWaits(t *testing.T) {

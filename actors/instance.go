@@ -117,6 +117,10 @@ func (i *instance) nextLocked() *turn {
 			return nil
 		}
 		i.queue.remove(t)
+		if time.Now().After(t.deadline) {
+			t.expire(errOutOfTime) // the watchdog would see it later
+			continue
+		}
 		if !t.status.CompareAndSwap(turnQueued, turnRunning) {
 			continue // its caller has left
 		}
@@ -170,7 +174,7 @@ func (i *instance) conclude(t *turn, change *change, err error) *turn {
 		i.writing, i.sole = false, nil
 	}
 	if t.enters == nil {
-		i.lastUsed = t.queuedAt
+		i.lastUsed = time.Now()
 	}
 	next := i.nextLocked()
 	if next == nil || next.shared {

@@ -200,6 +200,28 @@ func TestDestroyFreesTheKey(t *testing.T) {
 	k.mustCount("a", 0)
 }
 
+// TestALongCallKeepsItsActorAwake holds that an actor sleeps when it has been without a
+// call for its time, however long the last one took.
+func TestALongCallKeepsItsActorAwake(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t, nil, actors.SleepAfter(30*time.Second))
+		k.increment = func(context.Context, *counter, *counterv1.IncrementRequest) error {
+			pass(40 * time.Second)
+			return nil
+		}
+		k.mustAdd("a", 1)
+		pass(28 * time.Second)
+		if !k.describe("a").Awake {
+			t.Error("it sleeps before it has been idle for 30 s")
+		}
+		pass(4 * time.Second)
+		if k.describe("a").Awake {
+			t.Error("it does not sleep")
+		}
+	})
+}
+
 func TestP39_SleepAndWakeLoseNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

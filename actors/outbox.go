@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"connectrpc.com/connect/v2"
 	"github.com/troupe-dev/troupe/actors/store"
@@ -108,6 +109,9 @@ func (h *Host) newMessageTo(t *turn, to Peer, procedure string, request proto.Me
 	passOnTrace(t, &header)
 	for name, values := range header.All() {
 		for _, value := range values {
+			if !utf8.ValidString(value) {
+				continue // no trace has it, and no row can
+			}
 			m.Trace = append(m.Trace, &storagev1.TraceField{Name: name, Value: value})
 		}
 	}

@@ -386,6 +386,35 @@ func TestAMessageFindsTheReceiverThatHasItsKey(t *testing.T) {
 	})
 }
 
+// TestAMessageLeavesOutATraceThatIsNoText has a caller's trace hold bytes that HTTP lets
+// through and a row cannot keep.
+func TestAMessageLeavesOutATraceThatIsNoText(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k, trace := newKit(t, nil), ""
+		k.increment = func(ctx context.Context, c *counter, _ *counterv1.IncrementRequest) error {
+			switch c.Key()[0] {
+			case "c":
+				info, _ := connect.CallInfoForServerContext(ctx)
+				trace = info.RequestHeader().Get("traceparent") + info.RequestHeader().Get("baggage")
+				return nil
+			case "b":
+				return c.post("c", 1)
+			}
+			ctx, info := connect.NewClientContext(ctx)
+			info.RequestHeader().Set("traceparent", "00-1-2-01")
+			info.RequestHeader().Set("baggage", "a=\xff")
+			_, err := c.peer("b").Increment(ctx, &counterv1.IncrementRequest{Amount: 1})
+			return err
+		}
+		k.mustAdd("a", 1)
+		synctest.Wait()
+		if trace != "00-1-2-01" {
+			t.Errorf("the trace is %q", trace)
+		}
+	})
+}
+
 // TestAMessageCarriesTheTraceOfItsTurn, though it is delivered later.
 func TestAMessageCarriesTheTraceOfItsTurn(t *testing.T) {
 	t.Parallel()

@@ -64,7 +64,8 @@ func newPace() *pace { return &pace{rate: paceFloor} }
 
 // call takes note of a call.
 func (p *pace) call(now time.Time) {
-	if at := now.UnixMilli(); at-p.called.Load() >= paceNotice.Milliseconds() {
+	at := now.UnixMilli()
+	if since := at - p.called.Load(); since < 0 || since >= paceNotice.Milliseconds() { // the clock may have gone back
 		p.called.Store(at)
 	}
 }
@@ -103,7 +104,8 @@ func (p *pace) reserve(now time.Time) time.Duration {
 
 // turnLocked begins a new window if the last one is over, and learns from that.
 func (p *pace) turnLocked(now time.Time) {
-	if p.idle = now.UnixMilli()-p.called.Load() > paceLinger.Milliseconds(); p.idle {
+	since := now.UnixMilli() - p.called.Load()
+	if p.idle = max(since, -since) > paceLinger.Milliseconds(); p.idle {
 		return
 	}
 	switch age := now.Sub(p.since); {

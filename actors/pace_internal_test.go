@@ -94,3 +94,22 @@ func TestP32_TheRateRisesOnlyWhenItIsUsed(t *testing.T) {
 		t.Errorf("%.0f runs in the first second of a crowd", n)
 	}
 }
+
+// TestP32_AClockThatIsSetBackEndsWithItsCalls has no calls after the clock was set back:
+// what was called later than now is long ago.
+func TestP32_AClockThatIsSetBackEndsWithItsCalls(t *testing.T) {
+	t.Parallel()
+	m := &paced{pace: newPace(), now: time.Unix(1_000_000, 0), normal: 400 * time.Microsecond, knee: 20_000}
+	m.call(m.now)
+	if m.reserve(m.now); m.idle {
+		t.Error("runs begin at once beside a call")
+	}
+	m.now = m.now.Add(-time.Hour)
+	if m.reserve(m.now); !m.idle {
+		t.Error("runs wait though there are no calls")
+	}
+	m.call(m.now)
+	if m.reserve(m.now); m.idle {
+		t.Error("a call after that is not seen")
+	}
+}

@@ -36,8 +36,9 @@ func (i *instance) prepare(t *turn) error {
 			return err
 		}
 		defer leave()
-		if known := i.host.crashes.get(i.addr); known.refuses(time.Now()) {
-			return known.refusal(time.Now())
+		known := i.host.crashes.get(i.addr)
+		if err := known.refusal(time.Now()); err != nil {
+			return err
 		}
 		record, err := i.load(t)
 		if errors.Is(err, store.ErrNotFound) {

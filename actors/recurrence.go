@@ -63,12 +63,12 @@ func passedBy(times recurrence, due, now time.Time) passed {
 	p := passed{newest: []time.Time{due}}
 	if i, ok := times.(interval); ok {
 		// Far apart or not, these need no counting.
-		p.count = int(now.Sub(due) / i.every)
+		last := max(0, int(now.Sub(due)/i.every)) // the clock may have gone back since it was due
 		p.newest = p.newest[:0]
-		for n := max(0, p.count+1-maxCatchUp); n <= p.count; n++ {
+		for n := max(0, last+1-maxCatchUp); n <= last; n++ {
 			p.newest = append(p.newest, due.Add(time.Duration(n)*i.every))
 		}
-		p.next = due.Add(time.Duration(p.count+1) * i.every)
+		p.count, p.next = min(last, maxCounted), due.Add(time.Duration(last+1)*i.every)
 		return p
 	}
 	for p.next = times.next(due); !p.next.IsZero() && !p.next.After(now); p.next = times.next(p.next) {

@@ -5,6 +5,7 @@ package actors
 
 import (
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -18,4 +19,13 @@ func retryPause(attempts uint32, first, longest time.Duration) time.Duration {
 	}
 	pause = min(pause, longest)
 	return pause + time.Duration((rand.Float64()-0.5)/2*float64(pause)) //nolint:gosec // no secret
+}
+
+// maxFailureText bounds what a row keeps of why an attempt failed.
+const maxFailureText = 1 << 10
+
+// failureText makes of an error's text, which may be whatever its author likes, what a
+// row can keep.
+func failureText(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxFailureText)], "\uFFFD")
 }

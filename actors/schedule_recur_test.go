@@ -5,11 +5,13 @@ package actors_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"runtime"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,6 +86,57 @@ func TestP31_AfterADayOfDowntime(t *testing.T) {
 				every := d.of("every")
 				if len(every) != 60 || every[0].at.Sub(resumed) != time.Minute || every[59].Missed != 0 {
 					t.Errorf("then the other runs %d times, first at %v", len(every), every)
+				}
+			})
+		})
+	}
+}
+
+// TestP31_AWakeThatFailsLosesNoMissedTime has the actor not wake for the first run after
+// a day without a server, and for ten minutes beside one.
+func TestP31_AWakeThatFailsLosesNoMissedTime(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		policy actors.MissedPolicy
+		down   time.Duration
+		runs   int
+		missed int
+	}{
+		"all":  {actors.RunAll, 24 * time.Hour, 100, 24*60 - 100},
+		"none": {actors.RunNone, 0, 1, 9},
+		"one":  {actors.RunOnce, 0, 1, 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d, s := new(planDiary), memory.New(memory.Options{})
+				var fails atomic.Bool
+				options := []actors.Option{actors.SleepAfter(time.Second), actors.OnWake(func(*counter, context.Context) error {
+					if fails.Load() {
+						return errors.New("no")
+					}
+					return nil
+				})}
+				p := newPlanner(t, s, d, options...)
+				p.do("a", func(_ context.Context, c *counter) error {
+					_, err := c.Schedule().Every(time.Minute, increment, by(1), actors.OnMissed(test.policy))
+					return err
+				})
+				pass(10 * time.Second)
+				fails.Store(true)
+				if test.down > 0 {
+					p.stop()
+					pass(test.down)
+					newPlanner(t, s.Reopen(), d, options...)
+					pass(time.Second)
+				} else {
+					pass(10*time.Minute + 10*time.Second)
+				}
+				fails.Store(false)
+				pass(35 * time.Second)
+				runs := missed(d.take())
+				if len(runs) != test.runs || runs[0] != test.missed {
+					t.Errorf("%d runs missed %v, want %d, the first %d", len(runs), runs, test.runs, test.missed)
 				}
 			})
 		})

@@ -55,8 +55,9 @@ type attempt struct {
 // runSchedule is how rows of schedules are settled.
 func (h *Host) runSchedule(ctx context.Context, addr store.Address, row store.DueRow) error {
 	a := &attempt{host: h, typ: h.types[addr.Type], addr: addr, id: row.ID, key: string(row.Key)}
-	if known := h.crashes.get(addr); known.refuses(time.Now()) {
-		return known.refusal(time.Now())
+	known := h.crashes.get(addr)
+	if err := known.refusal(time.Now()); err != nil {
+		return err
 	}
 	if a.last = a.isLast(row.Value); a.last {
 		if !h.lastTries.begin() {
@@ -187,7 +188,7 @@ func (a *attempt) claim(t *turn, _ *body) error {
 		return a.bury(t, a.key, s, "its times cannot be read any more: "+err.Error())
 	}
 	if times != nil && s.GetAttempts() == 0 {
-		s.Missed = a.catchUp(s, times, now)
+		a.catchUp(s, times, now)
 		if s.GetDue() > now.UnixMicro() {
 			return t.putSchedule(a.key, s, time.UnixMicro(s.GetDue()))
 		}
@@ -206,22 +207,23 @@ func (a *attempt) claim(t *turn, _ *body) error {
 }
 
 // catchUp moves a recurring schedule that is late to the time that its policy wants
-// a run for, and returns how many times it has left out.
-func (a *attempt) catchUp(s *storagev1.Schedule, times recurrence, now time.Time) uint64 {
+// a run for, and counts those that it leaves out: besides those that an attempt has
+// left out which was taken back.
+func (a *attempt) catchUp(s *storagev1.Schedule, times recurrence, now time.Time) {
 	policy := s.GetCatchUp()
 	if policy != storagev1.CatchUp_CATCH_UP_ALL && policy != storagev1.CatchUp_CATCH_UP_SKIP {
-		return 0
+		return
 	}
 	p := passedBy(times, time.UnixMicro(s.GetDue()), now)
 	run, missed := p.newest[0], p.count+1-len(p.newest)
 	if policy == storagev1.CatchUp_CATCH_UP_SKIP {
 		run, missed = p.newest[len(p.newest)-1], p.count
 		if run.Before(a.host.startedAt) && !p.next.IsZero() {
-			run, missed = p.next, 0
+			run, missed, s.Missed = p.next, 0, 0
 		}
 	}
 	s.Due = run.UnixMicro()
-	return uint64(missed)
+	s.Missed += uint64(missed)
 }
 
 // perform is the second turn.
@@ -311,9 +313,9 @@ func (a *attempt) fail(t *turn, failed error) error {
 	}
 	s.ClaimedBy, s.FailedAt = 0, now.UnixMicro()
 	if authored, ok := errors.AsType[*Error](failed); ok {
-		s.LastError = authored.Error()
+		s.LastError = failureText(authored.Error())
 	} else {
-		s.LastError = wireError(t, a.host.log, a.method, failed).Error()
+		s.LastError = failureText(wireError(t, a.host.log, a.method, failed).Error())
 	}
 	if s.GetAttempts() >= s.GetMaxAttempts() {
 		return a.giveUp(t, s, now)

@@ -37,6 +37,7 @@ type turn struct {
 
 	inst       *instance
 	body       *body                        // what the turn runs on
+	waking     *body                        // guarded by inst.mu; whose wake hook it runs, before that is in memory
 	next, prev *turn                        // in the mailbox
 	run        func(t *turn, b *body) error // what the turn does
 	call       *Call                        // nil for the runtime's own turns

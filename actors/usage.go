@@ -63,7 +63,7 @@ func (t *turn) account(b *body, c *change) error {
 	}
 	c.usage = usage{true, max(0, b.usage.bytes+grown)}
 	limit := b.inst.typ.limits.storageBytes
-	if total := c.usage.bytes + int64(len(c.state)); grown > 0 && total > limit && t.call != nil && !t.asleep {
+	if total := c.usage.bytes + int64(len(c.state)); grown > 0 && total > limit && !t.asleep {
 		return &refusalError{refusal(connect.CodeResourceExhausted, "actor_storage_full", notExecuted,
 			"the actor would keep %d bytes and may keep %d", total, limit)}
 	}

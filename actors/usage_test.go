@@ -137,3 +137,22 @@ func TestStorageIsBounded(t *testing.T) {
 	k.mustTurn("a", func(_ context.Context, c *counter) error { return c.KV().Delete([]byte("one")) })
 	k.mustTurn("a", put("one", 600))
 }
+
+// TestStorageIsBoundedBesideTheActor holds that what runs beside an actor keeps to the
+// bound too, and what the runtime keeps book of does not have to.
+func TestStorageIsBoundedBesideTheActor(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, nil, actors.MaxStorageBytes(1000))
+	answers := make(chan error, 1)
+	k.mustTurn("a", func(_ context.Context, c *counter) error {
+		c.Go(func(ctx context.Context) {
+			answers <- c.Turn(ctx, func(context.Context) error { return c.KV().Put([]byte("k"), make([]byte, 2000)) })
+		})
+		return nil
+	})
+	err := await(t, "answer of Turn", answers)
+	wantReason(t, err, connect.CodeResourceExhausted, "actor_storage_full")
+	if got := k.pairs("a", actors.Range{}); got != "[]" {
+		t.Errorf("the actor keeps %.20q", got)
+	}
+}

@@ -77,6 +77,9 @@ func (i *instance) enter(t *turn, b *body, migrated bool) (err error) {
 	defer b.endIf(&err)
 	woken := &change{body: b, state: b.snapshot, eventHead: i.eventHead}
 	if hook := i.typ.hooks.wake; hook != nil || migrated || t.destroy {
+		i.mu.Lock()
+		t.waking = b
+		i.mu.Unlock()
 		b.turn = t
 		err := t.within("wake", i.typ.limits.hooks.Wake, func() error {
 			if hook == nil {
