@@ -36,7 +36,7 @@ const maxMessageBytes = 1 << 20
 // long each time up to 10 min, and 12 times in all. Then it is dead: it is kept, the
 // messages after it go on, and whoever runs the server can drop it or have it tried
 // again, which has no second effect. Failures that are not the receiver's verdict, such as a full mailbox, do not
-// count. A message that three processes in a row have ended with is dead too; the third
+// count. A message that three processes have ended with is dead too; the third
 // time it is tried alone.
 //
 // An actor that is destroyed takes its messages with it that have not been delivered.

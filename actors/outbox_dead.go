@@ -15,7 +15,7 @@ import (
 )
 
 // DeadMessage is a message in the dead list: its receiver has refused it for good, and
-// nothing of it has taken effect; or three processes in a row have ended with it, and
+// nothing of it has taken effect; or three processes have ended with it, and
 // nobody has heard whether it has.
 type DeadMessage struct {
 	// Address is the sender's.
